@@ -1,0 +1,152 @@
+//! Who runs on this thread: the chain of frames, and every thread-local of the crate.
+//!
+//! ```text
+//!   thread ── task ── generator ── generator        each frame points to the one that resumed it;
+//!     null ←─ base ←─── frame ←───── frame ← current   a task's frame is a base: the chain starts anew there
+//! ```
+//!
+//! A coroutine sets `current` to itself when it is switched in, and its resumer sets it back when the switch returns.
+//! When an outer coroutine suspends through inner ones, these stay where they are: `current` is saved on the suspended
+//! stack and restored with it, so the next resume of the outer one goes on in the innermost.
+//!
+//! # Invariants
+//! - Thread-locals are read through functions that return values; no reference to one crosses a suspension.
+//! - A loaded value is opaque to the optimiser, which could otherwise keep what it read before a switch.
+
+use std::cell::{Cell, RefCell};
+use std::hint::black_box;
+use std::ptr;
+
+use crate::stack::StackCache;
+
+/// One running or suspended coroutine, as a link of the chain. Lives in its holder's block.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    /// Who resumed this one; set at every resume. Generators keep their state here while they do not run.
+    pub(crate) resumer: Cell<*const Frame>,
+    /// Whether the chain starts here: tasks, whose resumer is the worker's loop or a joiner.
+    base: bool,
+    /// Whether an unwind began in this coroutine, as far as is known. See `unwind::is_unwinding`.
+    pub(super) unwinding: Cell<bool>,
+    /// Whether this coroutine is the root of a tree of greenlets, which end with it.
+    pub(crate) has_trees: Cell<bool>,
+}
+
+impl Frame {
+    /// A frame of a coroutine that counts as part of whoever resumed it.
+    pub(crate) const fn new() -> Self {
+        Self::with_base(false)
+    }
+
+    /// A frame at which the chain starts.
+    #[cfg(feature = "runtime")]
+    pub(crate) const fn base() -> Self {
+        Self::with_base(true)
+    }
+
+    const fn with_base(base: bool) -> Self {
+        Self { resumer: Cell::new(ptr::null()), base, unwinding: Cell::new(false), has_trees: Cell::new(false) }
+    }
+
+    /// Whether this frame is on the running chain, up to its base.
+    #[cold]
+    pub(crate) fn is_on_chain(&self) -> bool {
+        chain().any(|frame| ptr::eq(frame, self))
+    }
+
+    pub(crate) fn is_base(&self) -> bool {
+        self.base
+    }
+}
+
+/// What a thread keeps for the coroutines on it. No destructor: it can be read as long as the thread runs.
+struct Thread {
+    /// The innermost running coroutine, or null.
+    frame: Cell<*const Frame>,
+    /// The worker this thread is, or null. Typed in `runtime::worker`.
+    #[cfg(feature = "runtime")]
+    worker: Cell<*const ()>,
+    /// The running task, or null. Typed in `task`.
+    #[cfg(feature = "runtime")]
+    task: Cell<*const ()>,
+    /// How many contexts of this thread are in the middle of an unwind, and either parked or below the running one.
+    unwinding_elsewhere: Cell<usize>,
+}
+
+thread_local! {
+    static THREAD: Thread = const {
+        Thread {
+            frame: Cell::new(ptr::null()),
+            #[cfg(feature = "runtime")]
+            worker: Cell::new(ptr::null()),
+            #[cfg(feature = "runtime")]
+            task: Cell::new(ptr::null()),
+            unwinding_elsewhere: Cell::new(0),
+        }
+    };
+    static STACKS: RefCell<StackCache> = const { RefCell::new(StackCache::new()) };
+}
+
+/// The innermost running coroutine, or null.
+#[inline(always)]
+pub(crate) fn frame() -> *const Frame {
+    THREAD.with(|thread| thread.frame.get())
+}
+
+#[inline(always)]
+pub(crate) fn set_frame(frame: *const Frame) {
+    THREAD.with(|thread| thread.frame.set(frame));
+}
+
+/// The running frames, innermost first, up to and with the base.
+pub(crate) fn chain() -> impl Iterator<Item = &'static Frame> {
+    let mut next = frame();
+    std::iter::from_fn(move || {
+        // SAFETY: `current` is null or a running coroutine's frame, and a running coroutine's resumer is null or a
+        // frame that runs below it; none of them is freed while it is on the chain. Callers look at one at a time.
+        let frame = unsafe { next.as_ref() }?;
+        next = if frame.base { ptr::null() } else { frame.resumer.get() };
+        Some(frame)
+    })
+}
+
+#[cfg(feature = "runtime")]
+#[inline(always)]
+pub(crate) fn worker() -> *const () {
+    black_box(THREAD.with(|thread| thread.worker.get()))
+}
+
+#[cfg(feature = "runtime")]
+pub(crate) fn set_worker(worker: *const ()) {
+    THREAD.with(|thread| thread.worker.set(worker));
+}
+
+#[cfg(feature = "runtime")]
+#[inline(always)]
+pub(crate) fn task() -> *const () {
+    black_box(THREAD.with(|thread| thread.task.get()))
+}
+
+#[cfg(feature = "runtime")]
+#[inline(always)]
+pub(crate) fn set_task(task: *const ()) {
+    THREAD.with(|thread| thread.task.set(task));
+}
+
+pub(super) fn unwinding_elsewhere() -> usize {
+    black_box(THREAD.with(|thread| thread.unwinding_elsewhere.get()))
+}
+
+pub(super) fn set_unwinding_elsewhere(count: usize) {
+    THREAD.with(|thread| thread.unwinding_elsewhere.set(count));
+}
+
+/// Lends this thread's free stacks, or `None` when the thread is past its end.
+pub(super) fn with_stack_cache<T>(f: impl FnOnce(Option<&mut StackCache>) -> T) -> T {
+    let mut f = Some(f);
+    let lent = STACKS.try_with(|stacks| match stacks.try_borrow_mut() {
+        Ok(mut stacks) => (f.take().expect("called once"))(Some(&mut stacks)),
+        Err(_) => (f.take().expect("called once"))(None),
+    });
+    lent.unwrap_or_else(|_| (f.take().expect("not called yet"))(None))
+}

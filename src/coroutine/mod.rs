@@ -1,0 +1,48 @@
+//! Coroutines: the only room that knows how stacks are switched.
+//!
+//! A coroutine is resumed by whoever holds it, runs on its own stack, and suspends back to its resumer. Generators,
+//! greenlets and tasks are three ways to hold one. This room gives them the switch, the chain of who resumed whom, and
+//! the rules of unwinding; it knows nothing of values, parents or schedulers.
+//!
+//! # Rooms
+//! - `switch`: corosensei behind two types.
+//! - `current`: who runs on this thread, and every thread-local of the crate.
+//! - `unwind`: the payloads that we throw, and who is unwinding.
+//!
+//! # Invariants
+//! - A started coroutine is resumed only on the thread that started it.
+//! - No unwind crosses a switch: a coroutine's root catches, and its resumer goes on with what was caught.
+//! - A stack with live frames is never freed or reused; what cannot be unwound is leaked.
+//!
+//! The proofs behind these rules: `arch-notes/coroutines.md`.
+
+pub(crate) mod current;
+mod switch;
+pub(crate) mod unwind;
+
+pub(crate) use current::Frame;
+pub(crate) use switch::{Coroutine, Resumed, Yielder};
+
+use std::io;
+
+use crate::stack::{Stack, StackSize};
+
+/// Takes a stack from this thread's cache.
+///
+/// # Errors
+/// The system has no memory, address space or mapping left.
+pub(crate) fn take_stack(size: StackSize) -> io::Result<Stack> {
+    unwind::install_hook();
+    current::with_stack_cache(|cache| match cache {
+        Some(cache) => cache.take(size),
+        None => crate::stack::StackCache::take_uncached(size),
+    })
+}
+
+/// Gives a stack that nobody runs on back to this thread's cache.
+pub(crate) fn give_stack(size: StackSize, stack: Stack) {
+    current::with_stack_cache(|cache| match cache {
+        Some(cache) => cache.put(size, stack),
+        None => crate::stack::StackCache::put_uncached(size, stack),
+    });
+}

@@ -1,0 +1,101 @@
+//! corosensei behind two types: a coroutine that is never unwound from outside, and its yielder.
+//!
+//! corosensei's own `Drop` unwinds a suspended coroutine by force, which aborts when a destructor waits and loops when
+//! the unwind is swallowed. So [`Coroutine`] has no destructor: whoever holds it throws into it (see `unwind`), and
+//! what does not end is leaked.
+
+use std::mem::ManuallyDrop;
+use std::num::NonZeroUsize;
+
+use corosensei::CoroutineResult;
+
+use crate::stack::Stack;
+
+// SAFETY:
+// - `Region::cut` guarded the lowest `GUARD` bytes before the stack existed.
+// - At least `MIN_STACK_SIZE` bytes less a label of 64 are usable, above corosensei's minimum of 4096.
+// - Both ends are multiples of 64.
+unsafe impl corosensei::stack::Stack for Stack {
+    #[inline(always)]
+    fn base(&self) -> NonZeroUsize {
+        Self::base(self)
+    }
+
+    #[inline(always)]
+    fn limit(&self) -> NonZeroUsize {
+        Self::limit(self)
+    }
+}
+
+/// What a resume came back with.
+#[derive(Debug)]
+pub(crate) enum Resumed<Out> {
+    /// The coroutine suspended.
+    Suspended(Out),
+    /// Its body returned.
+    Returned,
+}
+
+/// A body on a stack of its own. Dropping it frees nothing: see the module's page.
+pub(crate) struct Coroutine<In, Out> {
+    inner: ManuallyDrop<corosensei::Coroutine<In, Out, (), Stack>>,
+}
+
+impl<In, Out> Coroutine<In, Out> {
+    /// Puts `body` on `stack`, to run at the first resume.
+    ///
+    /// # Safety
+    /// - What `body` borrows stays valid until the coroutine has returned, or for ever if it never does.
+    /// - `body` does not unwind.
+    #[inline(always)]
+    pub(crate) unsafe fn new(stack: Stack, body: impl FnOnce(&Yielder<In, Out>, In)) -> Self {
+        let body = move |yielder: &corosensei::Yielder<In, Out>, first| body(Yielder::wrap(yielder), first);
+        // SAFETY: the first demand on our caller is corosensei's.
+        let inner = unsafe { corosensei::Coroutine::with_stack_unchecked(stack, body) };
+        Self { inner: ManuallyDrop::new(inner) }
+    }
+
+    /// Runs the body until it suspends or returns.
+    ///
+    /// # Safety
+    /// - The coroutine has not returned, is not running, and was started on this thread if it was started.
+    #[inline(always)]
+    pub(crate) unsafe fn resume(&mut self, input: In) -> Resumed<Out> {
+        match self.inner.resume(input) {
+            CoroutineResult::Yield(out) => Resumed::Suspended(out),
+            CoroutineResult::Return(()) => Resumed::Returned,
+        }
+    }
+
+    /// Gives the stack of a coroutine back that has returned.
+    ///
+    /// # Panics
+    /// If it has not returned.
+    #[inline(always)]
+    pub(crate) fn into_stack(self) -> Stack {
+        ManuallyDrop::into_inner(self.inner).into_stack()
+    }
+}
+
+/// The right to suspend one coroutine.
+#[repr(transparent)]
+pub(crate) struct Yielder<In, Out> {
+    inner: corosensei::Yielder<In, Out>,
+}
+
+impl<In, Out> Yielder<In, Out> {
+    #[inline(always)]
+    fn wrap(inner: &corosensei::Yielder<In, Out>) -> &Self {
+        // SAFETY: `Yielder` is a transparent wrapper, so the reference has the same layout and the same meaning.
+        unsafe { &*std::ptr::from_ref(inner).cast::<Self>() }
+    }
+
+    /// Goes back to whoever resumed this coroutine, with everything that runs on top of it.
+    ///
+    /// # Safety
+    /// - This coroutine is on the running chain of this thread: running, or below the running one.
+    #[inline(always)]
+    pub(crate) unsafe fn suspend(&self, out: Out) -> In {
+        self.inner.suspend(out)
+    }
+}

@@ -1,0 +1,170 @@
+//! The payloads that osier throws, and the question who is unwinding.
+//!
+//! Closing a generator, ending a greenlet and cancelling a task unwind a suspended stack: its own suspension point
+//! throws a private payload that passes no panic hook, destructors run, and the root catches. Throwing is allowed only
+//! into a coroutine that is not unwinding already, for a second unwind out of a destructor aborts the process.
+//!
+//! `std::thread::panicking()` cannot say so: it counts for the thread, and a neighbour may be parked in the middle of
+//! its own unwind, in a destructor that waits. The rule, proven in `arch-notes/coroutines.md`:
+//!
+//! - not `panicking()`: nobody here unwinds;
+//! - `panicking()`, and no other context of this thread is known to unwind: it is us;
+//! - otherwise: it is us if an unwind began here. Our panic hook and our throws note that in the running frame.
+//!
+//! A panic hook set by others later, and a bare `std::panic::resume_unwind`, escape the note.
+
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use super::current::{self, Frame};
+
+/// What a caught unwind carries.
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// Wraps the panic hook so that beginnings of unwinds are noted; done once, at the first coroutine.
+pub(crate) fn install_hook() {
+    #[cold]
+    fn install() {
+        // A hook cannot be exchanged by a thread that panics; the next coroutine will try again.
+        if thread::panicking() || INSTALLED.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let previous = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            note_beginning();
+            previous(info);
+        }));
+    }
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    if !INSTALLED.load(Ordering::Relaxed) {
+        install();
+    }
+}
+
+/// Notes that an unwind begins in the running coroutine.
+fn note_beginning() {
+    // SAFETY: `current` is null or the running coroutine's frame.
+    if let Some(frame) = unsafe { current::frame().as_ref() } {
+        frame.unwinding.set(true);
+    }
+}
+
+/// Unwinds the running coroutine with a payload of ours, without the panic hook.
+#[cold]
+pub(crate) fn throw(payload: Payload) -> ! {
+    note_beginning();
+    panic::resume_unwind(payload)
+}
+
+/// Runs the body of a coroutine; nothing unwinds out of it.
+pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, Payload> {
+    panic::catch_unwind(AssertUnwindSafe(body))
+}
+
+/// Drops a value whose destructor may panic, where a panic has nowhere to go.
+pub(crate) fn drop_quietly<T>(value: T) {
+    if let Err(payload) = catch(move || drop(value)) {
+        // The payload's own destructor may panic as well, and so on: whoever does that is left alone with it.
+        std::mem::forget(payload);
+    }
+}
+
+/// Whether `frame`'s coroutine, which runs, is in the middle of an unwind of its own.
+#[inline(always)]
+fn is_unwinding(frame: &Frame) -> bool {
+    if thread::panicking() {
+        is_unwinding_slow(frame)
+    } else {
+        frame.unwinding.set(false);
+        false
+    }
+}
+
+#[cold]
+fn is_unwinding_slow(frame: &Frame) -> bool {
+    let unwinding = frame.unwinding.get() || current::unwinding_elsewhere() == 0;
+    frame.unwinding.set(unwinding);
+    unwinding
+}
+
+/// Whether the running coroutine, or one below it down to `lowest`, is in the middle of an unwind.
+///
+/// Frames below the running one were asked when they resumed the next, and have not run since.
+#[cold]
+pub(crate) fn is_chain_unwinding(lowest: &Frame) -> bool {
+    for (index, frame) in current::chain().enumerate() {
+        let unwinding = if index == 0 { is_unwinding(frame) } else { frame.unwinding.get() };
+        if unwinding {
+            return true;
+        }
+        if std::ptr::eq(frame, lowest) {
+            break;
+        }
+    }
+    false
+}
+
+/// Suspends through `suspend`, and keeps the books of who runs and who unwinds.
+///
+/// `top` is the running coroutine's frame, `lowest` the one whose coroutine suspends; what runs on top of it is parked
+/// with it. `suspend` is told whether something may be thrown at this point: not while anything from the top down to
+/// `lowest` unwinds.
+///
+/// # Safety
+/// - `suspend` switches away from `lowest`'s coroutine, which is on the running chain, and returns when it is resumed
+///   on this thread.
+/// - `top` is `current::frame()`.
+#[inline(always)]
+pub(crate) unsafe fn suspending<T>(top: *const Frame, lowest: &Frame, suspend: impl FnOnce(bool) -> T) -> T {
+    if thread::panicking() {
+        return suspending_slow(top, lowest, suspend);
+    }
+    // SAFETY: the caller runs in a coroutine, so `current` is that coroutine's frame.
+    unsafe { &*top }.unwinding.set(false);
+    let value = suspend(true);
+    current::set_frame(top);
+    value
+}
+
+#[cold]
+#[inline(never)]
+fn suspending_slow<T>(top: *const Frame, lowest: &Frame, suspend: impl FnOnce(bool) -> T) -> T {
+    let may_throw = !is_chain_unwinding(lowest);
+    // SAFETY: the caller runs in a coroutine, so `current` is that coroutine's frame.
+    let counted = usize::from(unsafe { &*top }.unwinding.get());
+    current::set_unwinding_elsewhere(current::unwinding_elsewhere() + counted);
+    let value = suspend(may_throw);
+    current::set_unwinding_elsewhere(current::unwinding_elsewhere() - counted);
+    current::set_frame(top);
+    value
+}
+
+/// Resumes another coroutine through `resume`, and keeps the books of who runs and who unwinds.
+///
+/// # Safety
+/// - `resume` switches to `frame`'s coroutine, which nobody has resumed, and returns when that suspends or ends.
+#[inline(always)]
+pub(crate) unsafe fn resuming<T>(frame: &Frame, resume: impl FnOnce() -> T) -> T {
+    let resumer = current::frame();
+    frame.resumer.set(resumer);
+    let value = if thread::panicking() { resuming_slow(resumer, resume) } else { resume() };
+    current::set_frame(resumer);
+    value
+}
+
+#[cold]
+#[inline(never)]
+fn resuming_slow<T>(resumer: *const Frame, resume: impl FnOnce() -> T) -> T {
+    // SAFETY: `current` is null or the running coroutine's frame.
+    let counted = match unsafe { resumer.as_ref() } {
+        Some(frame) => usize::from(is_unwinding_slow(frame)),
+        // A plain thread: it unwinds if nobody else on it does.
+        None => usize::from(current::unwinding_elsewhere() == 0),
+    };
+    current::set_unwinding_elsewhere(current::unwinding_elsewhere() + counted);
+    let value = resume();
+    current::set_unwinding_elsewhere(current::unwinding_elsewhere() - counted);
+    value
+}

@@ -1,0 +1,288 @@
+//! One allocation per generator: the books, the coroutine, and the body until it starts.
+//!
+//! ```text
+//!   Block<F>:  ┌ Head ──────────────────────────────────────────────┬──────┐
+//!              │ Books: frame (doubles as state), command, …         │ body │
+//!              │ coroutine, returned, name, size, vtable             │  F   │
+//!              └─────────────────────────────────────────────────────┴──────┘
+//! ```
+//!
+//! Values travel in corosensei's registers: `In` as `MaybeUninit`, `Out` as itself. What a resume asks for is one byte
+//! in the books, looked at after the switch. So an item costs little more than the bare switch (`arch-notes/
+//! coroutines.md` has the numbers and the layouts that were slower).
+//!
+//! # Invariants
+//! - `frame.resumer` is one of three marks while the body does not run, and the resumer's frame, or null, while it does.
+//! - `coroutine` is initialised from `start` to `finish`; `body` from `new` to `start` or `finish_unstarted`.
+//! - The block is freed only when the body has finished; otherwise it is leaked with the stack that points to it.
+
+use std::borrow::Cow;
+use std::cell::{Cell, UnsafeCell};
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr::{self, NonNull};
+
+use super::{State, Yielder};
+use crate::coroutine::unwind::{self, Payload};
+use crate::coroutine::{self, Coroutine, Frame, Resumed};
+use crate::stack::StackSize;
+
+/// What the next resume asks of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Command {
+    /// `yield_` returns the value passed.
+    Send,
+    /// `yield_` unwinds.
+    Close,
+}
+
+/// The marks in `frame.resumer`; no frame lies at these addresses.
+const NEW: *const Frame = ptr::without_provenance(1);
+const SUSPENDED: *const Frame = ptr::without_provenance(2);
+const FINISHED: *const Frame = ptr::without_provenance(3);
+
+/// What generator and yielder both look at.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub(super) frame: Frame,
+    pub(super) command: Cell<Command>,
+    /// Whether the body is suspended in the middle of its own unwind: nothing can be thrown into it.
+    pub(super) takes_only_send: Cell<bool>,
+}
+
+/// The payload of a close. It names its generator, so that an inner one passes it on.
+pub(super) struct Closing(usize);
+
+impl Closing {
+    pub(super) fn of(books: *const Books) -> Self {
+        Self(books.addr())
+    }
+}
+
+/// How a body ended.
+pub(super) enum Ended<Ret> {
+    Returned(Ret),
+    Closed,
+    Panicked(Payload),
+}
+
+/// What a resume came back with.
+pub(super) enum Outcome<Out, Ret> {
+    Yielded(Out),
+    Ended(Ended<Ret>),
+}
+
+type Switch<Out, In> = Coroutine<MaybeUninit<In>, Out>;
+
+#[repr(C)]
+struct Head<Out, In: 'static, Ret> {
+    books: Books,
+    coroutine: UnsafeCell<MaybeUninit<Switch<Out, In>>>,
+    /// Written by the root when the body has ended, taken by `finish`.
+    ended: Cell<Option<Ended<Ret>>>,
+    returned: Option<Ret>,
+    name: Cow<'static, str>,
+    stack_size: StackSize,
+    vtable: Vtable<Out, In, Ret>,
+}
+
+#[repr(C)]
+struct Block<Out, In: 'static, Ret, F> {
+    head: Head<Out, In, Ret>,
+    body: UnsafeCell<MaybeUninit<F>>,
+}
+
+/// What depends on the body's type. Each takes the block that the vtable was made for.
+struct Vtable<Out, In: 'static, Ret> {
+    /// Runs the body, which must be there.
+    run: unsafe fn(NonNull<Head<Out, In, Ret>>, &coroutine::Yielder<MaybeUninit<In>, Out>) -> Ret,
+    /// Drops the body, which must be there.
+    drop_body: unsafe fn(NonNull<Head<Out, In, Ret>>),
+    /// Frees the block; body and coroutine must be gone.
+    free: unsafe fn(NonNull<Head<Out, In, Ret>>),
+}
+
+impl<Out, In: 'static, Ret, F> Block<Out, In, Ret, F>
+where
+    F: FnOnce(&Yielder<Out, In>) -> Ret + 'static,
+{
+    const VTABLE: Vtable<Out, In, Ret> =
+        Vtable { run: Self::run, drop_body: Self::drop_body, free: Self::free };
+
+    /// Takes the body out of its block.
+    ///
+    /// # Safety
+    /// - `head` is the head of a `Self` whose body is there; it is gone afterwards.
+    unsafe fn take_body(head: NonNull<Head<Out, In, Ret>>) -> F {
+        // SAFETY: the caller vouches for the type and for the body.
+        unsafe { (*head.cast::<Self>().as_ref().body.get()).assume_init_read() }
+    }
+
+    // Safety: `take_body`'s, and `switch` belongs to the running coroutine of this block.
+    unsafe fn run(head: NonNull<Head<Out, In, Ret>>, switch: &coroutine::Yielder<MaybeUninit<In>, Out>) -> Ret {
+        // SAFETY: the caller's promise.
+        let body = unsafe { Self::take_body(head) };
+        // SAFETY: the block outlives the body, or is leaked with it; `switch` is the running coroutine's.
+        let yielder = unsafe { Yielder::new(switch, &raw const (*head.as_ptr()).books) };
+        body(&yielder)
+    }
+
+    // Safety: `take_body`'s.
+    unsafe fn drop_body(head: NonNull<Head<Out, In, Ret>>) {
+        // SAFETY: the caller's promise.
+        drop(unsafe { Self::take_body(head) });
+    }
+
+    // Safety: `head` came from `Owner::new` with this type, and is not used again.
+    unsafe fn free(head: NonNull<Head<Out, In, Ret>>) {
+        // SAFETY: `Owner::new` made it with `Box::new` as a `Self`.
+        drop(unsafe { Box::from_raw(head.cast::<Self>().as_ptr()) });
+    }
+}
+
+/// The generator's side of the block, and its owner.
+pub(super) struct Owner<Out, In: 'static, Ret> {
+    head: NonNull<Head<Out, In, Ret>>,
+}
+
+impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
+    pub(super) fn new<F>(body: F, name: Cow<'static, str>, stack_size: StackSize) -> Self
+    where
+        F: FnOnce(&Yielder<Out, In>) -> Ret + 'static,
+    {
+        let books = Books { frame: Frame::new(), command: Cell::new(Command::Send), takes_only_send: Cell::new(false) };
+        books.frame.resumer.set(NEW);
+        let vtable = Block::<Out, In, Ret, F>::VTABLE;
+        let coroutine = UnsafeCell::new(MaybeUninit::uninit());
+        let head = Head { books, coroutine, ended: Cell::new(None), returned: None, name, stack_size, vtable };
+        let block = Box::new(Block { head, body: UnsafeCell::new(MaybeUninit::new(body)) });
+        // `Block` is `repr(C)` with the head first, so a pointer to one is a pointer to the other.
+        Self { head: NonNull::from(Box::leak(block)).cast() }
+    }
+
+    #[inline(always)]
+    fn head(&self) -> &Head<Out, In, Ret> {
+        // SAFETY: the block is freed only when this owner is dropped.
+        unsafe { self.head.as_ref() }
+    }
+
+    #[inline(always)]
+    pub(super) fn is_suspended(&self) -> bool {
+        self.head().books.frame.resumer.get() == SUSPENDED
+    }
+
+    pub(super) fn state(&self) -> State {
+        match self.head().books.frame.resumer.get() {
+            NEW => State::New,
+            SUSPENDED => State::Suspended,
+            FINISHED => State::Finished,
+            _ => State::Executing,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.head().name
+    }
+
+    pub(super) fn is_unwinding(&self) -> bool {
+        self.head().books.takes_only_send.get()
+    }
+
+    pub(super) fn returned(&mut self) -> &mut Option<Ret> {
+        // SAFETY: `&mut self`, and the body never touches this field.
+        unsafe { &mut (*self.head.as_ptr()).returned }
+    }
+
+    #[inline]
+    pub(super) fn set_command(&self, command: Command) {
+        self.head().books.command.set(command);
+    }
+
+    /// Gives a new generator its stack and puts its body there, ready to be resumed.
+    pub(super) fn start(&mut self) -> io::Result<()> {
+        debug_assert_eq!(self.state(), State::New);
+        let head = self.head;
+        let stack = coroutine::take_stack(self.head().stack_size)?;
+        stack.set_name(&self.head().name);
+        let root = move |switch: &coroutine::Yielder<MaybeUninit<In>, Out>, _first: MaybeUninit<In>| {
+            // SAFETY: the block outlives the coroutine, or is leaked with it.
+            let block = unsafe { head.as_ref() };
+            coroutine::current::set_frame(&raw const block.books.frame);
+            // SAFETY: the vtable was made with the block; the body is there, since this is its only start.
+            let result = unwind::catch(|| unsafe { (block.vtable.run)(head, switch) });
+            block.ended.set(Some(match result {
+                Ok(ret) => Ended::Returned(ret),
+                Err(payload) => match payload.downcast::<Closing>() {
+                    Ok(closing) if closing.0 == (&raw const block.books).addr() => Ended::Closed,
+                    Ok(closing) => Ended::Panicked(closing),
+                    Err(payload) => Ended::Panicked(payload),
+                },
+            }));
+        };
+        // SAFETY:
+        // - `root` borrows the block alone, which outlives the coroutine or is leaked with it.
+        // - `root` catches whatever the body throws.
+        let coroutine = unsafe { Coroutine::new(stack, root) };
+        // SAFETY: nothing runs, so nobody else looks at the cell.
+        unsafe { (*self.head().coroutine.get()).write(coroutine) };
+        self.head().books.frame.resumer.set(SUSPENDED);
+        Ok(())
+    }
+
+    /// Runs a suspended body to its next `yield_` or its end.
+    #[inline(always)]
+    pub(super) fn resume(&mut self, value: MaybeUninit<In>) -> Outcome<Out, Ret> {
+        debug_assert!(self.is_suspended());
+        let head = self.head();
+        let coroutine = head.coroutine.get();
+        // SAFETY:
+        // - The mark says suspended: the coroutine is there, has not returned, and is resumed by nobody else; a
+        //   generator is not `Send`, so it was started on this thread.
+        // - The reference ends with the switch; while the body runs nobody makes another, for the mark is gone.
+        let resumed = unsafe { unwind::resuming(&head.books.frame, || (*coroutine).assume_init_mut().resume(value)) };
+        match resumed {
+            Resumed::Suspended(out) => {
+                head.books.frame.resumer.set(SUSPENDED);
+                Outcome::Yielded(out)
+            }
+            Resumed::Returned => Outcome::Ended(self.finish()),
+        }
+    }
+
+    /// Gives the stack of a body that has ended back, and says how it ended.
+    #[cold]
+    fn finish(&mut self) -> Ended<Ret> {
+        let head = self.head();
+        head.books.frame.resumer.set(FINISHED);
+        // SAFETY: the coroutine was there and has returned; the mark says that it is gone now.
+        let coroutine = unsafe { (*head.coroutine.get()).assume_init_read() };
+        coroutine::give_stack(head.stack_size, coroutine.into_stack());
+        head.ended.take().expect("the root writes how the body ended before it returns")
+    }
+
+    /// Ends a new generator without running it.
+    pub(super) fn finish_unstarted(&mut self) {
+        debug_assert_eq!(self.state(), State::New);
+        self.head().books.frame.resumer.set(FINISHED);
+        // SAFETY: the mark said that the body is there; it says now that it is gone.
+        unsafe { (self.head().vtable.drop_body)(self.head) };
+    }
+
+    /// Gives up a body that cannot be ended: its stack and this block stay for ever.
+    #[cold]
+    pub(super) fn leak(&mut self) {
+        self.head = NonNull::dangling();
+    }
+}
+
+impl<Out, In: 'static, Ret> Drop for Owner<Out, In, Ret> {
+    fn drop(&mut self) {
+        if self.head == NonNull::dangling() {
+            return;
+        }
+        debug_assert_eq!(self.state(), State::Finished);
+        // SAFETY: the generator has finished, so body and coroutine are gone; this owner is the block's only one.
+        unsafe { (self.head().vtable.free)(self.head) };
+    }
+}

@@ -1,0 +1,100 @@
+//! Stacks for coroutines: guarded slots cut from large reservations, cached per thread.
+//!
+//! ```text
+//!   a region: one mapping, many slots                 a slot
+//!   ┌────────┬────────┬─ … ─┬────────┐      low  ┌──────────────┐ ← limit
+//!   │ slot 0 │ slot 1 │     │ slot n │           │ guard 64 KiB │   a touch here is an overflow
+//!   └────────┴────────┴─ … ─┴────────┘           ├──────────────┤
+//!                                                │ usable       │   grows downwards
+//!                                                │      ↑       │
+//!                                                ├──────────────┤ ← base (first frame below)
+//!                                           high │ label 64 B   │   whose stack this is
+//!                                                └──────────────┘
+//! ```
+//!
+//! # Rooms
+//! - `sys`: the four system calls, per operating system.
+//! - `region`: reservations, slots and their guards, and the table the fault handler reads.
+//! - `pool`: which free slot is handed out next, and when pages go back.
+//! - `overflow`: a fault in a guard becomes a message that names the coroutine.
+//!
+//! # Invariants
+//! - No slot is handed out without a guard.
+//! - A slot with live frames is never reused or unmapped; regions live as long as the process.
+//!
+//! The numbers and the rejected layouts: `arch-notes/stacks.md`.
+
+mod overflow;
+mod pool;
+mod region;
+mod sys;
+
+#[cfg(feature = "runtime")]
+pub(crate) use overflow::SignalStack;
+pub(crate) use pool::StackCache;
+pub(crate) use region::Stack;
+
+use std::io;
+
+/// The smallest stack that can be asked for, in usable bytes.
+///
+/// A stack of this size survives its own unwinding; a panic with a backtrace wants about 23 KiB.
+pub const MIN_STACK_SIZE: usize = 16 * 1024;
+
+/// The usable bytes of a stack when nobody asks for another size.
+///
+/// Debug builds use more: their frames are two to three times as large.
+pub const DEFAULT_STACK_SIZE: usize = if cfg!(debug_assertions) { 256 * 1024 } else { 64 * 1024 };
+
+/// The largest stack that can be asked for, in usable bytes.
+pub const MAX_STACK_SIZE: usize = 1 << 30;
+
+/// Usable bytes of a stack: whole pages, within the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StackSize(usize);
+
+impl StackSize {
+    pub(crate) const DEFAULT: Self = Self(DEFAULT_STACK_SIZE);
+
+    /// Rounds `bytes` up to whole pages and into the allowed range.
+    pub(crate) fn from_bytes(bytes: usize) -> Self {
+        let page = sys::page_size();
+        Self(bytes.clamp(MIN_STACK_SIZE, MAX_STACK_SIZE).next_multiple_of(page))
+    }
+
+    pub(crate) fn bytes(self) -> usize {
+        self.0
+    }
+}
+
+/// Says which limit was met and what to raise, around the system's own error.
+#[cold]
+fn exhausted(what: &'static str, error: &io::Error) -> io::Error {
+    let hint = "no stack for a coroutine: the system refused";
+    let advice = "check vm.max_map_count, ulimit -v and free memory";
+    io::Error::new(error.kind(), format!("{hint} {what} ({error}); {advice}"))
+}
+
+/// How many stacks this process has cut and how many regions they lie in.
+///
+/// Both only grow: a freed stack is kept for the next coroutine, its memory is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackUsage {
+    /// Stacks cut since the process began; each is in use or waits to be reused.
+    pub stacks: usize,
+    /// Mappings that the stacks lie in.
+    pub regions: usize,
+}
+
+/// Counts the stacks and regions of this process.
+///
+/// # Examples
+/// ```
+/// let mut g = osier::Generator::new(|y: &osier::Yielder<u32>| y.yield_(1));
+/// assert_eq!(g.next(), Some(1));
+/// let usage = osier::stack::usage();
+/// assert!(usage.stacks >= 1 && usage.regions >= 1);
+/// ```
+pub fn usage() -> StackUsage {
+    StackUsage { stacks: pool::stacks_cut(), regions: region::count() }
+}

@@ -1,0 +1,200 @@
+//! Which free stack is handed out next: the thread's own hottest, then the depot's, then a newly cut one.
+//!
+//! A thread keeps up to [`CACHED`] free stacks with their pages; when it has more, half of them go to the depot, which
+//! every thread shares and which keeps address space and guards but no memory.
+//!
+//! # Invariants
+//! - A stack is in one place: in use, in one cache, or in one depot.
+//! - Stacks in a depot have given their pages back.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::region::{Region, Stack};
+use super::{StackSize, overflow};
+
+/// Free stacks a thread keeps with their pages, per size.
+///
+/// A batch of a thousand tasks that all wait needs a thousand stacks at once, again and again; giving their pages back
+/// each time would cost a system call and a page fault a task.
+const CACHED: usize = 1024;
+
+/// The bytes of the first region of a size, and the most that later ones double to.
+const FIRST_REGION: usize = 16 << 20;
+const LARGEST_REGION: usize = 512 << 20;
+
+static CUT: AtomicUsize = AtomicUsize::new(0);
+
+/// How many stacks were ever cut.
+pub(super) fn stacks_cut() -> usize {
+    CUT.load(Ordering::Relaxed)
+}
+
+/// What all threads share of the stacks of one size.
+struct Depot {
+    size: StackSize,
+    shelf: Mutex<Shelf>,
+}
+
+struct Shelf {
+    /// Free stacks without pages.
+    cold: Vec<Stack>,
+    /// The region that new slots are cut from, and the next slot in it.
+    current: Option<(&'static Region, usize)>,
+    /// Bytes of the region to reserve next.
+    next_region: usize,
+}
+
+impl Depot {
+    /// The depot for `size`, made when it is first asked for.
+    fn of(size: StackSize) -> &'static Self {
+        static DEPOTS: Mutex<Vec<&'static Depot>> = Mutex::new(Vec::new());
+        let mut depots = DEPOTS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(depot) = depots.iter().find(|depot| depot.size == size) {
+            return depot;
+        }
+        let shelf = Shelf { cold: Vec::new(), current: None, next_region: FIRST_REGION };
+        let depot = Box::leak(Box::new(Self { size, shelf: Mutex::new(shelf) }));
+        depots.push(depot);
+        depot
+    }
+
+    fn take(&self) -> io::Result<Stack> {
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stack) = shelf.cold.pop() {
+            return Ok(stack);
+        }
+        let (region, index) = match shelf.current {
+            Some((region, index)) if index < region.slots() => (region, index),
+            _ => {
+                overflow::install();
+                let region = Region::reserve(self.size, shelf.next_region / self.size.bytes())?;
+                shelf.next_region = (shelf.next_region * 2).min(LARGEST_REGION);
+                (region, 0)
+            }
+        };
+        shelf.current = Some((region, index));
+        // SAFETY: `index` is below the region's count, and is passed on only after it succeeded, under the lock.
+        let stack = unsafe { region.cut(index) }?;
+        shelf.current = Some((region, index + 1));
+        CUT.fetch_add(1, Ordering::Relaxed);
+        Ok(stack)
+    }
+
+    fn put(&self, stacks: impl Iterator<Item = Stack>) {
+        let cold = stacks.inspect(Stack::discard).collect::<Vec<_>>();
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner).cold.extend(cold);
+    }
+}
+
+/// One thread's free stacks, hottest last.
+#[derive(Default)]
+pub(crate) struct StackCache {
+    sizes: Vec<CachedSize>,
+}
+
+struct CachedSize {
+    depot: &'static Depot,
+    free: Vec<Stack>,
+}
+
+impl StackCache {
+    pub(crate) const fn new() -> Self {
+        Self { sizes: Vec::new() }
+    }
+
+    /// Hands out a free stack, cutting a new one if there is none.
+    ///
+    /// # Errors
+    /// The system has no memory, no address space or no mapping left; nothing was changed.
+    #[inline]
+    pub(crate) fn take(&mut self, size: StackSize) -> io::Result<Stack> {
+        if let Some(cached) = self.sizes.iter_mut().find(|cached| cached.depot.size == size)
+            && let Some(stack) = cached.free.pop()
+        {
+            return Ok(stack);
+        }
+        Depot::of(size).take()
+    }
+
+    /// Takes back a stack that nobody runs on.
+    #[inline]
+    pub(crate) fn put(&mut self, size: StackSize, stack: Stack) {
+        let cached = match self.sizes.iter_mut().position(|cached| cached.depot.size == size) {
+            Some(index) => &mut self.sizes[index],
+            None => self.new_size(size),
+        };
+        if cached.free.len() >= CACHED {
+            cached.depot.put(cached.free.drain(..CACHED / 2));
+        }
+        cached.free.push(stack);
+    }
+
+    #[cold]
+    fn new_size(&mut self, size: StackSize) -> &mut CachedSize {
+        self.sizes.push(CachedSize { depot: Depot::of(size), free: Vec::new() });
+        self.sizes.last_mut().expect("pushed just now")
+    }
+
+    /// Takes back a stack where the thread's cache is gone already, as in a thread-local's destructor.
+    #[cold]
+    pub(crate) fn put_uncached(size: StackSize, stack: Stack) {
+        Depot::of(size).put(std::iter::once(stack));
+    }
+
+    /// Hands out a stack where the thread's cache is gone already.
+    #[cold]
+    pub(crate) fn take_uncached(size: StackSize) -> io::Result<Stack> {
+        Depot::of(size).take()
+    }
+}
+
+impl Drop for StackCache {
+    fn drop(&mut self) {
+        for cached in self.sizes.drain(..) {
+            cached.depot.put(cached.free.into_iter());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A size that no other test uses, so that the counts below are this test's own.
+    const SIZE: usize = 20 * 4096;
+
+    #[test]
+    fn a_freed_stack_is_the_next_one_handed_out() {
+        let size = StackSize::from_bytes(SIZE);
+        let mut cache = StackCache::new();
+        let (first, second) = (cache.take(size).unwrap(), cache.take(size).unwrap());
+        let (top, other) = (first.base(), second.base());
+        assert_ne!(top, other);
+        cache.put(size, second);
+        cache.put(size, first);
+        assert_eq!(cache.take(size).unwrap().base(), top);
+    }
+
+    #[test]
+    fn the_caches_overflow_goes_to_the_depot_and_comes_back() {
+        let size = StackSize::from_bytes(SIZE + 4096);
+        let mut cache = StackCache::new();
+        let stacks: Vec<_> = (0..CACHED + 10).map(|_| cache.take(size).unwrap()).collect();
+        let mut tops: Vec<_> = stacks.iter().map(Stack::base).collect();
+        stacks.into_iter().for_each(|stack| cache.put(size, stack));
+        let mut elsewhere = StackCache::new();
+        assert!(tops.contains(&elsewhere.take(size).unwrap().base()), "a new stack was cut though some were free");
+        tops.sort_unstable();
+        tops.dedup();
+        assert_eq!(tops.len(), CACHED + 10);
+    }
+
+    #[test]
+    fn sizes_are_whole_pages_within_the_limits() {
+        assert_eq!(StackSize::from_bytes(1).bytes(), super::super::MIN_STACK_SIZE);
+        assert_eq!(StackSize::from_bytes(20_000).bytes(), 20_480);
+        assert_eq!(StackSize::from_bytes(usize::MAX).bytes(), super::super::MAX_STACK_SIZE);
+    }
+}

@@ -1,0 +1,188 @@
+//! Reservations, the slots cut from them, and the table that the fault handler reads.
+//!
+//! # Invariants
+//! - A region is never unmapped, so an address once found in the table stays a stack's address.
+//! - [`Stack`] is the only owner of its slot: two live `Stack`s never share one.
+//! - The table only grows, and an entry is complete before its index can be seen.
+
+use std::io;
+use std::mem::size_of;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use super::{StackSize, exhausted, sys};
+
+/// Bytes of guard below each stack.
+///
+/// Rust probes every page of a large frame, C does not: glibc 2.36 has unprobed frames of 33 KiB (`vfwprintf`), which
+/// would step over a guard of one page.
+pub(super) const GUARD: usize = 64 * 1024;
+
+/// What lies at the very top of each slot: whose stack it is. Written at each start, read by the fault handler.
+#[repr(C, align(64))]
+pub(super) struct Label {
+    /// The name's bytes; they live as long as the coroutine runs.
+    name: AtomicPtr<u8>,
+    length: AtomicUsize,
+}
+
+impl Label {
+    /// The name last written, for the fault handler.
+    ///
+    /// # Safety
+    /// - The coroutine whose stack this is still runs, so its name is alive.
+    pub(super) unsafe fn name(&self) -> &[u8] {
+        let name = self.name.load(Ordering::Relaxed);
+        if name.is_null() {
+            return b"?";
+        }
+        // SAFETY: pointer and length were taken from one `&str` by `Stack::set_name` on this thread, and the caller
+        // vouches that it is alive.
+        unsafe { std::slice::from_raw_parts(name, self.length.load(Ordering::Relaxed)) }
+    }
+}
+
+/// One reservation: `count` slots of `slot` bytes each.
+#[derive(Debug)]
+pub(super) struct Region {
+    start: NonNull<u8>,
+    slot: usize,
+    count: usize,
+    /// Usable bytes of each slot, as asked for.
+    pub(super) usable: usize,
+}
+
+// SAFETY: a region is never changed after it was made, and the memory it points to is handed out slot by slot.
+unsafe impl Send for Region {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Region {}
+
+/// The most regions a process may have. They double in size up to 512 MiB, so this is over a terabyte of stacks.
+const TABLE: usize = 4096;
+static REGIONS: [AtomicPtr<Region>; TABLE] = [const { AtomicPtr::new(std::ptr::null_mut()) }; TABLE];
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// How many regions there are.
+pub(super) fn count() -> usize {
+    COUNT.load(Ordering::Acquire).min(TABLE)
+}
+
+impl Region {
+    /// Reserves room for `count` stacks, or for as many as the system grants, and enters it in the table.
+    pub(super) fn reserve(size: StackSize, count: usize) -> io::Result<&'static Self> {
+        let usable = size.bytes();
+        let slot = (GUARD + usable).next_multiple_of(sys::page_size());
+        let mut count = count.max(1);
+        let start = loop {
+            match sys::reserve(slot * count) {
+                Ok(start) => break start,
+                // An address-space limit may have room for fewer.
+                Err(_) if count > 1 => count /= 2,
+                Err(error) => return Err(exhausted("to reserve memory", &error)),
+            }
+        };
+        // Relaxed: the index alone is claimed here; the entry is published by the store below.
+        let index = COUNT.fetch_add(1, Ordering::Relaxed);
+        if index >= TABLE {
+            COUNT.store(TABLE, Ordering::Relaxed);
+            return Err(exhausted("more regions", &io::Error::from(io::ErrorKind::OutOfMemory)));
+        }
+        let region = Box::leak(Box::new(Self { start, slot, count, usable }));
+        // Release: pairs with the Acquire in `find`, which then sees the fields.
+        REGIONS[index].store(region, Ordering::Release);
+        Ok(region)
+    }
+
+    pub(super) fn slots(&self) -> usize {
+        self.count
+    }
+
+    /// Cuts slot `index` and guards it.
+    ///
+    /// # Safety
+    /// - `index < self.slots()`, and no other call for this region has succeeded with it.
+    pub(super) unsafe fn cut(&self, index: usize) -> io::Result<Stack> {
+        debug_assert!(index < self.count);
+        // SAFETY: the caller keeps `index` below `count`, so the slot lies in the mapping.
+        let limit = unsafe { self.start.add(index * self.slot) };
+        // SAFETY: the slot lies in this region, and nobody else has it.
+        unsafe { sys::guard(limit, GUARD) }.map_err(|error| exhausted("a guard page", &error))?;
+        let below = self.slot - size_of::<Label>();
+        // SAFETY: the slot is larger than a label.
+        let label = unsafe { limit.add(below) }.cast();
+        Ok(Stack { label, below })
+    }
+
+    /// The label of the slot whose guard `address` lies in, if it lies in one.
+    pub(super) fn label_of_guard(&self, address: usize) -> Option<&'static Label> {
+        let offset = address.checked_sub(self.start.addr().get())?;
+        if offset / self.slot >= self.count || offset % self.slot >= GUARD {
+            return None;
+        }
+        let label = (offset / self.slot + 1) * self.slot - size_of::<Label>();
+        // SAFETY: the label is at the top of a slot of this region, which is mapped for ever, zeroed at first, and only
+        // ever holds atomics.
+        Some(unsafe { self.start.add(label).cast::<Label>().as_ref() })
+    }
+
+    /// Finds the region and the label for a fault at `address`. Takes no lock and allocates nothing.
+    pub(super) fn find(address: usize) -> Option<(&'static Self, &'static Label)> {
+        REGIONS[..count()].iter().find_map(|entry| {
+            // Acquire: pairs with the Release in `reserve`.
+            let region = entry.load(Ordering::Acquire);
+            // SAFETY: entries are null or point to leaked, complete regions.
+            let region = unsafe { region.as_ref() }?;
+            region.label_of_guard(address).map(|label| (region, label))
+        })
+    }
+}
+
+/// A guarded stack that nobody runs on, or the right to the one a coroutine runs on.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    /// The slot's label; frames begin right below it.
+    label: NonNull<Label>,
+    /// Bytes from the slot's lowest address, where the guard begins, to the label.
+    below: usize,
+}
+
+// SAFETY: a `Stack` is plain memory with one owner; nothing in it belongs to a thread while no coroutine runs on it.
+unsafe impl Send for Stack {}
+
+impl Stack {
+    fn label(&self) -> &Label {
+        // SAFETY: the slot is mapped for ever; its top holds a label of atomics.
+        unsafe { self.label.as_ref() }
+    }
+
+    /// Writes whose stack this is.
+    ///
+    /// The caller keeps `name` alive until it is replaced or the coroutine has ended: an overflow prints it.
+    pub(crate) fn set_name(&self, name: &str) {
+        self.label().name.store(name.as_ptr().cast_mut(), Ordering::Relaxed);
+        self.label().length.store(name.len(), Ordering::Relaxed);
+    }
+
+    /// The highest address: frames begin right below it.
+    #[inline(always)]
+    pub(crate) fn base(&self) -> NonZeroUsize {
+        self.label.addr()
+    }
+
+    /// The lowest address, guard included.
+    pub(crate) fn limit(&self) -> NonZeroUsize {
+        self.lowest().addr()
+    }
+
+    fn lowest(&self) -> NonNull<u8> {
+        // SAFETY: the label lies `below` bytes above the slot's lowest address.
+        unsafe { self.label.cast::<u8>().sub(self.below) }
+    }
+
+    /// Gives the memory back; the slot stays reserved and guarded.
+    pub(super) fn discard(&self) {
+        // SAFETY: nobody runs on this stack, so nothing above the guard is wanted.
+        unsafe { sys::discard(self.lowest().add(GUARD), self.below + size_of::<Label>() - GUARD) };
+    }
+}

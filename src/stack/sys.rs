@@ -1,0 +1,144 @@
+//! The system calls that stacks stand on: reserve, guard, give pages back.
+//!
+//! Two guards exist. `MADV_GUARD_INSTALL` (Linux 6.13) marks page-table entries and leaves the mapping in one piece,
+//! so a million guards cost no mapping; it survives `MADV_DONTNEED`. `mprotect` splits the mapping, two a stack, and is
+//! used where the first is refused (`EINVAL`: older kernel, locked memory). There is no third: without a guard a stack
+//! is not handed out.
+
+use std::io;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// `MADV_GUARD_INSTALL` of Linux 6.13 (`include/uapi/asm-generic/mman-common.h`); libc does not have it on all targets.
+#[cfg(target_os = "linux")]
+const MADV_GUARD_INSTALL: libc::c_int = 102;
+
+/// The size of a page in bytes.
+pub(super) fn page_size() -> usize {
+    static PAGE: AtomicUsize = AtomicUsize::new(0);
+    match PAGE.load(Ordering::Relaxed) {
+        0 => {
+            // SAFETY: `sysconf` has no demands on its caller.
+            let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+            PAGE.store(page, Ordering::Relaxed);
+            page
+        }
+        page => page,
+    }
+}
+
+/// Reserves `bytes` of zeroed memory that costs nothing until it is touched.
+pub(super) fn reserve(bytes: usize) -> io::Result<NonNull<u8>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new anonymous mapping at an address of the system's choice touches no existing memory.
+    let at = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    if at == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    #[cfg(target_os = "linux")]
+    // SAFETY: the range was mapped just now. Failure only costs memory: one touched page might become 2 MiB.
+    unsafe {
+        libc::madvise(at, bytes, libc::MADV_NOHUGEPAGE);
+    }
+    NonNull::new(at.cast()).ok_or_else(io::Error::last_os_error)
+}
+
+/// Makes every access to `bytes` at `at` fault.
+///
+/// # Safety
+/// - The range lies in memory from [`reserve`], on page boundaries, and nobody uses it.
+pub(super) unsafe fn guard(at: NonNull<u8>, bytes: usize) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the caller's promise is ours.
+    match unsafe { guard_by_marking(at, bytes) } {
+        Ok(()) => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+        Err(error) => return Err(error),
+    }
+    // SAFETY: the caller's promise is ours.
+    unsafe { guard_by_protecting(at, bytes) }
+}
+
+#[cfg(target_os = "linux")]
+// The safety contract of `guard`.
+unsafe fn guard_by_marking(at: NonNull<u8>, bytes: usize) -> io::Result<()> {
+    // SAFETY: the caller owns the range and nobody uses it.
+    match unsafe { libc::madvise(at.as_ptr().cast(), bytes, MADV_GUARD_INSTALL) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+// The safety contract of `guard`.
+unsafe fn guard_by_protecting(at: NonNull<u8>, bytes: usize) -> io::Result<()> {
+    // SAFETY: the caller owns the range and nobody uses it.
+    match unsafe { libc::mprotect(at.as_ptr().cast(), bytes, libc::PROT_NONE) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Gives the pages of a free range back; it reads as zero afterwards, and guards stay.
+///
+/// # Safety
+/// - The range lies in memory from [`reserve`], on page boundaries, and holds nothing that is still wanted.
+pub(super) unsafe fn discard(at: NonNull<u8>, bytes: usize) {
+    // SAFETY: the caller owns the range and wants nothing in it. Failure leaves the pages where they are.
+    unsafe {
+        libc::madvise(at.as_ptr().cast(), bytes, libc::MADV_DONTNEED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the kernel refuses to read from `at`: `write(2)` answers `EFAULT` where a load would fault.
+    fn faults(at: NonNull<u8>) -> bool {
+        let mut ends = [0; 2];
+        // SAFETY: `ends` has room for two descriptors.
+        assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+        // SAFETY: the kernel checks the address itself and answers with an error.
+        let written = unsafe { libc::write(ends[1], at.as_ptr().cast(), 1) };
+        // SAFETY: both descriptors are ours.
+        unsafe {
+            libc::close(ends[0]);
+            libc::close(ends[1]);
+        }
+        written == -1
+    }
+
+    type Guard = unsafe fn(NonNull<u8>, usize) -> io::Result<()>;
+
+    fn guard_holds_and_survives_discard(guard: Guard) {
+        let page = page_size();
+        let at = reserve(page * 4).unwrap();
+        // SAFETY: the first two of four pages mapped just now.
+        unsafe { guard(at, page * 2) }.unwrap();
+        // SAFETY: the third page lies in the mapping.
+        let usable = unsafe { at.add(page * 2) };
+        // SAFETY: mapped, readable and writable, and ours.
+        unsafe { usable.write(7) };
+        assert!(faults(at) && !faults(usable));
+        // SAFETY: all four pages are ours and hold nothing that is wanted.
+        unsafe { discard(at, page * 4) };
+        assert!(faults(at) && !faults(usable));
+        // SAFETY: mapped and ours; discarded pages read as zero.
+        assert_eq!(unsafe { usable.read() }, 0);
+    }
+
+    #[test]
+    fn the_best_guard_faults_and_survives_discard() {
+        guard_holds_and_survives_discard(guard);
+    }
+
+    #[test]
+    fn the_fallback_guard_faults_and_survives_discard() {
+        guard_holds_and_survives_discard(guard_by_protecting);
+    }
+
+    #[test]
+    fn a_reservation_that_cannot_be_had_is_an_error() {
+        assert!(reserve(1 << 60).is_err());
+    }
+}
