@@ -1,5 +1,5 @@
 //! wip
+mod coroutine;
 pub mod generator;
 pub mod stack;
-mod coroutine;
 pub use generator::{Generator, Step, Yielder};

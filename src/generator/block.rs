@@ -107,8 +107,7 @@ impl<Out, In: 'static, Ret, F> Block<Out, In, Ret, F>
 where
     F: FnOnce(&Yielder<Out, In>) -> Ret + 'static,
 {
-    const VTABLE: Vtable<Out, In, Ret> =
-        Vtable { run: Self::run, drop_body: Self::drop_body, free: Self::free };
+    const VTABLE: Vtable<Out, In, Ret> = Vtable { run: Self::run, drop_body: Self::drop_body, free: Self::free };
 
     /// Takes the body out of its block.
     ///

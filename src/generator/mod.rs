@@ -316,6 +316,9 @@ impl<F> Builder<F> {
 
 impl<F> fmt::Debug for Builder<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("name", &self.name).field("stack_size", &self.stack_size.bytes()).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("stack_size", &self.stack_size.bytes())
+            .finish_non_exhaustive()
     }
 }

@@ -29,10 +29,7 @@ impl<Out, In: 'static> Yielder<Out, In> {
     /// # Safety
     /// - `switch` and `books` belong to the running coroutine and outlive the yielder.
     #[inline]
-    pub(super) unsafe fn new(
-        switch: &coroutine::Yielder<MaybeUninit<In>, Out>,
-        books: *const Books,
-    ) -> Self {
+    pub(super) unsafe fn new(switch: &coroutine::Yielder<MaybeUninit<In>, Out>, books: *const Books) -> Self {
         Self { switch, books }
     }
 
