@@ -48,6 +48,12 @@ impl Frame {
         Self { resumer: Cell::new(ptr::null()), base, unwinding: Cell::new(false), has_trees: Cell::new(false) }
     }
 
+    /// Says that another body begins on this frame's coroutine.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn begin(&self) {
+        self.unwinding.set(false);
+    }
+
     /// Whether this frame is on the running chain, up to its base.
     #[cold]
     pub(crate) fn is_on_chain(&self) -> bool {

@@ -203,7 +203,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         debug_assert_eq!(self.state(), State::New);
         let head = self.head;
         let stack = coroutine::take_stack(self.head().stack_size)?;
-        stack.set_name(&self.head().name);
+        stack.name_tag().set(&self.head().name);
         let root = move |switch: &coroutine::Yielder<MaybeUninit<In>, Out>, _first: MaybeUninit<In>| {
             // SAFETY: the block outlives the coroutine, or is leaked with it.
             let block = unsafe { head.as_ref() };

@@ -32,6 +32,8 @@ mod sys;
 #[cfg(feature = "runtime")]
 pub(crate) use overflow::SignalStack;
 pub(crate) use pool::StackCache;
+#[cfg(feature = "runtime")]
+pub(crate) use region::NameTag;
 pub(crate) use region::Stack;
 
 use std::io;

@@ -21,6 +21,7 @@ pub(super) const GUARD: usize = 64 * 1024;
 
 /// What lies at the very top of each slot: whose stack it is. Written at each start, read by the fault handler.
 #[repr(C, align(64))]
+#[derive(Debug)]
 pub(super) struct Label {
     /// The name's bytes; they live as long as the coroutine runs.
     name: AtomicPtr<u8>,
@@ -37,7 +38,7 @@ impl Label {
         if name.is_null() {
             return b"?";
         }
-        // SAFETY: pointer and length were taken from one `&str` by `Stack::set_name` on this thread, and the caller
+        // SAFETY: pointer and length were taken from one `&str` by `NameTag::set` on this thread, and the caller
         // vouches that it is alive.
         unsafe { std::slice::from_raw_parts(name, self.length.load(Ordering::Relaxed)) }
     }
@@ -138,6 +139,20 @@ impl Region {
     }
 }
 
+/// Says whose stack it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NameTag(&'static Label);
+
+impl NameTag {
+    /// Writes whose stack this is.
+    ///
+    /// The caller keeps `name` alive until it is replaced or the coroutine has ended: an overflow prints it.
+    pub(crate) fn set(self, name: &str) {
+        self.0.name.store(name.as_ptr().cast_mut(), Ordering::Relaxed);
+        self.0.length.store(name.len(), Ordering::Relaxed);
+    }
+}
+
 /// A guarded stack that nobody runs on, or the right to the one a coroutine runs on.
 #[derive(Debug)]
 pub(crate) struct Stack {
@@ -151,17 +166,10 @@ pub(crate) struct Stack {
 unsafe impl Send for Stack {}
 
 impl Stack {
-    fn label(&self) -> &Label {
-        // SAFETY: the slot is mapped for ever; its top holds a label of atomics.
-        unsafe { self.label.as_ref() }
-    }
-
-    /// Writes whose stack this is.
-    ///
-    /// The caller keeps `name` alive until it is replaced or the coroutine has ended: an overflow prints it.
-    pub(crate) fn set_name(&self, name: &str) {
-        self.label().name.store(name.as_ptr().cast_mut(), Ordering::Relaxed);
-        self.label().length.store(name.len(), Ordering::Relaxed);
+    /// The place of the name that an overflow prints.
+    pub(crate) fn name_tag(&self) -> NameTag {
+        // SAFETY: the label is mapped for ever.
+        NameTag(unsafe { self.label.as_ref() })
     }
 
     /// The highest address: frames begin right below it.

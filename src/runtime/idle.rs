@@ -1,0 +1,291 @@
+//! Which workers sleep, and who wakes them.
+//!
+//! One word counts searching and sleeping workers, so a spawn decides with one load whether to wake anybody: not while
+//! somebody searches, for a searcher will see the work. Protocol and proof: arch-notes/scheduler.md, "Going to sleep".
+//!
+//! # Invariants
+//! - A worker is counted asleep before it looks at every source of work for the last time.
+//! - Whoever pushes work looks at the word after that, with a fence between. So one of the two sees the other.
+//! - The last worker to stop searching wakes another one whenever it found work.
+//! - A worker woken for work that anybody may take counts as searching from then on; one woken for its own inbox or by
+//!   its own timer does not.
+
+use std::sync::PoisonError;
+
+use crate::primitives::{AtomicU32, AtomicUsize, Mutex, Ordering, fence};
+
+/// One searching worker, in the word: the low half.
+const SEARCHING: usize = 1;
+/// One sleeping worker, in the word: the high half.
+const ASLEEP: usize = 1 << (usize::BITS / 2);
+
+/// What a worker's `rest` says.
+const AWAKE: u32 = 0;
+const SLEEPS: u32 = 1;
+const WOKEN_TO_SEARCH: u32 = 2;
+
+/// A copy of the word.
+#[derive(Clone, Copy)]
+struct Counts(usize);
+
+impl Counts {
+    fn searching(self) -> usize {
+        self.0 % ASLEEP
+    }
+
+    fn asleep(self) -> usize {
+        self.0 / ASLEEP
+    }
+}
+
+impl std::fmt::Debug for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} searching, {} asleep", self.searching(), self.asleep())
+    }
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct Idle {
+    /// How many workers search and how many sleep. Changed under the lock, except for `start_` and `stop_searching`.
+    counts: AtomicUsize,
+    /// Per worker: awake, asleep (and in `sleepers`), or woken to search. Changed under the lock.
+    rest: Box<[AtomicU32]>,
+    /// The workers that sleep, the last to fall asleep at the end: its caches are the warmest.
+    sleepers: Mutex<Vec<usize>>,
+}
+
+impl Idle {
+    pub(super) fn new(workers: usize) -> Self {
+        Self {
+            counts: AtomicUsize::new(0),
+            rest: (0..workers).map(|_| AtomicU32::new(AWAKE)).collect(),
+            sleepers: Mutex::new(Vec::with_capacity(workers)),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        Counts(self.counts.load(Ordering::SeqCst))
+    }
+
+    /// After pushing work that any worker may take: a sleeping worker to be unparked, if nobody would see it otherwise.
+    /// For a worker's own pushes.
+    #[inline]
+    #[must_use]
+    pub(super) fn wake_any(&self) -> Option<usize> {
+        // The only worker is the one that pushes.
+        if self.rest.len() == 1 { None } else { self.wake_any_from_outside() }
+    }
+
+    /// As [`Idle::wake_any`], for a thread that is no worker of this runtime.
+    #[must_use]
+    pub(super) fn wake_any_from_outside(&self) -> Option<usize> {
+        // SeqCst: between the push before us and the load behind us; pairs with the fence in `fall_asleep`, which stands
+        // between a sleeper's count and its last look. Without it both could miss: the push is never seen.
+        fence(Ordering::SeqCst);
+        let counts = self.counts();
+        if counts.searching() > 0 || counts.asleep() == 0 {
+            return None;
+        }
+        self.pop_sleeper()
+    }
+
+    #[cold]
+    fn pop_sleeper(&self) -> Option<usize> {
+        let mut sleepers = self.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.counts().searching() > 0 {
+            return None;
+        }
+        let worker = sleepers.pop()?;
+        self.rest[worker].store(WOKEN_TO_SEARCH, Ordering::SeqCst);
+        self.counts.fetch_sub(ASLEEP - SEARCHING, Ordering::SeqCst);
+        Some(worker)
+    }
+
+    /// After pushing into one worker's inbox: whether it sleeps and must be unparked.
+    #[must_use]
+    pub(super) fn wake(&self, worker: usize) -> bool {
+        // SeqCst: as in `wake_any_from_outside`.
+        fence(Ordering::SeqCst);
+        self.rest[worker].load(Ordering::SeqCst) == SLEEPS && self.remove_sleeper(worker)
+    }
+
+    /// Says that a worker searches, unless half of them do already. The caller owes a `stop_searching`.
+    #[must_use]
+    pub(super) fn start_searching(&self) -> bool {
+        if 2 * self.counts().searching() >= self.rest.len() {
+            return false;
+        }
+        self.counts.fetch_add(SEARCHING, Ordering::SeqCst);
+        true
+    }
+
+    /// Says that a worker has found work and searches no more. True if it was the last: it must wake another one, for
+    /// somebody may have pushed and relied on it.
+    #[must_use]
+    pub(super) fn stop_searching(&self) -> bool {
+        let before = Counts(self.counts.fetch_sub(SEARCHING, Ordering::SeqCst));
+        before.searching() == 1
+    }
+
+    /// Counts `worker` asleep. It must look at every source of work once more now, and then park.
+    pub(super) fn fall_asleep(&self, worker: usize, was_searching: bool) {
+        let mut sleepers = self.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+        sleepers.push(worker);
+        self.rest[worker].store(SLEEPS, Ordering::SeqCst);
+        let searching = if was_searching { SEARCHING } else { 0 };
+        self.counts.fetch_add(ASLEEP - searching, Ordering::SeqCst);
+        drop(sleepers);
+        // SeqCst: pairs with the fences in `wake` and `wake_any_from_outside`.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Counts `worker` awake after it slept, or did not after all. True if somebody woke it to search, and it counts as
+    /// searching.
+    #[must_use]
+    pub(super) fn wake_up(&self, worker: usize) -> bool {
+        let woken_by_itself = self.rest[worker].load(Ordering::SeqCst) == SLEEPS && self.remove_sleeper(worker);
+        // Only this worker leaves `WOKEN_TO_SEARCH`, so nobody changes it in between.
+        !woken_by_itself && self.rest[worker].swap(AWAKE, Ordering::SeqCst) == WOKEN_TO_SEARCH
+    }
+
+    /// Counts a sleeper awake. False if it was no sleeper any more.
+    #[cold]
+    fn remove_sleeper(&self, worker: usize) -> bool {
+        let mut sleepers = self.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(place) = sleepers.iter().position(|&sleeper| sleeper == worker) else { return false };
+        sleepers.remove(place);
+        self.rest[worker].store(AWAKE, Ordering::SeqCst);
+        self.counts.fetch_sub(ASLEEP, Ordering::SeqCst);
+        true
+    }
+}
+
+#[cfg(all(test, not(osier_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_wakes_one_sleeper_and_none_while_somebody_searches() {
+        let idle = Idle::new(4);
+        assert_eq!(idle.wake_any(), None, "nobody sleeps");
+        assert!(idle.start_searching());
+        idle.fall_asleep(0, true);
+        idle.fall_asleep(1, false);
+        assert_eq!(idle.wake_any(), Some(1), "the last to fall asleep");
+        assert_eq!(idle.wake_any(), None, "worker 1 searches now");
+        assert!(idle.wake_up(1), "and knows it");
+        assert!(idle.stop_searching(), "the last searcher");
+        assert_eq!(idle.wake_any(), Some(0));
+    }
+
+    #[test]
+    fn at_most_half_of_the_workers_search() {
+        let idle = Idle::new(4);
+        assert!(idle.start_searching() && idle.start_searching());
+        assert!(!idle.start_searching());
+        assert!(!idle.stop_searching() && idle.stop_searching());
+    }
+
+    #[test]
+    fn a_worker_is_woken_once() {
+        let idle = Idle::new(2);
+        idle.fall_asleep(1, false);
+        assert!(!idle.wake(0));
+        assert!(idle.wake(1));
+        assert!(!idle.wake(1) && !idle.wake_up(1));
+        assert_eq!(idle.wake_any(), None, "nobody sleeps");
+    }
+}
+
+#[cfg(all(test, osier_loom))]
+mod model {
+    use super::super::parker::Parker;
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// `work` stands for all sources of work together; a worker ends once it has done something.
+    struct World {
+        idle: Idle,
+        work: AtomicU32,
+        parkers: Vec<Parker>,
+    }
+
+    fn world(workers: usize) -> Arc<World> {
+        let parkers = (0..workers).map(|_| Parker::new()).collect();
+        Arc::new(World { idle: Idle::new(workers), work: AtomicU32::new(0), parkers })
+    }
+
+    impl World {
+        fn take(&self) -> bool {
+            let work = self.work.load(Ordering::Relaxed);
+            work > 0 && self.work.compare_exchange(work, work - 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        }
+
+        fn push(&self) {
+            self.work.fetch_add(1, Ordering::Release);
+            self.wake_any();
+        }
+
+        fn wake_any(&self) {
+            if let Some(worker) = self.idle.wake_any_from_outside() {
+                self.parkers[worker].unpark();
+            }
+        }
+
+        /// Works like `Worker::find_or_sleep` until one piece of work is done. `careful` is false in the seeded bug.
+        fn work_once(&self, worker: usize, careful: bool) {
+            let mut searching = false;
+            loop {
+                searching = searching || self.idle.start_searching();
+                if self.take() {
+                    break;
+                }
+                self.idle.fall_asleep(worker, searching);
+                if !careful || self.work.load(Ordering::Relaxed) == 0 {
+                    self.parkers[worker].park(None);
+                }
+                searching = self.idle.wake_up(worker);
+            }
+            if searching && self.idle.stop_searching() {
+                fence(Ordering::SeqCst);
+                if self.work.load(Ordering::Relaxed) > 0 {
+                    self.wake_any();
+                }
+            }
+        }
+    }
+
+    fn check(workers: usize, careful: bool) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(if workers == 1 { 4 } else { 2 });
+        model.check(move || {
+            let world = world(workers);
+            let threads: Vec<_> = (0..workers)
+                .map(|worker| {
+                    let world = world.clone();
+                    thread::spawn(move || world.work_once(worker, careful))
+                })
+                .collect();
+            (0..workers).for_each(|_| world.push());
+            threads.into_iter().for_each(|t| t.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn model_one_worker_never_sleeps_over_work() {
+        check(1, true);
+    }
+
+    #[test]
+    fn model_two_workers_never_sleep_over_work() {
+        check(2, true);
+    }
+
+    #[test]
+    #[should_panic(expected = "deadlock")]
+    fn model_catches_a_worker_that_does_not_look_again() {
+        check(1, false);
+    }
+}

@@ -1,0 +1,305 @@
+//! Runtimes: workers, one thread each, that run tasks and steal from each other.
+//!
+//! Most programs use the default runtime, which starts when it is first needed: [`run`], [`crate::spawn`]. A
+//! [`Runtime`] is a value; several may live in one process, and tasks of one may join tasks of another.
+//!
+//! # Rooms
+//! - `worker`: the loop, and what it finds next. `shared`: how workers reach each other, and the way to the end.
+//! - `idle`: who sleeps, who wakes. `parker`: where a thread sleeps. `inbox`: tasks on their way home. `timer`: a heap.
+//! - `metrics`: what each worker has done.
+//!
+//! What runs when, why nothing is lost, what was measured: `arch-notes/scheduler.md`.
+
+mod idle;
+mod inbox;
+mod metrics;
+mod parker;
+mod shared;
+mod timer;
+mod worker;
+
+pub use metrics::{Metrics, WorkerMetrics};
+
+pub(crate) use inbox::Linked;
+pub(crate) use parker::Parker;
+pub(crate) use shared::Shared;
+pub(crate) use timer::TimerKey;
+pub(crate) use worker::Worker;
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::num::NonZeroUsize;
+use std::panic;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_deque::Worker as Deque;
+
+use crate::stack::StackSize;
+use crate::task::{self, JoinHandle, SpawnError};
+
+/// How long dropping a runtime waits for its tasks to unwind.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A set of workers and their tasks.
+///
+/// Dropping it shuts it down: every task is cancelled and unwinds on its own worker while the scheduler still runs.
+/// After ten seconds the drop gives up on those that do not end, leaks their stacks and says so on standard error; see
+/// [`Runtime::shutdown`] for another deadline. Dropped by one of its own tasks it cancels them all, and does not wait.
+///
+/// # Examples
+/// ```
+/// use osier::Runtime;
+///
+/// let runtime = Runtime::builder().workers(2).build()?;
+/// let words = vec!["shoots", "woven", "together"];
+/// // `run` waits, so the closure may borrow.
+/// let longest = runtime.run(|| words.iter().copied().max_by_key(|word| word.len()));
+/// assert_eq!(longest, Some("together"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Runtime {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+}
+
+impl Runtime {
+    /// Starts a runtime with one worker for each available core.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn new() -> io::Result<Self> {
+        Self::builder().build()
+    }
+
+    /// Starts describing a runtime.
+    pub fn builder() -> Builder {
+        Builder { workers: None, stack_size: StackSize::DEFAULT }
+    }
+
+    /// Runs `f` as a task and waits for its value. `f` may borrow from the caller.
+    ///
+    /// # Suspends
+    /// The calling thread; inside a task of any runtime, that task. If that one is cancelled, `f`'s task is cancelled,
+    /// and waited for, before the caller unwinds.
+    ///
+    /// # Panics
+    /// With `f`'s panic; if the runtime has shut down, or does so before `f` returns.
+    pub fn run<F, T>(&self, f: F) -> T
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        // SAFETY: this function returns only when the task has ended: it waits through cancellation, and a task that
+        // borrows is never left behind.
+        let spawned = unsafe { task::Builder::new().submit(&self.shared, f, true) };
+        let handle = spawned.unwrap_or_else(|error| panic!("{error}"));
+        match handle.join_through_cancel() {
+            Ok(value) => value,
+            Err(error) if error.is_cancelled() => {
+                task::throw_if_cancelled();
+                panic!("the runtime shut down before the task of `run` returned")
+            }
+            Err(error) => match error.clone().into_panic() {
+                Some(payload) => panic::resume_unwind(payload),
+                None => panic!("{error}"),
+            },
+        }
+    }
+
+    /// Spawns a task on this runtime, as [`crate::spawn`] does on the caller's.
+    ///
+    /// # Panics
+    /// If the runtime is shutting down.
+    pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        task::Builder::new().spawn_on(&self.shared, f)
+    }
+
+    /// Spawns a task on this runtime, as [`crate::try_spawn`] does on the caller's.
+    ///
+    /// # Errors
+    /// As [`crate::try_spawn`].
+    pub fn try_spawn<F, T>(&self, f: F) -> Result<JoinHandle<T>, SpawnError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        task::Builder::new().try_spawn_on(&self.shared, f)
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.shared.remotes.len()
+    }
+
+    /// What each worker has done since the runtime started.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::read(&self.shared)
+    }
+
+    /// Cancels every task and waits until all have unwound, at most until `deadline` has passed.
+    ///
+    /// # Errors
+    /// Some tasks have not ended: they caught their cancellation, or compute without ever waiting. They are left
+    /// behind, with their stacks.
+    pub fn shutdown(self, deadline: Duration) -> Result<(), ShutdownError> {
+        self.shut_down(deadline)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn shut_down(&self, patience: Duration) -> Result<(), ShutdownError> {
+        self.shared.close();
+        if Worker::get().is_some_and(|worker| std::ptr::eq(worker.shared(), &raw const *self.shared)) {
+            // A worker cannot wait for itself: the others, and this one after us, end what there is.
+            return Ok(());
+        }
+        let mut threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        if !self.shared.wait_for_workers(patience) {
+            let leaked = self.shared.abandon();
+            // Those that are not stuck in a task exit now; the others are left with it.
+            self.shared.wait_for_workers(Duration::from_millis(100));
+            threads.retain(thread::JoinHandle::is_finished);
+            threads.into_iter().for_each(|thread| _ = thread.join());
+            return Err(ShutdownError { leaked });
+        }
+        threads.into_iter().for_each(|thread| _ = thread.join());
+        Ok(())
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Err(error) = self.shut_down(PATIENCE) {
+            eprintln!("osier: {error}");
+        }
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unfinished = self.shared.unfinished();
+        f.debug_struct("Runtime").field("workers", &self.workers()).field("unfinished_tasks", &unfinished).finish()
+    }
+}
+
+/// Some tasks did not end before the deadline of a shutdown.
+#[derive(Debug)]
+pub struct ShutdownError {
+    leaked: u64,
+}
+
+impl ShutdownError {
+    /// How many tasks were left behind.
+    pub fn leaked(&self) -> u64 {
+        self.leaked
+    }
+}
+
+impl fmt::Display for ShutdownError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tasks did not end before the deadline and were left behind with their stacks", self.leaked)
+    }
+}
+
+impl Error for ShutdownError {}
+
+/// Describes a runtime.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct Builder {
+    workers: Option<NonZeroUsize>,
+    stack_size: StackSize,
+}
+
+impl Builder {
+    /// Sets the number of workers; 0 means one for each available core, which is the default.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = NonZeroUsize::new(workers);
+        self
+    }
+
+    /// Sets the usable bytes of the stacks of tasks that ask for no other size.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = StackSize::from_bytes(bytes);
+        self
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// The system refuses a thread; those that were started have ended.
+    pub fn build(self) -> io::Result<Runtime> {
+        let workers = self.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+        let deques: Vec<_> = (0..workers).map(|_| Deque::new_lifo()).collect();
+        let shared = Shared::new(deques.iter().map(Deque::stealer), self.stack_size);
+        let runtime = Runtime { shared, threads: Mutex::new(Vec::with_capacity(workers)) };
+        for (index, deque) in deques.into_iter().enumerate() {
+            let shared = runtime.shared.clone();
+            let thread =
+                thread::Builder::new().name(format!("osier-{index}")).spawn(move || Worker::main(shared, index, deque));
+            match thread {
+                Ok(thread) => runtime.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread),
+                Err(error) => {
+                    // The workers that do not exist neither run nor need to be waited for.
+                    (index..workers).for_each(|missing| runtime.shared.never_starts(missing));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(runtime)
+    }
+}
+
+/// The runtime of whoever belongs to no other.
+pub(crate) fn default_runtime() -> &'static Runtime {
+    static DEFAULT: OnceLock<Runtime> = OnceLock::new();
+    DEFAULT.get_or_init(|| {
+        let asked = std::env::var("OSIER_WORKERS").ok();
+        let workers = asked.map_or(0, |text| match text.trim().parse() {
+            Ok(workers) => workers,
+            Err(_) => panic!("OSIER_WORKERS must be a number, and is '{text}'"),
+        });
+        let built = Runtime::builder().workers(workers).build();
+        built.unwrap_or_else(|error| panic!("cannot start the default runtime: {error}"))
+    })
+}
+
+/// Runs `f` as a task of the caller's runtime, else of the default one, and waits for its value. See [`Runtime::run`].
+///
+/// The default runtime has one worker for each available core, or as many as `OSIER_WORKERS` says.
+///
+/// # Suspends
+/// As [`Runtime::run`].
+///
+/// # Panics
+/// As [`Runtime::run`].
+///
+/// # Examples
+/// ```
+/// let text = String::from("borrowed");
+/// assert_eq!(osier::run(|| text.len()), 8);
+/// ```
+pub fn run<F, T>(f: F) -> T
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    default_runtime().run(f)
+}
+
+/// Shuts the default runtime down; see [`Runtime::shutdown`]. Nothing can be spawned on it afterwards.
+///
+/// # Errors
+/// As [`Runtime::shutdown`].
+pub fn shutdown(deadline: Duration) -> Result<(), ShutdownError> {
+    default_runtime().shut_down(deadline)
+}

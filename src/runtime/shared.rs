@@ -1,0 +1,293 @@
+//! What all workers of a runtime share: how to reach each other, the injector, the way to the end.
+//!
+//! # Invariants
+//! - It lives until every task has ended; if tasks are left behind at shutdown, for ever.
+//! - After a worker has acknowledged that the runtime closes, nothing is spawned on it; after the gate is shut, nothing
+//!   from outside. From then on the number of tasks only falls, and whoever sees it at zero may say that it is over.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crossbeam_deque::{Injector, Stealer};
+
+use super::idle::Idle;
+use super::inbox::Inbox;
+use super::parker::Parker;
+use super::worker::{Fresh, Worker};
+use crate::coroutine;
+use crate::stack::StackSize;
+use crate::task::{Header, RawTask, Refusal};
+
+/// See the module's page.
+pub(crate) struct Shared {
+    this: Weak<Self>,
+    pub(super) remotes: Box<[Remote]>,
+    pub(super) idle: Idle,
+    /// Fresh tasks from threads that are no workers of this runtime.
+    pub(super) injector: Injector<Fresh>,
+    gate: Mutex<Gate>,
+    /// Whether the runtime cancels its tasks and takes no more.
+    closing: AtomicBool,
+    /// Whether every task has ended while it closed.
+    ended: AtomicBool,
+    /// Whether the deadline of the shutdown has passed: tasks are left behind.
+    abandoned: AtomicBool,
+    running_workers: Mutex<usize>,
+    worker_exited: Condvar,
+    /// The stack size of tasks that ask for no other.
+    pub(crate) stack_size: StackSize,
+}
+
+/// What others see of a worker, and what it counts for them. One cache line apart from the next.
+#[repr(align(128))]
+pub(super) struct Remote {
+    pub(super) inbox: Inbox<Header>,
+    pub(super) stealer: Stealer<Fresh>,
+    pub(super) parker: Parker,
+    /// Moves whenever the worker starts or resumes a task: who does not move computes, and its fresh tasks wait.
+    pub(super) tick: AtomicU32,
+    /// Whether it has seen that the runtime closes.
+    acknowledged: AtomicBool,
+    pub(super) counts: Counts,
+}
+
+/// Written by their worker alone.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) spawned: Count,
+    pub(super) started: Count,
+    pub(super) finished: Count,
+    pub(super) stolen: Count,
+    pub(super) parked: Count,
+    pub(super) woken: Count,
+}
+
+/// A counter with one writer.
+#[derive(Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    #[inline]
+    pub(super) fn add_one(&self) {
+        // Release: pairs with the Acquire in `get`: whoever sees a task counted as finished sees it counted as spawned.
+        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The way in for tasks from outside.
+struct Gate {
+    open: bool,
+    injected: u64,
+}
+
+impl Shared {
+    pub(super) fn new(stealers: impl Iterator<Item = Stealer<Fresh>>, stack_size: StackSize) -> Arc<Self> {
+        let remotes: Box<[_]> = stealers
+            .map(|stealer| Remote {
+                inbox: Inbox::new(),
+                stealer,
+                parker: Parker::new(),
+                tick: AtomicU32::new(0),
+                acknowledged: AtomicBool::new(false),
+                counts: Counts::default(),
+            })
+            .collect();
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            idle: Idle::new(remotes.len()),
+            injector: Injector::new(),
+            gate: Mutex::new(Gate { open: true, injected: 0 }),
+            closing: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            running_workers: Mutex::new(remotes.len()),
+            worker_exited: Condvar::new(),
+            stack_size,
+            remotes,
+        })
+    }
+
+    /// Lends the runtime that the caller belongs to: its worker's, else the default one.
+    pub(crate) fn with_current<T>(f: impl FnOnce(&Self) -> T) -> T {
+        match Worker::get() {
+            Some(worker) => f(worker.shared()),
+            None => f(super::default_runtime().shared()),
+        }
+    }
+
+    /// The calling worker, if it is one of this runtime's.
+    #[inline]
+    fn own_worker(&self) -> Option<&'static Worker> {
+        Worker::get().filter(|worker| std::ptr::eq(worker.shared(), self))
+    }
+
+    /// Queues a fresh task.
+    ///
+    /// # Errors
+    /// The runtime is closing; the task was not queued.
+    #[inline]
+    pub(crate) fn submit(&self, task: RawTask) -> Result<(), Refusal> {
+        match self.own_worker() {
+            Some(worker) => worker.spawn(task),
+            None => self.inject(task),
+        }
+    }
+
+    fn inject(&self, task: RawTask) -> Result<(), Refusal> {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if !gate.open {
+            return Err(Refusal::Shutdown);
+        }
+        gate.injected += 1;
+        self.injector.push(Fresh(task));
+        drop(gate);
+        if let Some(worker) = self.idle.wake_any_from_outside() {
+            self.unpark(worker);
+        }
+        Ok(())
+    }
+
+    /// Looks whether a task of this size would get a stack now.
+    pub(crate) fn check_stack(&self, size: StackSize) -> std::io::Result<()> {
+        match self.own_worker() {
+            Some(worker) => worker.ensure_carrier(size),
+            None => coroutine::take_stack(size).map(|stack| coroutine::give_stack(size, stack)),
+        }
+    }
+
+    /// Queues a task that was parked at its home.
+    ///
+    /// # Safety
+    /// - `shared` is the task's runtime, and the caller won the task's `notify`.
+    pub(crate) unsafe fn push_woken(shared: *const Self, task: RawTask) {
+        // SAFETY: a queued task has not ended, so its runtime is alive.
+        let shared = unsafe { &*shared };
+        let home = task.home();
+        match shared.own_worker().filter(|worker| worker.index() == home) {
+            Some(worker) => worker.push_ready(task),
+            None => shared.push_to_inbox(home, task),
+        }
+    }
+
+    #[cold]
+    fn push_to_inbox(&self, home: usize, task: RawTask) {
+        // Once pushed, the task may run and end, and the runtime with it: this keeps it until the worker is unparked.
+        let Some(this) = self.this.upgrade() else { return };
+        // SAFETY: the caller won the task's `notify`, so it is in no inbox, and it lives until its home has taken it.
+        let was_empty = unsafe { this.remotes[home].inbox.push(task.as_ptr()) };
+        if was_empty && this.idle.wake(home) {
+            this.unpark(home);
+        }
+    }
+
+    pub(super) fn unpark(&self, worker: usize) {
+        self.remotes[worker].counts_woken();
+        self.remotes[worker].parker.unpark();
+    }
+
+    /// Whether any fresh task lies where any worker may take it.
+    pub(super) fn has_fresh(&self) -> bool {
+        !self.injector.is_empty() || self.remotes.iter().any(|remote| !remote.stealer.is_empty())
+    }
+
+    // ---- the end
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// Takes no more tasks, and asks every worker to cancel those it has.
+    pub(super) fn close(&self) {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).open = false;
+        self.closing.store(true, Ordering::Release);
+        self.unpark_all();
+    }
+
+    fn unpark_all(&self) {
+        self.remotes.iter().for_each(|remote| remote.parker.unpark());
+    }
+
+    /// Says that a worker spawns no more.
+    pub(super) fn acknowledge(&self, worker: usize) {
+        self.remotes[worker].acknowledged.store(true, Ordering::Release);
+    }
+
+    /// Whether a worker that found nothing to do may exit. The last to come here finds that all is over.
+    pub(super) fn may_exit(&self) -> bool {
+        if !self.is_closing() {
+            return false;
+        }
+        // SeqCst: of two workers that finish their last tasks at the same time, one sees both.
+        fence(Ordering::SeqCst);
+        if !self.ended.load(Ordering::Acquire) {
+            let all_acknowledged = self.remotes.iter().all(|remote| remote.acknowledged.load(Ordering::Acquire));
+            if !all_acknowledged || self.unfinished() > 0 {
+                return false;
+            }
+            self.ended.store(true, Ordering::Release);
+            self.unpark_all();
+        }
+        true
+    }
+
+    /// How many tasks have been spawned and have not ended.
+    pub(super) fn unfinished(&self) -> u64 {
+        let finished: u64 = self.remotes.iter().map(|remote| remote.counts.finished.get()).sum();
+        let injected = self.gate.lock().unwrap_or_else(PoisonError::into_inner).injected;
+        let spawned: u64 = self.remotes.iter().map(|remote| remote.counts.spawned.get()).sum();
+        (injected + spawned).saturating_sub(finished)
+    }
+
+    /// Says that a worker's thread could not be had.
+    pub(super) fn never_starts(&self, worker: usize) {
+        self.acknowledge(worker);
+        self.worker_exits();
+    }
+
+    pub(super) fn worker_exits(&self) {
+        *self.running_workers.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.worker_exited.notify_all();
+    }
+
+    /// Waits until every worker has exited, or for `patience`. True if they have.
+    pub(super) fn wait_for_workers(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut running = self.running_workers.lock().unwrap_or_else(PoisonError::into_inner);
+        while *running > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            running = self.worker_exited.wait_timeout(running, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// Leaves behind what has not ended. Returns how many tasks that is.
+    pub(super) fn abandon(&self) -> u64 {
+        let left = self.unfinished();
+        if left > 0 {
+            // The tasks point here, and may be notified at any time.
+            std::mem::forget(self.this.upgrade());
+        }
+        self.abandoned.store(true, Ordering::Release);
+        self.unpark_all();
+        left
+    }
+}
+
+impl Remote {
+    fn counts_woken(&self) {
+        // The one count with several writers: threads that wake this worker.
+        self.counts.woken.0.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,556 @@
+//! A worker: one thread, its queues, and the loop that decides what runs next.
+//!
+//! # Invariants
+//! - Only the worker's own thread touches what is in [`Worker`]; others reach it through its [`Remote`].
+//! - A started task is in `ready`, in the inbox, parked, or running; it is resumed by this loop alone.
+//! - While the loop decides, no task of this worker is in the middle of running.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_deque::{Steal, Worker as Deque};
+
+use super::shared::{Remote, Shared};
+use super::timer::{TimerKey, Timers};
+use crate::coroutine::current;
+use crate::stack::{SignalStack, StackSize};
+use crate::task::{Carrier, Header, JoinError, Pause, RawTask, Refusal};
+
+/// Every so many tasks the loop looks where it otherwise looks last, so that nothing starves. A prime, as in Go's
+/// scheduler (`runtime/proc.go`), so that it does not beat in time with the program.
+const FAR_END: u32 = 61;
+/// How many joins in place are made before the loop gets its turn.
+const IN_PLACE: u32 = 64;
+/// How long a worker searches before it sleeps. A sleep and a wake cost about 5 µs each; this is ten times that.
+const SEARCH: Duration = Duration::from_micros(50);
+/// A worker whose tick has not moved for this long computes: its fresh tasks are worth a thief's while.
+const STUCK: Duration = Duration::from_micros(2);
+/// A deque of at least this many tasks is worth it in any case.
+const LONG_DEQUE: usize = 32;
+/// How many idle carriers a worker keeps.
+const IDLE_CARRIERS: usize = 1024;
+
+/// A fresh task, on its way to whichever worker starts it.
+pub(crate) struct Fresh(pub(super) RawTask);
+
+// SAFETY: a fresh task is a closure that is `Send`; whoever takes it out of a deque is the only one to start it.
+unsafe impl Send for Fresh {}
+
+/// What to run next.
+enum Job {
+    Fresh(RawTask),
+    Ready(RawTask),
+}
+
+/// See the module's page.
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    index: usize,
+    /// Started tasks that can go on, first come first served.
+    ready: RefCell<VecDeque<RawTask>>,
+    /// How many of them go on before the next fresh task starts.
+    round: Cell<usize>,
+    /// Tasks that have not started: newest first for this worker, oldest first for thieves.
+    fresh: Deque<Fresh>,
+    /// Carriers that no task has.
+    carriers: RefCell<Vec<NonNull<Carrier>>>,
+    timers: RefCell<Timers<RawTask>>,
+    /// The tasks of this worker that have suspended at least once and not ended, linked through themselves.
+    live: Cell<*const Header>,
+    until_far_end: Cell<u32>,
+    joins_in_place: Cell<u32>,
+    has_acknowledged: Cell<bool>,
+    /// For each other worker, its tick when we last saw it move, and when that was.
+    looks: Box<[Cell<(u32, Option<Instant>)>]>,
+    /// Where to look first when stealing; moves on each time.
+    next_victim: Cell<usize>,
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, index: usize, fresh: Deque<Fresh>) -> Self {
+        let looks = shared.remotes.iter().map(|_| Cell::new((0, None))).collect();
+        Self {
+            shared,
+            index,
+            ready: RefCell::new(VecDeque::new()),
+            round: Cell::new(0),
+            fresh,
+            carriers: RefCell::new(Vec::new()),
+            timers: RefCell::new(Timers::new()),
+            live: Cell::new(ptr::null()),
+            until_far_end: Cell::new(FAR_END),
+            joins_in_place: Cell::new(IN_PLACE),
+            has_acknowledged: Cell::new(false),
+            looks,
+            next_victim: Cell::new(index + 1),
+        }
+    }
+
+    /// What a worker's thread does from its start to its end.
+    pub(super) fn main(shared: Arc<Shared>, index: usize, fresh: Deque<Fresh>) {
+        let _signal_stack = SignalStack::ensure();
+        let worker = Self::new(shared, index, fresh);
+        current::set_worker((&raw const worker).cast());
+        worker.run();
+        worker.drain();
+        current::set_worker(ptr::null());
+        worker.shared.worker_exits();
+    }
+
+    /// The worker that this thread is, if it is one.
+    #[inline(always)]
+    pub(crate) fn get() -> Option<&'static Self> {
+        // SAFETY: set by `main` for as long as the worker lives, which outlives everything that runs on the thread.
+        unsafe { current::worker().cast::<Self>().as_ref() }
+    }
+
+    /// The worker that this thread is; for code that runs in tasks.
+    #[inline(always)]
+    pub(crate) fn here() -> &'static Self {
+        Self::get().expect("tasks run on workers")
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn remote(&self) -> &Remote {
+        &self.shared.remotes[self.index]
+    }
+
+    // ---- what tasks ask for
+
+    /// Queues a fresh task, and wakes a worker for it if nobody would see it otherwise.
+    #[inline]
+    pub(super) fn spawn(&self, task: RawTask) -> Result<(), Refusal> {
+        if self.shared.is_closing() {
+            return Err(Refusal::Shutdown);
+        }
+        self.remote().counts.spawned.add_one();
+        self.fresh.push(Fresh(task));
+        if let Some(worker) = self.shared.idle.wake_any() {
+            self.shared.unpark(worker);
+        }
+        Ok(())
+    }
+
+    /// Queues a started task of this worker.
+    #[inline]
+    pub(crate) fn push_ready(&self, task: RawTask) {
+        self.ready.borrow_mut().push_back(task);
+    }
+
+    /// Sets a timer that notifies a task of this worker.
+    pub(crate) fn set_timer(&self, deadline: Instant, task: RawTask) -> TimerKey {
+        self.timers.borrow_mut().insert(deadline, task)
+    }
+
+    pub(crate) fn timer_is_set(&self, key: TimerKey) -> bool {
+        self.timers.borrow().contains(key)
+    }
+
+    pub(crate) fn cancel_timer(&self, key: TimerKey) {
+        self.timers.borrow_mut().remove(key);
+    }
+
+    pub(crate) fn count_started(&self) {
+        self.remote().counts.started.add_one();
+        self.move_tick();
+    }
+
+    pub(crate) fn count_finished(&self) {
+        self.remote().counts.finished.add_one();
+    }
+
+    fn move_tick(&self) {
+        use std::sync::atomic::Ordering::Relaxed;
+        let tick = &self.remote().tick;
+        tick.store(tick.load(Relaxed).wrapping_add(1), Relaxed);
+        self.until_far_end.set(self.until_far_end.get().saturating_sub(1));
+    }
+
+    /// The next task for a carrier that has just ended one: a fresh one of its size, if that is what the loop would
+    /// choose now. So a run of tasks that do not wait costs no switch.
+    #[inline]
+    pub(crate) fn next_fresh(&self, size: StackSize) -> Option<RawTask> {
+        if self.until_far_end.get() == 0 || (self.round.get() > 0 && !self.ready.borrow().is_empty()) {
+            return None;
+        }
+        let Fresh(task) = self.fresh.pop()?;
+        if task.header().stack_size != size {
+            self.fresh.push(Fresh(task));
+            return None;
+        }
+        self.round.set(self.ready.borrow().len());
+        Some(task)
+    }
+
+    /// Runs `child` right here, on a carrier of its own, if it is the fresh task that this worker would start next.
+    /// True if it has ended. If it waits, both it and the caller are ordinary tasks from then on.
+    pub(crate) fn join_in_place(child: RawTask) -> bool {
+        let (Some(worker), Some(joiner)) = (Self::get(), RawTask::current()) else { return false };
+        let budget = worker.joins_in_place.get();
+        if budget == 0 || joiner.header().is_cancelled() {
+            return false;
+        }
+        let Some(Fresh(newest)) = worker.fresh.pop() else { return false };
+        if newest != child {
+            worker.fresh.push(Fresh(newest));
+            return false;
+        }
+        let Ok(carrier) = worker.take_carrier(child.header().stack_size) else {
+            worker.fresh.push(Fresh(child));
+            return false;
+        };
+        worker.joins_in_place.set(budget - 1);
+        // The joiner holds the child's handle, so the child can be asked after its end.
+        worker.start_on(carrier, child, true);
+        current::set_task(joiner.as_ptr().cast());
+        child.header().end.is_done()
+    }
+
+    /// Enters a task into the list of those that have suspended.
+    pub(crate) fn list(&self, task: RawTask) {
+        let header = task.header();
+        header.is_listed.set(true);
+        header.live_next.set(self.live.get());
+        // SAFETY: listed tasks have not ended.
+        if let Some(first) = unsafe { self.live.get().as_ref() } {
+            first.live_previous.set(task.as_ptr());
+        }
+        self.live.set(task.as_ptr());
+    }
+
+    /// Takes a task that ends out of that list.
+    pub(crate) fn unlist(&self, task: RawTask) {
+        let header = task.header();
+        header.is_listed.set(false);
+        let (previous, next) = (header.live_previous.get(), header.live_next.get());
+        // SAFETY: listed tasks have not ended.
+        match unsafe { previous.as_ref() } {
+            Some(previous) => previous.live_next.set(next),
+            None => self.live.set(next),
+        }
+        // SAFETY: as above.
+        if let Some(next) = unsafe { next.as_ref() } {
+            next.live_previous.set(previous);
+        }
+    }
+
+    fn live_tasks(&self) -> impl Iterator<Item = RawTask> {
+        let mut next = self.live.get();
+        std::iter::from_fn(move || {
+            let task = RawTask::from_header(NonNull::new(next.cast_mut())?);
+            next = task.header().live_next.get();
+            Some(task)
+        })
+    }
+
+    // ---- the loop
+
+    fn run(&self) {
+        while let Some(job) = self.find_or_sleep() {
+            self.move_tick();
+            self.joins_in_place.set(IN_PLACE);
+            match job {
+                Job::Ready(task) => self.resume(task),
+                Job::Fresh(task) => self.start(task),
+            }
+        }
+    }
+
+    /// What to run next, by this worker's own queues: as many started tasks as were ready when the last fresh one
+    /// started, then a fresh one. So neither kind starves the other, and a worker goes deep before it goes wide.
+    fn find_task(&self) -> Option<Job> {
+        if self.until_far_end.get() == 0
+            && let Some(job) = self.look_at_far_end()
+        {
+            return Some(job);
+        }
+        if self.round.get() > 0
+            && let Some(task) = self.pop_ready()
+        {
+            self.round.set(self.round.get() - 1);
+            return Some(Job::Ready(task));
+        }
+        if let Some(Fresh(task)) = self.fresh.pop() {
+            self.round.set(self.ready.borrow().len());
+            return Some(Job::Fresh(task));
+        }
+        self.pop_ready().map(Job::Ready).or_else(|| self.look_outside())
+    }
+
+    fn pop_ready(&self) -> Option<RawTask> {
+        self.ready.borrow_mut().pop_front()
+    }
+
+    /// What came from elsewhere: tasks that others woke, timers, tasks from outside.
+    fn look_outside(&self) -> Option<Job> {
+        self.collect_woken();
+        self.pop_ready().map(Job::Ready).or_else(|| self.take_injected())
+    }
+
+    /// Moves what others woke and what timers woke into `ready`.
+    fn collect_woken(&self) {
+        let woken = self.remote().inbox.take().map(RawTask::from_header);
+        self.ready.borrow_mut().extend(woken);
+        self.fire_timers();
+    }
+
+    fn take_injected(&self) -> Option<Job> {
+        loop {
+            match self.shared.injector.steal() {
+                Steal::Success(Fresh(task)) => return Some(Job::Fresh(task)),
+                Steal::Empty => return None,
+                Steal::Retry => {}
+            }
+        }
+    }
+
+    /// The look at what the order of `find_task` could starve: the inbox, the timers, the injector, our oldest fresh
+    /// task; and at whether the runtime closes.
+    #[cold]
+    fn look_at_far_end(&self) -> Option<Job> {
+        self.until_far_end.set(FAR_END);
+        self.acknowledge_closing();
+        self.collect_woken();
+        self.take_injected().or_else(|| match self.remote().stealer.steal() {
+            Steal::Success(Fresh(task)) => Some(Job::Fresh(task)),
+            Steal::Empty | Steal::Retry => None,
+        })
+    }
+
+    fn fire_timers(&self) {
+        let mut timers = self.timers.borrow_mut();
+        if timers.next_deadline().is_none() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some(task) = timers.pop_due(now) {
+            if task.header().run.notify() {
+                self.push_ready(task);
+            }
+        }
+    }
+
+    /// Finds a job, searching elsewhere and then sleeping until there is one; `None` when the worker shall exit. The
+    /// protocol is `Idle`'s.
+    fn find_or_sleep(&self) -> Option<Job> {
+        if let Some(job) = self.find_task() {
+            return Some(job);
+        }
+        let idle = &self.shared.idle;
+        let mut searching = false;
+        loop {
+            searching = searching || idle.start_searching();
+            let job = if searching { self.search() } else { self.find_task() };
+            if let Some(job) = job {
+                self.found(searching);
+                return Some(job);
+            }
+            self.acknowledge_closing();
+            if self.shared.is_abandoned() || self.shared.may_exit() {
+                self.found(searching);
+                return None;
+            }
+            idle.fall_asleep(self.index, searching);
+            if !self.sees_work() {
+                self.remote().counts.parked.add_one();
+                let deadline = self.timers.borrow().next_deadline();
+                self.remote().parker.park(deadline);
+            }
+            searching = idle.wake_up(self.index);
+            if let Some(job) = self.find_task() {
+                self.found(searching);
+                return Some(job);
+            }
+        }
+    }
+
+    /// Gives up searching; the last searcher wakes another worker if there is more to be had.
+    fn found(&self, searching: bool) {
+        if searching
+            && self.shared.idle.stop_searching()
+            && self.shared.has_fresh()
+            && let Some(worker) = self.shared.idle.wake_any()
+        {
+            self.shared.unpark(worker);
+        }
+    }
+
+    /// The last look before sleeping: whether anything has come since, from wherever it may.
+    fn sees_work(&self) -> bool {
+        !self.remote().inbox.is_empty()
+            || self.shared.has_fresh()
+            || self.shared.is_abandoned()
+            || (self.shared.is_closing() && (!self.has_acknowledged.get() || self.shared.may_exit()))
+    }
+
+    /// Looks for work for a while, at home and at the other workers'.
+    fn search(&self) -> Option<Job> {
+        let began = Instant::now();
+        let mut now = began;
+        loop {
+            if let Some(job) = self.find_task().or_else(|| self.steal(Some(now))) {
+                return Some(job);
+            }
+            if self.shared.remotes.len() == 1 || now - began > SEARCH || self.shared.is_closing() {
+                // Whoever still has fresh tasks after this long gets help whether it moves or not.
+                return self.steal(None);
+            }
+            (0..32).for_each(|_| std::hint::spin_loop());
+            now = Instant::now();
+        }
+    }
+
+    /// Takes the oldest fresh tasks of another worker. With `now`, only from one that needs it: a worker that goes from
+    /// task to task gets to them sooner than we would.
+    fn steal(&self, now: Option<Instant>) -> Option<Job> {
+        let workers = self.shared.remotes.len();
+        let first = self.next_victim.replace((self.next_victim.get() + 1) % workers);
+        (0..workers).map(|n| (first + n) % workers).filter(|&victim| victim != self.index).find_map(|victim| {
+            let worth_it = now.is_none_or(|now| self.needs_help(victim, now));
+            worth_it.then(|| self.steal_from(victim)).flatten()
+        })
+    }
+
+    fn needs_help(&self, victim: usize, now: Instant) -> bool {
+        let remote = &self.shared.remotes[victim];
+        if remote.stealer.is_empty() {
+            return false;
+        }
+        let tick = remote.tick.load(std::sync::atomic::Ordering::Relaxed);
+        let (seen, since) = self.looks[victim].get();
+        let Some(since) = since.filter(|_| seen == tick) else {
+            self.looks[victim].set((tick, Some(now)));
+            return remote.stealer.len() >= LONG_DEQUE;
+        };
+        now.saturating_duration_since(since) >= STUCK || remote.stealer.len() >= LONG_DEQUE
+    }
+
+    fn steal_from(&self, victim: usize) -> Option<Job> {
+        let stealer = &self.shared.remotes[victim].stealer;
+        loop {
+            let stolen = match stealer.len() {
+                0..LONG_DEQUE => stealer.steal(),
+                _ => stealer.steal_batch_and_pop(&self.fresh),
+            };
+            match stolen {
+                Steal::Success(Fresh(task)) => {
+                    (0..=self.fresh.len()).for_each(|_| self.remote().counts.stolen.add_one());
+                    return Some(Job::Fresh(task));
+                }
+                Steal::Empty => return None,
+                Steal::Retry => std::hint::spin_loop(),
+            }
+        }
+    }
+
+    // ---- running
+
+    /// Goes on with a started task.
+    fn resume(&self, task: RawTask) {
+        task.header().run.resume();
+        let carrier = NonNull::from(task.carrier());
+        task.carrier().may_go_on();
+        self.enter(carrier);
+    }
+
+    /// Starts a fresh task, or ends it if there is no stack for it.
+    fn start(&self, task: RawTask) {
+        match self.take_carrier(task.header().stack_size) {
+            Ok(carrier) => self.start_on(carrier, task, false),
+            Err(error) => {
+                self.count_started();
+                task.refuse(JoinError::no_stack(error));
+                self.count_finished();
+            }
+        }
+    }
+
+    fn start_on(&self, carrier: NonNull<Carrier>, task: RawTask, only_one: bool) {
+        if self.has_acknowledged.get() {
+            task.request_cancel();
+        }
+        // SAFETY: a carrier of this worker's, which frees it only when it is idle.
+        unsafe { carrier.as_ref() }.load(task, only_one);
+        self.enter(carrier);
+    }
+
+    /// Runs a carrier until it pauses.
+    fn enter(&self, carrier: NonNull<Carrier>) {
+        // SAFETY: it is this worker's, and loaded or suspended: it was idle, or its task was in a queue.
+        let pause = unsafe { carrier.as_ref().resume() };
+        current::set_task(ptr::null());
+        match pause {
+            Some(Pause::Suspended) => {}
+            Some(Pause::Idle) => self.put_carrier(carrier),
+            None => unreachable!("a carrier returns only when it is freed"),
+        }
+    }
+
+    fn take_carrier(&self, size: StackSize) -> io::Result<NonNull<Carrier>> {
+        let mut carriers = self.carriers.borrow_mut();
+        // SAFETY: idle carriers are this worker's and alive.
+        match carriers.iter().rposition(|carrier| unsafe { carrier.as_ref() }.stack_size == size) {
+            Some(place) => Ok(carriers.remove(place)),
+            None => Carrier::new(size),
+        }
+    }
+
+    fn put_carrier(&self, carrier: NonNull<Carrier>) {
+        let mut carriers = self.carriers.borrow_mut();
+        if carriers.len() < IDLE_CARRIERS {
+            carriers.push(carrier);
+        } else {
+            drop(carriers);
+            // SAFETY: it is idle, and in no list.
+            unsafe { Carrier::free(carrier) };
+        }
+    }
+
+    /// Makes sure that the next task of this size gets a carrier.
+    pub(super) fn ensure_carrier(&self, size: StackSize) -> io::Result<()> {
+        let carrier = self.take_carrier(size)?;
+        self.carriers.borrow_mut().push(carrier);
+        Ok(())
+    }
+
+    // ---- the end
+
+    /// When the runtime closes: spawns no more, and cancels every task that has started here. Those that have not are
+    /// cancelled when their turn comes.
+    fn acknowledge_closing(&self) {
+        if self.shared.is_closing() && !self.has_acknowledged.replace(true) {
+            for task in self.live_tasks() {
+                task.request_cancel();
+                if task.header().run.notify() {
+                    self.push_ready(task);
+                }
+            }
+            self.shared.acknowledge(self.index);
+        }
+    }
+
+    /// Frees the carriers, and leaves behind what is still suspended.
+    fn drain(&self) {
+        for carrier in self.carriers.take() {
+            // SAFETY: it is idle, and in no list any more.
+            unsafe { Carrier::free(carrier) };
+        }
+        for task in self.live_tasks() {
+            if task.header().borrows {
+                eprintln!("osier: task '{}' borrows from a caller and cannot be left behind", task.header().name);
+                std::process::abort();
+            }
+        }
+    }
+}

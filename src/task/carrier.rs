@@ -1,0 +1,147 @@
+//! Carriers: the coroutines that tasks run on.
+//!
+//! A worker runs fresh tasks one after another on one carrier. Only when a task suspends does the carrier become its
+//! own, until the task has ended; the worker then takes another. So a task that never waits costs no switch and no
+//! stack of its own.
+//!
+//! # Invariants
+//! - A carrier never leaves its worker.
+//! - Between two tasks its stack holds nothing but the loop in `Carrier::serve`.
+
+use std::cell::{Cell, UnsafeCell};
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr::{self, NonNull};
+
+use super::raw::RawTask;
+use crate::coroutine::{self, Coroutine, Frame, Resumed, Yielder, current, unwind};
+use crate::runtime::Worker;
+use crate::stack::{NameTag, StackSize};
+
+/// Why a carrier came back to whoever resumed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pause {
+    /// It has no task and wants one.
+    Idle,
+    /// Its task suspended, and takes it along.
+    Suspended,
+}
+
+/// See the module's page. Made and freed by its worker.
+pub(crate) struct Carrier {
+    pub(crate) frame: Frame,
+    pub(crate) stack_size: StackSize,
+    /// The task to start at the next resume.
+    task: Cell<Option<RawTask>>,
+    /// Whether it must come back after that task, instead of looking for more.
+    only_one: Cell<bool>,
+    yielder: Cell<*const Yielder<(), Pause>>,
+    coroutine: UnsafeCell<MaybeUninit<Coroutine<(), Pause>>>,
+    name: NameTag,
+}
+
+impl Carrier {
+    /// Makes a carrier with a stack of its own.
+    ///
+    /// # Errors
+    /// There is no stack to be had.
+    pub(crate) fn new(stack_size: StackSize) -> io::Result<NonNull<Self>> {
+        let stack = coroutine::take_stack(stack_size)?;
+        let carrier = Box::leak(Box::new(Self {
+            frame: Frame::base(),
+            stack_size,
+            task: Cell::new(None),
+            only_one: Cell::new(false),
+            yielder: Cell::new(ptr::null()),
+            coroutine: UnsafeCell::new(MaybeUninit::uninit()),
+            name: stack.name_tag(),
+        }));
+        let carrier = NonNull::from(carrier);
+        let body = move |yielder: &Yielder<(), Pause>, ()| {
+            // SAFETY: a carrier is freed only after its coroutine has returned.
+            unsafe { carrier.as_ref() }.serve(yielder);
+        };
+        // SAFETY: `body` borrows the carrier alone, which outlives the coroutine; it catches what tasks throw.
+        let coroutine = unsafe { Coroutine::new(stack, body) };
+        // SAFETY: the carrier was made just now; nobody else looks at the cell.
+        unsafe { (*carrier.as_ref().coroutine.get()).write(coroutine) };
+        Ok(carrier)
+    }
+
+    /// The loop that runs on the carrier's stack: one task after the other, until it is resumed without one.
+    fn serve(&self, yielder: &Yielder<(), Pause>) {
+        self.yielder.set(yielder);
+        let worker = Worker::here();
+        while let Some(first) = self.task.take() {
+            let mut next = Some(first);
+            while let Some(task) = next {
+                self.begin(task);
+                worker.count_started();
+                task.run_on(self, worker.index());
+                worker.count_finished();
+                next = if self.only_one.get() { None } else { worker.next_fresh(self.stack_size) };
+            }
+            // SAFETY: the carrier itself runs, with nothing on top of it.
+            unsafe { yielder.suspend(Pause::Idle) };
+        }
+    }
+
+    /// Makes `task` the running one.
+    fn begin(&self, task: RawTask) {
+        self.frame.begin();
+        self.name.set(&task.header().name);
+        current::set_frame(&raw const self.frame);
+        current::set_task(task.as_ptr().cast());
+    }
+
+    /// Gives the idle carrier the task to start next. With `only_one` it comes back after it.
+    pub(crate) fn load(&self, task: RawTask, only_one: bool) {
+        self.task.set(Some(task));
+        self.only_one.set(only_one);
+    }
+
+    /// Lets a carrier that goes on by itself take more tasks after the one it has.
+    pub(crate) fn may_go_on(&self) {
+        self.only_one.set(false);
+    }
+
+    /// Runs the carrier until it pauses. The caller sets `current`'s task back afterwards.
+    ///
+    /// # Safety
+    /// - The carrier is suspended or loaded, and this is its worker's thread.
+    pub(crate) unsafe fn resume(&self) -> Option<Pause> {
+        let coroutine = self.coroutine.get();
+        // SAFETY: the caller's promise. The reference is used for the switch alone, and nobody else resumes meanwhile.
+        match unsafe { unwind::resuming(&self.frame, || (*coroutine).assume_init_mut().resume(())) } {
+            Resumed::Suspended(pause) => Some(pause),
+            Resumed::Returned => None,
+        }
+    }
+
+    /// Suspends the task that runs on this carrier.
+    ///
+    /// # Safety
+    /// - The carrier is on the running chain.
+    #[inline(always)]
+    pub(crate) unsafe fn suspend(&self) {
+        // SAFETY: the yielder was set when the carrier first ran, and the caller says that it runs.
+        unsafe {
+            unwind::suspending(current::frame(), &self.frame, |_| (*self.yielder.get()).suspend(Pause::Suspended))
+        }
+    }
+
+    /// Ends an idle carrier and gives its stack back.
+    ///
+    /// # Safety
+    /// - The carrier is idle, this is its worker's thread, and nobody uses it afterwards.
+    pub(crate) unsafe fn free(carrier: NonNull<Self>) {
+        // SAFETY: the caller's promise. Resumed without a task, `serve` returns.
+        let pause = unsafe { carrier.as_ref().resume() };
+        assert!(pause.is_none(), "a carrier without a task returns");
+        // SAFETY: `new` made it with `Box::leak`, and its coroutine has returned.
+        let carrier = unsafe { Box::from_raw(carrier.as_ptr()) };
+        // SAFETY: written in `new`.
+        let coroutine = unsafe { carrier.coroutine.into_inner().assume_init() };
+        coroutine::give_stack(carrier.stack_size, coroutine.into_stack());
+    }
+}

@@ -1,0 +1,404 @@
+//! A task in memory: one allocation for header, closure and result, and who may touch what.
+//!
+//! ```text
+//!   TaskCell<F, T>:  ┌ Header ───────────────────────────────────────────┬───────────────────────┐
+//!                    │ run, end, refs, cancelled   any thread            │ slot                  │
+//!                    │ home, carrier, live links   its home worker       │ F, then Result<T, _>, │
+//!                    │ inbox_link                  who won `notify`      │ then empty            │
+//!                    │ waiters                     under their lock      │                       │
+//!                    │ name, stack_size, vtable    never change          │                       │
+//!                    └───────────────────────────────────────────────────┴───────────────────────┘
+//! ```
+//!
+//! Two references are counted at first: the runtime's, given up when the task has ended, and the join handle's.
+//! A [`RawTask`] is a bare pointer. It may be held by
+//! - queues and deques, timers, and the waiters on the task's own stack: the task has not ended, so the runtime's
+//!   reference keeps it;
+//! - whoever holds a [`TaskRef`], which counts.
+//!
+//! # Invariants
+//! - The slot is written by the thread that runs the task until it has ended, and then by the holder of the handle.
+//! - `runtime` is valid until the task has ended: a runtime goes only after its last task, or never.
+
+use std::borrow::Cow;
+use std::cell::{Cell, UnsafeCell};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::cancel;
+use super::carrier::Carrier;
+use super::error::JoinError;
+use super::state::{End, EndState, RunState};
+use super::wait_queue::WaitQueue;
+use crate::coroutine::{Frame, current, unwind};
+use crate::runtime::{Shared, Worker};
+use crate::stack::StackSize;
+
+/// What is known of a task without knowing its types. See the module's page.
+#[repr(C)]
+pub(crate) struct Header {
+    pub(crate) run: RunState,
+    pub(crate) end: EndState,
+    refs: AtomicUsize,
+    cancelled: AtomicBool,
+    /// Whether its frames borrow from a caller that waits: such a task is never left behind.
+    pub(crate) borrows: bool,
+    /// The worker that started it, for life.
+    home: AtomicUsize,
+    runtime: *const Shared,
+    /// The carrier it runs on, from its start to its end.
+    carrier: Cell<*const Carrier>,
+    /// The list of the tasks that have suspended, on their home worker.
+    pub(crate) live_previous: Cell<*const Header>,
+    pub(crate) live_next: Cell<*const Header>,
+    pub(crate) is_listed: Cell<bool>,
+    inbox_link: AtomicPtr<Header>,
+    /// Who waits for its end.
+    pub(crate) waiters: Mutex<WaitQueue>,
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) stack_size: StackSize,
+    vtable: Vtable,
+}
+
+/// What depends on the types. Each takes the header of a `TaskCell` of the types it was made for.
+#[derive(Clone, Copy)]
+struct Vtable {
+    /// Runs the closure and keeps its result.
+    run: unsafe fn(NonNull<Header>),
+    /// Drops the closure unrun and keeps an error as the result.
+    refuse: unsafe fn(NonNull<Header>, JoinError),
+    /// Moves the result to `*mut Option<Result<T, JoinError>>`, leaving the slot empty.
+    take_result: unsafe fn(NonNull<Header>, *mut ()),
+    /// Drops the result, leaving the slot empty.
+    drop_result: unsafe fn(NonNull<Header>),
+    free: unsafe fn(NonNull<Header>),
+}
+
+enum Slot<F, T> {
+    Closure(F),
+    Result(Result<T, JoinError>),
+    Empty,
+}
+
+#[repr(C)]
+struct TaskCell<F, T> {
+    header: Header,
+    slot: UnsafeCell<Slot<F, T>>,
+}
+
+impl<F: FnOnce() -> T, T> TaskCell<F, T> {
+    const VTABLE: Vtable = Vtable {
+        run: Self::run,
+        refuse: Self::refuse,
+        take_result: Self::take_result,
+        drop_result: Self::drop_result,
+        free: Self::free,
+    };
+
+    /// Exchanges what is in the slot.
+    ///
+    /// # Safety
+    /// - `header` is that of a `Self`, and nobody else uses its slot now.
+    unsafe fn replace(header: NonNull<Header>, slot: Slot<F, T>) -> Slot<F, T> {
+        // SAFETY: the caller's promise; `TaskCell` is `repr(C)` with the header first.
+        unsafe { std::mem::replace(&mut *header.cast::<Self>().as_ref().slot.get(), slot) }
+    }
+
+    // Safety: `replace`'s.
+    unsafe fn run(header: NonNull<Header>) {
+        // SAFETY: the caller's promise, here and below. The closure runs with the slot empty and unborrowed.
+        let Slot::Closure(closure) = (unsafe { Self::replace(header, Slot::Empty) }) else { return };
+        let result = unwind::catch(closure).map_err(|payload| {
+            if cancel::is_payload(&payload) { JoinError::cancelled() } else { JoinError::panicked(payload) }
+        });
+        // SAFETY: as above. An empty slot has no destructor.
+        drop(unsafe { Self::replace(header, Slot::Result(result)) });
+    }
+
+    // Safety: `replace`'s.
+    unsafe fn refuse(header: NonNull<Header>, error: JoinError) {
+        // SAFETY: the caller's promise.
+        unwind::drop_quietly(unsafe { Self::replace(header, Slot::Result(Err(error))) });
+    }
+
+    // Safety: `replace`'s, and `to` points to an `Option<Result<T, JoinError>>`.
+    unsafe fn take_result(header: NonNull<Header>, to: *mut ()) {
+        // SAFETY: the caller's promise.
+        if let Slot::Result(result) = unsafe { Self::replace(header, Slot::Empty) } {
+            // SAFETY: the caller's promise.
+            unsafe { *to.cast::<Option<Result<T, JoinError>>>() = Some(result) };
+        }
+    }
+
+    // Safety: `replace`'s.
+    unsafe fn drop_result(header: NonNull<Header>) {
+        // SAFETY: the caller's promise.
+        unwind::drop_quietly(unsafe { Self::replace(header, Slot::Empty) });
+    }
+
+    // Safety: `header` was made by `TaskRef::new` with these types and is not used again.
+    unsafe fn free(header: NonNull<Header>) {
+        // SAFETY: the caller's promise.
+        let mut cell = unsafe { Box::from_raw(header.cast::<Self>().as_ptr()) };
+        debug_assert!(matches!(cell.slot.get_mut(), Slot::Empty), "the task or its handle disposes of the result");
+    }
+}
+
+/// A bare pointer to a task; see the module's page for who may hold one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RawTask(NonNull<Header>);
+
+impl RawTask {
+    /// The running task, if a task runs on this thread.
+    #[inline]
+    pub(crate) fn current() -> Option<Self> {
+        NonNull::new(current::task().cast_mut().cast()).map(Self)
+    }
+
+    pub(crate) fn from_header(header: NonNull<Header>) -> Self {
+        Self(header)
+    }
+
+    pub(crate) fn as_ptr(self) -> *mut Header {
+        self.0.as_ptr()
+    }
+
+    #[inline(always)]
+    pub(crate) fn header(&self) -> &Header {
+        // SAFETY: holders of a `RawTask` keep to the rules of the module's page, so the task is alive.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The carrier that a started task runs on.
+    #[inline(always)]
+    pub(crate) fn carrier(&self) -> &Carrier {
+        // SAFETY: a started task has its carrier until it has ended.
+        unsafe { &*self.header().carrier.get() }
+    }
+
+    pub(crate) fn frame(&self) -> &Frame {
+        &self.carrier().frame
+    }
+
+    pub(crate) fn home(self) -> usize {
+        self.header().home.load(Ordering::Relaxed)
+    }
+
+    /// The runtime of a task that has not ended.
+    pub(crate) fn runtime(self) -> *const Shared {
+        self.header().runtime
+    }
+
+    /// Suspends the running task, `self`. Somebody has queued it, or will.
+    #[inline]
+    pub(crate) fn suspend(self) {
+        let carrier = self.carrier();
+        if !self.header().is_listed.get() {
+            Worker::here().list(self);
+        }
+        // SAFETY: `self` runs, so its carrier is on the running chain.
+        unsafe { carrier.suspend() };
+        current::set_task(self.as_ptr().cast());
+    }
+
+    /// Runs the task to its end, on the carrier and as the running task.
+    pub(crate) fn run_on(self, carrier: &Carrier, home: usize) {
+        let header = self.header();
+        header.home.store(home, Ordering::Relaxed);
+        header.carrier.set(carrier);
+        header.run.resume();
+        if header.is_cancelled() {
+            // SAFETY: the task is started by the only one that took it out of its queue, so the slot is ours.
+            unsafe { (header.vtable.refuse)(self.0, JoinError::cancelled()) };
+        } else {
+            // SAFETY: as above.
+            unsafe { (header.vtable.run)(self.0) };
+        }
+        self.end();
+    }
+
+    /// Ends a fresh task that cannot be started.
+    pub(crate) fn refuse(self, error: JoinError) {
+        // SAFETY: the caller took it out of its queue, so the slot is its own.
+        unsafe { (self.header().vtable.refuse)(self.0, error) };
+        self.end();
+    }
+
+    /// Ends the task whose result is in its slot: wakes whoever waits, and gives up the runtime's reference.
+    fn end(self) {
+        let header = self.header();
+        let mut has_result = true;
+        loop {
+            match header.end.end(has_result) {
+                End::Unwatched => break,
+                End::Watched => {
+                    self.wake_waiters();
+                    break;
+                }
+                End::DropResult => {
+                    // SAFETY: the task has not ended, so the slot is ours; the handle is gone.
+                    unsafe { (header.vtable.drop_result)(self.0) };
+                    has_result = false;
+                }
+            }
+        }
+        if header.is_listed.get() {
+            Worker::here().unlist(self);
+        }
+        // SAFETY: the runtime's reference, which nobody uses after this.
+        unsafe { self.release() };
+    }
+
+    #[cold]
+    fn wake_waiters(self) {
+        loop {
+            let mut waiters = self.header().waiters.lock().unwrap_or_else(PoisonError::into_inner);
+            let wakeup = waiters.notify_first(|_| ());
+            drop(waiters);
+            match wakeup {
+                Some(wakeup) => wakeup.fire(),
+                None => break,
+            }
+        }
+    }
+
+    /// Cancels the task: it unwinds from the wait it is in, or from its next one; a fresh one never runs.
+    ///
+    /// The caller holds a reference.
+    pub(crate) fn cancel(self) {
+        self.request_cancel();
+        if !self.header().end.is_done() && self.header().run.notify() {
+            self.push_to_home();
+        }
+    }
+
+    /// Notes that the task shall unwind, without waking it.
+    pub(crate) fn request_cancel(self) {
+        // Release: pairs with the Acquire in `is_cancelled`; and the notification that follows orders it before the
+        // task's next look.
+        self.header().cancelled.store(true, Ordering::Release);
+    }
+
+    /// Queues a task at its home worker, after `run.notify()` said so.
+    pub(crate) fn push_to_home(self) {
+        // SAFETY: a queued task has not ended, so its runtime is alive.
+        unsafe { Shared::push_woken(self.runtime(), self) };
+    }
+
+    /// Gives one reference up.
+    ///
+    /// # Safety
+    /// - The reference is the caller's, who does not use the task afterwards without another.
+    unsafe fn release(self) {
+        let refs = &self.header().refs;
+        // Acquire: pairs with the Release of the others, so that the last one sees their last use. The load alone
+        // serves the common case that the other reference is gone.
+        if refs.load(Ordering::Acquire) == 1 || refs.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // SAFETY: this was the last reference.
+            unsafe { (self.header().vtable.free)(self.0) };
+        }
+    }
+}
+
+impl Header {
+    pub(crate) fn is_cancelled(&self) -> bool {
+        // Acquire: pairs with the Release in `cancel`.
+        self.cancelled.load(Ordering::Acquire)
+    }
+}
+
+// SAFETY: `link` always gives the same field; only who won `notify` pushes the task, and only its home takes it out.
+unsafe impl crate::runtime::Linked for Header {
+    fn link(&self) -> &AtomicPtr<Self> {
+        &self.inbox_link
+    }
+}
+
+/// How a task is to be made.
+pub(crate) struct Plan {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) stack_size: StackSize,
+    pub(crate) borrows: bool,
+}
+
+/// A counted reference to a task.
+pub(crate) struct TaskRef(RawTask);
+
+// SAFETY: what other threads may touch of a task is atomic or under a lock; the slot is left to the typed handle.
+unsafe impl Send for TaskRef {}
+// SAFETY: as above.
+unsafe impl Sync for TaskRef {}
+
+impl TaskRef {
+    /// Makes a fresh task for `runtime`. The first of the two references is for the runtime, as a bare pointer.
+    ///
+    /// # Safety
+    /// - `runtime` stays valid until the task has ended.
+    /// - The task is started on one thread only, by whoever got the bare pointer; other threads get it only if
+    ///   `closure` is `Send`. What `closure` borrows stays valid until the task has ended.
+    pub(crate) unsafe fn new<F: FnOnce() -> T, T>(runtime: *const Shared, plan: Plan, closure: F) -> (RawTask, Self) {
+        let header = Header {
+            run: RunState::fresh(),
+            end: EndState::new(),
+            refs: AtomicUsize::new(2),
+            cancelled: AtomicBool::new(false),
+            borrows: plan.borrows,
+            home: AtomicUsize::new(0),
+            runtime,
+            carrier: Cell::new(ptr::null()),
+            live_previous: Cell::new(ptr::null()),
+            live_next: Cell::new(ptr::null()),
+            is_listed: Cell::new(false),
+            inbox_link: AtomicPtr::new(ptr::null_mut()),
+            waiters: Mutex::new(WaitQueue::new()),
+            name: plan.name,
+            stack_size: plan.stack_size,
+            vtable: TaskCell::<F, T>::VTABLE,
+        };
+        let cell = Box::new(TaskCell::<F, T> { header, slot: UnsafeCell::new(Slot::Closure(closure)) });
+        let task = RawTask(NonNull::from(Box::leak(cell)).cast());
+        (task, Self(task))
+    }
+
+    pub(crate) fn raw(&self) -> RawTask {
+        self.0
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0.header().name
+    }
+
+    /// Takes the closure back out of a task that was never queued, and frees it.
+    ///
+    /// # Safety
+    /// - `F` and `T` are the types it was made with, and nobody else has a pointer to it.
+    pub(crate) unsafe fn take_closure<F: FnOnce() -> T, T>(self) -> F {
+        let task = std::mem::ManuallyDrop::new(self).0;
+        // SAFETY: the caller's promise.
+        let Slot::Closure(closure) = (unsafe { TaskCell::<F, T>::replace(task.0, Slot::Empty) }) else {
+            unreachable!("a task that was never queued still has its closure")
+        };
+        // SAFETY: nobody else has a pointer to it.
+        unsafe { (task.header().vtable.free)(task.0) };
+        closure
+    }
+
+    /// Takes the result of a task that has ended, if it is still there.
+    ///
+    /// # Safety
+    /// - `T` is the task's type, the task has ended, and nobody else uses its result now.
+    pub(crate) unsafe fn take_result<T>(&self) -> Option<Result<T, JoinError>> {
+        let mut result = None::<Result<T, JoinError>>;
+        // SAFETY: the caller's promise.
+        unsafe { (self.0.header().vtable.take_result)(self.0.0, (&raw mut result).cast()) };
+        result
+    }
+}
+
+impl Drop for TaskRef {
+    fn drop(&mut self) {
+        // SAFETY: this reference is counted, and goes now.
+        unsafe { self.0.release() };
+    }
+}

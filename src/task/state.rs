@@ -1,0 +1,320 @@
+//! Where a started task is: one word, and who may change it.
+//!
+//! ```text
+//!              first resume            park                  notify
+//!    FRESH ────────────────→ RUNNING ────────→ PARKED ───────────────→ QUEUED
+//!                             ↑   │ notify                                │
+//!                    park     │   ↓                                       │ resume
+//!                 (takes it)  └─ NOTIFIED                 RUNNING ←───────┘
+//! ```
+//!
+//! | transition | made by | right that it gives |
+//! | --- | --- | --- |
+//! | `FRESH → RUNNING` | whoever took the task out of a deque | to start it |
+//! | `RUNNING → PARKED` | the task, before it suspends | |
+//! | `NOTIFIED → RUNNING` | the task, instead of suspending | |
+//! | `PARKED → QUEUED` | any thread | to put it into its home's queue, alone |
+//! | `QUEUED → RUNNING` | its home worker, which took it from that queue | to resume it |
+//!
+//! A task may say that it is parked before it has switched away: only its home worker resumes it, and that worker is
+//! busy with it until then. A queued task cannot end before it is resumed, so whoever won `PARKED → QUEUED` may use it,
+//! and its runtime, until it has pushed it, without a count of references.
+
+use crate::primitives::{AtomicU32, Ordering};
+
+const FRESH: u32 = 0;
+const RUNNING: u32 = 1;
+const NOTIFIED: u32 = 2;
+const PARKED: u32 = 3;
+const QUEUED: u32 = 4;
+
+/// The word; see the module's page.
+#[derive(Debug)]
+pub(crate) struct RunState(AtomicU32);
+
+impl RunState {
+    pub(crate) fn fresh() -> Self {
+        Self(AtomicU32::new(FRESH))
+    }
+
+    /// Says that the task runs: at its first resume, or when its home took it from its queue.
+    pub(crate) fn resume(&self) {
+        debug_assert!(matches!(self.0.load(Ordering::Relaxed), FRESH | QUEUED));
+        // Relaxed: whoever queued it handed everything over with the queue. Notifiers leave FRESH and QUEUED alone, so
+        // the store overwrites nothing.
+        self.0.store(RUNNING, Ordering::Relaxed);
+    }
+
+    /// Says that the running task parks. False if it was notified meanwhile: it goes on running, and the notification
+    /// is used up.
+    #[must_use]
+    pub(crate) fn park(&self) -> bool {
+        // Release: pairs with the Acquire in `notify`; whoever resumes through it sees what this task wrote.
+        // Acquire on failure: pairs with the Release in `notify`; the task sees what its notifier wrote.
+        let parked = self.0.compare_exchange(RUNNING, PARKED, Ordering::Release, Ordering::Acquire).is_ok();
+        if !parked {
+            self.0.store(RUNNING, Ordering::Relaxed);
+        }
+        parked
+    }
+
+    /// Notifies the task. True if it was parked: the caller, and nobody else, must now put it into its home's queue.
+    #[must_use]
+    pub(crate) fn notify(&self) -> bool {
+        let mut state = self.0.load(Ordering::Relaxed);
+        loop {
+            let next = match state {
+                RUNNING => NOTIFIED,
+                PARKED => QUEUED,
+                // Fresh, queued or notified: it will run, and look at what the notification is about.
+                _ => {
+                    // Release: an update that changes nothing still orders what was written before it, so the task
+                    // that goes from `NOTIFIED` to running sees the last notifier's writes too.
+                    match self.0.compare_exchange_weak(state, state, Ordering::AcqRel, Ordering::Relaxed) {
+                        Ok(_) => return false,
+                        Err(now) => state = now,
+                    }
+                    continue;
+                }
+            };
+            // Release and Acquire: pair with `park`, both ways.
+            match self.0.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return next == QUEUED,
+                Err(now) => state = now,
+            }
+        }
+    }
+}
+
+/// Whether a task has ended, who waits for that, and whether anybody wants its result.
+#[derive(Debug)]
+pub(crate) struct EndState(AtomicU32);
+
+const DONE: u32 = 1;
+/// Somebody has entered the queue of waiters.
+const WATCHED: u32 = 2;
+/// The join handle is gone: nobody will take the result.
+const DETACHED: u32 = 4;
+
+/// What a task that wants to end must do first.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It has ended; nobody waits.
+    Unwatched,
+    /// It has ended; the waiters must be woken.
+    Watched,
+    /// It has not ended: nobody wants the result, so the task drops it first, while it still may wait.
+    DropResult,
+}
+
+impl EndState {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Whether the task has ended; if so, its result is visible.
+    pub(crate) fn is_done(&self) -> bool {
+        // Acquire: pairs with the Release in `end`.
+        self.0.load(Ordering::Acquire) & DONE != 0
+    }
+
+    /// Ends the task. `has_result` says whether there is a result that somebody would have to drop.
+    pub(crate) fn end(&self, has_result: bool) -> End {
+        let mut state = self.0.load(Ordering::Relaxed);
+        loop {
+            if state & DETACHED != 0 && has_result {
+                return End::DropResult;
+            }
+            // Release: pairs with the Acquire in `is_done`, `watch` and `detach`. Acquire: sees the waiter's entry.
+            match self.0.compare_exchange_weak(state, state | DONE, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return if state & WATCHED != 0 { End::Watched } else { End::Unwatched },
+                Err(now) => state = now,
+            }
+        }
+    }
+
+    /// Announces a waiter that has entered the queue. False if the task has ended: nobody will wake that waiter.
+    #[must_use]
+    pub(crate) fn watch(&self) -> bool {
+        self.0.fetch_or(WATCHED, Ordering::AcqRel) & DONE == 0
+    }
+
+    /// Gives up the result. True if the task has ended already, and the caller must drop it.
+    #[must_use]
+    pub(crate) fn detach(&self) -> bool {
+        self.0.fetch_or(DETACHED, Ordering::AcqRel) & DONE != 0
+    }
+}
+
+#[cfg(all(test, not(osier_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notification_before_the_park_is_kept_and_used_once() {
+        let state = RunState::fresh();
+        assert!(!state.notify(), "a fresh task needs no queue");
+        state.resume();
+        assert!(!state.notify() && !state.notify());
+        assert!(!state.park(), "the notification is taken instead of parking");
+        assert!(state.park());
+        assert!(state.notify(), "the first notifier of a parked task queues it");
+        assert!(!state.notify(), "the second does not");
+        state.resume();
+    }
+
+    #[test]
+    fn a_detached_task_drops_its_result_before_it_ends() {
+        let state = EndState::new();
+        assert!(!state.detach());
+        assert_eq!(state.end(true), End::DropResult);
+        assert!(!state.is_done());
+        assert_eq!(state.end(false), End::Unwatched);
+        assert!(state.is_done() && !state.watch());
+    }
+}
+
+#[cfg(all(test, osier_loom))]
+mod model {
+    use super::*;
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::sync::atomic::AtomicBool;
+    use loom::thread;
+
+    /// A task that waits for a flag, and notifiers that set it. `queue` stands for the home's queue.
+    struct World {
+        state: RunState,
+        flag: AtomicBool,
+        pushes: AtomicU32,
+        mail: UnsafeCell<u32>,
+    }
+
+    fn world() -> Arc<World> {
+        loom::sync::atomic::fence(Ordering::SeqCst);
+        let world = World {
+            state: RunState::fresh(),
+            flag: AtomicBool::new(false),
+            pushes: AtomicU32::new(0),
+            mail: UnsafeCell::new(0),
+        };
+        world.state.resume();
+        Arc::new(world)
+    }
+
+    /// The task's side: waits until the flag is set, going through its home's queue whenever it parks.
+    fn wait(world: &World) {
+        let mut taken = 0;
+        while !world.flag.load(Ordering::Relaxed) {
+            if world.state.park() {
+                while world.pushes.load(Ordering::Acquire) == taken {
+                    thread::yield_now();
+                }
+                taken += 1;
+                world.state.resume();
+            }
+        }
+    }
+
+    fn notify(world: &World) {
+        if world.state.notify() {
+            world.pushes.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    #[test]
+    fn model_a_notified_task_runs_and_is_queued_once() {
+        loom::model(|| {
+            let world = world();
+            let notifiers: Vec<_> = (0..2)
+                .map(|_| {
+                    let world = world.clone();
+                    thread::spawn(move || {
+                        world.flag.store(true, Ordering::Relaxed);
+                        notify(&world);
+                    })
+                })
+                .collect();
+            wait(&world);
+            notifiers.into_iter().for_each(|n| n.join().unwrap());
+            assert!(world.pushes.load(Ordering::Relaxed) <= 2);
+        });
+    }
+
+    #[test]
+    fn model_a_notification_carries_what_was_written_before_it() {
+        loom::model(|| {
+            let world = world();
+            let notifier = {
+                let world = world.clone();
+                thread::spawn(move || {
+                    world.mail.with_mut(|mail| unsafe { *mail = 7 });
+                    notify(&world);
+                })
+            };
+            if world.state.park() {
+                while world.pushes.load(Ordering::Acquire) == 0 {
+                    thread::yield_now();
+                }
+                world.state.resume();
+            }
+            assert_eq!(world.mail.with(|mail| unsafe { *mail }), 7);
+            notifier.join().unwrap();
+        });
+    }
+
+    #[test]
+    #[should_panic]
+    fn model_catches_a_park_that_overlooks_the_notification() {
+        loom::model(|| {
+            let world = world();
+            let notifier = {
+                let world = world.clone();
+                thread::spawn(move || {
+                    world.flag.store(true, Ordering::Relaxed);
+                    notify(&world);
+                })
+            };
+            if !world.flag.load(Ordering::Relaxed) {
+                // The seeded bug: parks with a plain store, over a notification that came in between.
+                world.state.0.store(PARKED, Ordering::Release);
+                let mut looks = 0;
+                while world.pushes.load(Ordering::Acquire) == 0 {
+                    looks += 1;
+                    assert!(looks < 20, "lost wake-up");
+                    thread::yield_now();
+                }
+            }
+            notifier.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn model_the_end_of_a_task_reaches_its_waiter_or_its_detacher() {
+        loom::model(|| {
+            let end = Arc::new(EndState::new());
+            let result = Arc::new(UnsafeCell::new(0));
+            let task = {
+                let (end, result) = (end.clone(), result.clone());
+                thread::spawn(move || {
+                    result.with_mut(|r| unsafe { *r = 1 });
+                    match end.end(true) {
+                        End::DropResult => {
+                            result.with_mut(|r| unsafe { *r = 2 });
+                            assert_eq!(end.end(false), End::Unwatched);
+                        }
+                        End::Unwatched | End::Watched => {}
+                    }
+                })
+            };
+            if end.detach() {
+                result.with_mut(|r| unsafe { *r = 3 });
+                task.join().unwrap();
+            } else {
+                task.join().unwrap();
+                assert_eq!(result.with(|r| unsafe { *r }), 2, "the task dropped it");
+            }
+        });
+    }
+}

@@ -1,0 +1,46 @@
+//! Waiting for time to pass.
+
+use std::time::{Duration, Instant};
+
+use crate::task::{Waiter, Woken};
+
+/// Waits for `duration`.
+///
+/// # Suspends
+/// The calling task; on a plain thread, the thread. A cancelled task unwinds from here.
+///
+/// # Examples
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// osier::run(|| {
+///     let began = Instant::now();
+///     let sleepers: Vec<_> = (0..100).map(|_| osier::spawn(|| osier::sleep(Duration::from_millis(20)))).collect();
+///     sleepers.into_iter().for_each(|s| s.join().unwrap());
+///     assert!(began.elapsed() >= Duration::from_millis(20));
+/// });
+/// ```
+pub fn sleep(duration: Duration) {
+    match Instant::now().checked_add(duration) {
+        Some(deadline) => sleep_until(deadline),
+        None => wait_until(None),
+    }
+}
+
+/// Waits until `deadline`; not at all if it has passed, but other ready tasks may run.
+///
+/// # Suspends
+/// As [`sleep`].
+pub fn sleep_until(deadline: Instant) {
+    if deadline <= Instant::now() {
+        crate::task::yield_now();
+    } else {
+        wait_until(Some(deadline));
+    }
+}
+
+/// Waits as a waiter that nobody notifies.
+fn wait_until(deadline: Option<Instant>) {
+    let woken = Waiter::new().wait(deadline, || true);
+    debug_assert_eq!(woken, Woken::Elapsed);
+}
