@@ -8,6 +8,7 @@
 //! - `switch`: corosensei behind two types.
 //! - `current`: who runs on this thread, and every thread-local of the crate.
 //! - `unwind`: the payloads that we throw, and who is unwinding.
+//! - `thread_end`: whether a suspended coroutine may still be unwound on this thread.
 //!
 //! # Invariants
 //! - A started coroutine is resumed only on the thread that started it.
@@ -18,6 +19,7 @@
 
 pub(crate) mod current;
 mod switch;
+mod thread_end;
 pub(crate) mod unwind;
 
 pub(crate) use current::Frame;
@@ -26,6 +28,17 @@ pub(crate) use switch::{Coroutine, Resumed, Yielder};
 use std::io;
 
 use crate::stack::{Stack, StackSize};
+
+/// Whether a suspended coroutine of this thread may be unwound by its drop, rather than leaked.
+#[cold]
+pub(crate) fn may_unwind() -> bool {
+    // A worker ends all its tasks before its thread ends.
+    #[cfg(feature = "runtime")]
+    if !current::worker().is_null() {
+        return true;
+    }
+    !thread_end::is_here()
+}
 
 /// Takes a stack from this thread's cache.
 ///

@@ -31,7 +31,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-use crate::coroutine::unwind;
+use crate::coroutine::{self, unwind};
 use crate::stack::StackSize;
 use block::{Command, Ended, Outcome, Owner};
 
@@ -44,7 +44,8 @@ use block::{Command, Ended, Outcome, Owner};
 /// what lives on its stack may belong to the thread it was started on. A [`Builder`] is `Send` when its body is.
 ///
 /// Dropping a generator that is suspended closes it: its body unwinds from the `yield_` it waits in, running
-/// destructors. A body that yields again instead is asked three times; then its stack is leaked.
+/// destructors. A body that yields again instead is asked three times; then its stack is leaked. A suspended generator
+/// that lies in a thread-local is leaked when its thread ends: what its frames borrow may be gone by then.
 ///
 /// # Examples
 /// A running average, as in Python:
@@ -250,7 +251,8 @@ impl<Out, Ret> std::iter::FusedIterator for Generator<Out, (), Ret> {}
 impl<Out, In: 'static, Ret> Drop for Generator<Out, In, Ret> {
     fn drop(&mut self) {
         const TRIES: usize = 3;
-        for _ in 0..TRIES {
+        let tries = if self.state() != State::Suspended || coroutine::may_unwind() { TRIES } else { 0 };
+        for _ in 0..tries {
             // The panic of a destructor on the body's stack has been shown by the panic hook and ends here.
             match unwind::catch(|| self.close()) {
                 Ok(Err(ResumeError::IgnoredClose)) => {}

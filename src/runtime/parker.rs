@@ -60,6 +60,11 @@ impl Parker {
         self.state.compare_exchange(TOKEN, EMPTY, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
+    #[cfg(all(test, osier_loom))]
+    pub(super) fn has_token(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == TOKEN
+    }
+
     /// Leaves a token, and wakes whoever sleeps.
     pub(crate) fn unpark(&self) {
         // Release: pairs with the Acquires in `park`.

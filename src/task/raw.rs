@@ -23,7 +23,7 @@
 use std::borrow::Cow;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::cancel;
@@ -32,6 +32,7 @@ use super::error::JoinError;
 use super::state::{End, EndState, RunState};
 use super::wait_queue::WaitQueue;
 use crate::coroutine::{Frame, current, unwind};
+use crate::primitives::AtomicPtr;
 use crate::runtime::{Shared, Worker};
 use crate::stack::StackSize;
 
