@@ -1,4 +1,57 @@
-//! wip
+//! Greenlet-like stackful coroutines, and a work-stealing scheduler that runs them on every core.
+//!
+//! and something else runs meanwhile. There is no `async`, no colour of functions; any function at any depth may yield.
+//! And it runs in parallel.
+//!
+//! # Which type for which need
+//!
+//! | need | use | threads |
+//! | --- | --- | --- |
+//! | a lazy sequence, a coroutine fed by `send` | [`Generator`] | the one that resumes it |
+//! | many things at once, on all cores | [`spawn`] and [`JoinHandle`] | all workers of a [`Runtime`] |
+//! | tasks that talk | [`sync::channel`] | any |
+//! | a call that blocks its thread | [`task::unblock`] | a pool's |
+//!
+//! ```
+//! use osier::{Generator, Yielder, sync::channel};
+//!
+//! // A generator produces, tasks on all workers consume.
+//! let total = osier::run(|| {
+//!     let (sender, receiver) = channel::bounded(8);
+//!     let workers: Vec<_> = (0..4)
+//!         .map(|_| {
+//!             let numbers = receiver.clone();
+//!             osier::spawn(move || numbers.iter().map(|n: u64| n * n).sum::<u64>())
+//!         })
+//!         .collect();
+//!     drop(receiver);
+//!     for n in Generator::new(|y: &Yielder<u64>| (1..=100).for_each(|n| y.yield_(n))) {
+//!         sender.send(n).unwrap();
+//!     }
+//!     drop(sender);
+//!     workers.into_iter().map(|w| w.join().unwrap()).sum::<u64>()
+//! });
+//! assert_eq!(total, 338_350);
+//! ```
+//!
+//! # What is sound, and where it ends
+//!
+//! A started coroutine never changes its thread. What migrates is the closure of a task that has not started, and the
+//! compiler checks that it may: it is `Send`. So an `Rc`, a lock guard or a thread-local borrow may live on a task's
+//! stack across any wait.
+//!
+//! osier is sound unless a coroutine suspends inside the initialiser of a lazy `thread_local!`, or inside a callback of a
+//! library that keeps a pointer in a thread-local for the time of the callback and expects callbacks to end in reverse
+//! thread-local either. `arch-notes/coroutines.md`, "Holes", has the programs.
+//!
+//! Waiting with a lock of `std` held blocks every task of that worker that wants it; keep such sections free of waits.
+//!
+//! # Features
+//!
+//! - `blocking` (default): [`task::unblock`].
+//!
+//! Linux on x86-64 is what is tested; other Unixes and aarch64 are meant to work.
+
 pub mod generator;
 #[cfg(feature = "runtime")]
 mod primitives;
@@ -13,6 +66,7 @@ pub mod task;
 pub mod time;
 
 mod coroutine;
+
 pub use generator::{Generator, Step, Yielder};
 #[cfg(feature = "runtime")]
 pub use runtime::{Runtime, run, shutdown};

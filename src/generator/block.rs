@@ -93,10 +93,12 @@ struct Block<Out, In: 'static, Ret, F> {
     body: UnsafeCell<MaybeUninit<F>>,
 }
 
+type RunBody<Out, In, Ret> = unsafe fn(NonNull<Head<Out, In, Ret>>, &coroutine::Yielder<MaybeUninit<In>, Out>) -> Ret;
+
 /// What depends on the body's type. Each takes the block that the vtable was made for.
 struct Vtable<Out, In: 'static, Ret> {
     /// Runs the body, which must be there.
-    run: unsafe fn(NonNull<Head<Out, In, Ret>>, &coroutine::Yielder<MaybeUninit<In>, Out>) -> Ret,
+    run: RunBody<Out, In, Ret>,
     /// Drops the body, which must be there.
     drop_body: unsafe fn(NonNull<Head<Out, In, Ret>>),
     /// Frees the block; body and coroutine must be gone.

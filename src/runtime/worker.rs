@@ -46,6 +46,9 @@ enum Job {
     Ready(RawTask),
 }
 
+/// A worker's tick when a thief last saw it move, and when that was.
+type Look = (u32, Option<Instant>);
+
 /// See the module's page.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
@@ -64,8 +67,8 @@ pub(crate) struct Worker {
     until_far_end: Cell<u32>,
     joins_in_place: Cell<u32>,
     has_acknowledged: Cell<bool>,
-    /// For each other worker, its tick when we last saw it move, and when that was.
-    looks: Box<[Cell<(u32, Option<Instant>)>]>,
+    /// For each other worker, what we saw last.
+    looks: Box<[Cell<Look>]>,
     /// Where to look first when stealing; moves on each time.
     next_victim: Cell<usize>,
 }

@@ -16,7 +16,7 @@
 //! - `sys`: the four system calls, per operating system.
 //! - `region`: reservations, slots and their guards, and the table the fault handler reads.
 //! - `pool`: which free slot is handed out next, and when pages go back.
-//! - `overflow`: a fault in a guard becomes a message that names the coroutine.
+//! - `overflow`: a fault in a guard becomes a message that names the coroutine. `signal_stack`: where that runs.
 //!
 //! # Invariants
 //! - No slot is handed out without a guard.
@@ -27,14 +27,16 @@
 mod overflow;
 mod pool;
 mod region;
+#[cfg(feature = "runtime")]
+mod signal_stack;
 mod sys;
 
-#[cfg(feature = "runtime")]
-pub(crate) use overflow::SignalStack;
 pub(crate) use pool::StackCache;
 #[cfg(feature = "runtime")]
 pub(crate) use region::NameTag;
 pub(crate) use region::Stack;
+#[cfg(feature = "runtime")]
+pub(crate) use signal_stack::SignalStack;
 
 use std::io;
 

@@ -126,7 +126,7 @@ impl Carrier {
     pub(crate) unsafe fn suspend(&self) {
         // SAFETY: the yielder was set when the carrier first ran, and the caller says that it runs.
         unsafe {
-            unwind::suspending(current::frame(), &self.frame, |_| (*self.yielder.get()).suspend(Pause::Suspended))
+            unwind::suspending(current::frame(), &self.frame, |_| (*self.yielder.get()).suspend(Pause::Suspended));
         }
     }
 
