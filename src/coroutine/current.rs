@@ -14,7 +14,6 @@
 //! - A loaded value is opaque to the optimiser, which could otherwise keep what it read before a switch.
 
 use std::cell::{Cell, RefCell};
-use std::hint::black_box;
 use std::ptr;
 
 use crate::stack::StackCache;
@@ -119,7 +118,7 @@ pub(crate) fn chain() -> impl Iterator<Item = &'static Frame> {
 #[cfg(feature = "runtime")]
 #[inline(always)]
 pub(crate) fn worker() -> *const () {
-    black_box(THREAD.with(|thread| thread.worker.get()))
+    THREAD.with(|thread| thread.worker.get())
 }
 
 #[cfg(feature = "runtime")]
@@ -130,7 +129,7 @@ pub(crate) fn set_worker(worker: *const ()) {
 #[cfg(feature = "runtime")]
 #[inline(always)]
 pub(crate) fn task() -> *const () {
-    black_box(THREAD.with(|thread| thread.task.get()))
+    THREAD.with(|thread| thread.task.get())
 }
 
 #[cfg(feature = "runtime")]
@@ -140,7 +139,7 @@ pub(crate) fn set_task(task: *const ()) {
 }
 
 pub(super) fn unwinding_elsewhere() -> usize {
-    black_box(THREAD.with(|thread| thread.unwinding_elsewhere.get()))
+    THREAD.with(|thread| thread.unwinding_elsewhere.get())
 }
 
 pub(super) fn set_unwinding_elsewhere(count: usize) {

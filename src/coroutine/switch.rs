@@ -12,8 +12,8 @@ use corosensei::CoroutineResult;
 use crate::stack::Stack;
 
 // SAFETY:
-// - `Region::cut` guarded the lowest `GUARD` bytes before the stack existed.
-// - At least `MIN_STACK_SIZE` bytes less a label of 64 are usable, above corosensei's minimum of 4096.
+// - `Region::cut` guarded the slot's lowest part before the stack existed.
+// - At least `MIN_STACK_SIZE` bytes are usable, above corosensei's minimum of 4096.
 // - Both ends are multiples of 64.
 unsafe impl corosensei::stack::Stack for Stack {
     #[inline(always)]

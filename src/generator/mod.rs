@@ -118,13 +118,14 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
         }
         self.owner.start().map_err(ResumeError::NoStack)?;
         self.owner.set_command(Command::Send);
-        Ok(self.step(MaybeUninit::uninit()))
+        self.step(MaybeUninit::uninit())
     }
 
     /// Goes on with the body: `value` is what its `yield_` returns. Runs up to the next `yield_`.
     ///
     /// # Errors
     /// [`ResumeError::NotStarted`], [`ResumeError::Finished`] or [`ResumeError::Executing`], each with `value` in it.
+    /// [`ResumeError::Finished`] without it if the body took the value and then unwound, from an earlier close.
     ///
     /// # Panics
     /// With the body's panic, which finishes the generator.
@@ -133,7 +134,7 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
         if !self.owner.is_suspended() {
             return Err(self.cannot_send(value));
         }
-        Ok(self.step(MaybeUninit::new(value)))
+        self.step(MaybeUninit::new(value))
     }
 
     #[cold]
@@ -147,11 +148,12 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
 
     /// Resumes a suspended body with a value and says what came of it.
     #[inline(always)]
-    fn step(&mut self, value: MaybeUninit<In>) -> Step<Out, Ret> {
+    fn step(&mut self, value: MaybeUninit<In>) -> Result<Step<Out, Ret>, ResumeError<In>> {
         match self.owner.resume(value) {
-            Outcome::Yielded(out) => Step::Yielded(out),
-            Outcome::Ended(Ended::Returned(ret)) => Step::Returned(ret),
-            Outcome::Ended(Ended::Closed) => unreachable!("a close unwinds only where it was asked for"),
+            Outcome::Yielded(out) => Ok(Step::Yielded(out)),
+            Outcome::Ended(Ended::Returned(ret)) => Ok(Step::Returned(ret)),
+            // An earlier close, which the body had answered by yielding, has unwound it only now.
+            Outcome::Ended(Ended::Closed) => Err(ResumeError::Finished(None)),
             Outcome::Ended(Ended::Panicked(payload)) => unwind::throw(payload),
         }
     }
@@ -224,7 +226,7 @@ impl<Out, Ret> Iterator for Generator<Out, (), Ret> {
     /// With the body's panic; if no stack can be had; or if the generator is executing already.
     #[inline(always)]
     fn next(&mut self) -> Option<Out> {
-        let step = if self.owner.is_suspended() { self.step(MaybeUninit::new(())) } else { self.first_step()? };
+        let step = if self.owner.is_suspended() { self.step(MaybeUninit::new(())).ok()? } else { self.first_step()? };
         match step {
             Step::Yielded(out) => Some(out),
             Step::Returned(ret) => {

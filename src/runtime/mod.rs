@@ -30,13 +30,13 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
-use std::panic;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_deque::Worker as Deque;
 
+use crate::coroutine::unwind;
 use crate::stack::StackSize;
 use crate::task::{self, JoinHandle, SpawnError};
 
@@ -92,21 +92,7 @@ impl Runtime {
         F: FnOnce() -> T + Send,
         T: Send,
     {
-        // SAFETY: this function returns only when the task has ended: it waits through cancellation, and a task that
-        // borrows is never left behind.
-        let spawned = unsafe { task::Builder::new().submit(&self.shared, f, true) };
-        let handle = spawned.unwrap_or_else(|error| panic!("{error}"));
-        match handle.join_through_cancel() {
-            Ok(value) => value,
-            Err(error) if error.is_cancelled() => {
-                task::throw_if_cancelled();
-                panic!("the runtime shut down before the task of `run` returned")
-            }
-            Err(error) => match error.clone().into_panic() {
-                Some(payload) => panic::resume_unwind(payload),
-                None => panic!("{error}"),
-            },
-        }
+        run_on(&self.shared, f)
     }
 
     /// Spawns a task on this runtime, as [`crate::spawn`] does on the caller's.
@@ -293,7 +279,29 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    default_runtime().run(f)
+    Shared::with_current(|shared| run_on(shared, f))
+}
+
+fn run_on<F, T>(shared: &Shared, f: F) -> T
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    // SAFETY: this function returns only when the task has ended: it waits through cancellation, and a task that
+    // borrows is never left behind.
+    let spawned = unsafe { task::Builder::new().submit(shared, f, true) };
+    let handle = spawned.unwrap_or_else(|error| panic!("{error}"));
+    match handle.join_through_cancel() {
+        Ok(value) => value,
+        Err(error) if error.is_cancelled() => {
+            task::throw_if_cancelled();
+            panic!("the runtime shut down before the task of `run` returned")
+        }
+        Err(error) => match error.clone().into_panic() {
+            Some(payload) => unwind::throw(payload),
+            None => panic!("{error}"),
+        },
+    }
 }
 
 /// Shuts the default runtime down; see [`Runtime::shutdown`]. Nothing can be spawned on it afterwards.

@@ -260,10 +260,10 @@ impl Shared {
 
     /// Waits until every worker has exited, or for `patience`. True if they have.
     pub(super) fn wait_for_workers(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now().checked_add(patience);
         let mut running = self.running_workers.lock().unwrap_or_else(PoisonError::into_inner);
         while *running > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return false;
             }

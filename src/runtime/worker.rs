@@ -184,7 +184,10 @@ impl Worker {
     /// choose now. So a run of tasks that do not wait costs no switch.
     #[inline]
     pub(crate) fn next_fresh(&self, size: StackSize) -> Option<RawTask> {
-        if self.until_far_end.get() == 0 || (self.round.get() > 0 && !self.ready.borrow().is_empty()) {
+        let is_due_elsewhere =
+            self.until_far_end.get() == 0 || (self.round.get() > 0 && !self.ready.borrow().is_empty());
+        // While the runtime closes, every fresh task goes through `start_on`, which cancels it.
+        if is_due_elsewhere || self.has_acknowledged.get() {
             return None;
         }
         let Fresh(task) = self.fresh.pop()?;
@@ -460,6 +463,7 @@ impl Worker {
     // ---- running
 
     /// Goes on with a started task.
+    #[inline(always)]
     fn resume(&self, task: RawTask) {
         task.header().run.resume();
         let carrier = NonNull::from(task.carrier());
@@ -489,6 +493,7 @@ impl Worker {
     }
 
     /// Runs a carrier until it pauses.
+    #[inline(always)]
     fn enter(&self, carrier: NonNull<Carrier>) {
         // SAFETY: it is this worker's, and loaded or suspended: it was idle, or its task was in a queue.
         let pause = unsafe { carrier.as_ref().resume() };

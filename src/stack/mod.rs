@@ -3,11 +3,12 @@
 //! ```text
 //!   a region: one mapping, many slots                 a slot
 //!   ┌────────┬────────┬─ … ─┬────────┐      low  ┌──────────────┐ ← limit
-//!   │ slot 0 │ slot 1 │     │ slot n │           │ guard 64 KiB │   a touch here is an overflow
+//!   │ slot 0 │ slot 1 │     │ slot n │           │ guard 60 KiB │   a touch here is an overflow
 //!   └────────┴────────┴─ … ─┴────────┘           ├──────────────┤
 //!                                                │ usable       │   grows downwards
 //!                                                │      ↑       │
 //!                                                ├──────────────┤ ← base (first frame below)
+//!                                                │ shift 0–2 KiB│   so that stacks differ in their cache lines
 //!                                           high │ label 64 B   │   whose stack this is
 //!                                                └──────────────┘
 //! ```

@@ -16,8 +16,15 @@ use super::{StackSize, exhausted, sys};
 /// Bytes of guard below each stack.
 ///
 /// Rust probes every page of a large frame, C does not: glibc 2.36 has unprobed frames of 33 KiB (`vfwprintf`), which
-/// would step over a guard of one page.
-pub(super) const GUARD: usize = 64 * 1024;
+/// would step over a guard of one page. With the page that holds label and shift, a default slot is 128 KiB.
+pub(super) fn guard_bytes() -> usize {
+    (60 * 1024_usize).next_multiple_of(sys::page_size())
+}
+
+/// How far apart the first frames of neighbouring slots begin, and after how many slots that repeats. Slots lie at
+/// multiples of a page, so without a shift the hottest lines of all stacks would share a few sets of the first cache.
+const SHIFT: usize = 64;
+const SHIFTS: usize = 32;
 
 /// What lies at the very top of each slot: whose stack it is. Written at each start, read by the fault handler.
 #[repr(C, align(64))]
@@ -49,6 +56,7 @@ impl Label {
 pub(super) struct Region {
     start: NonNull<u8>,
     slot: usize,
+    guard: usize,
     count: usize,
     /// Usable bytes of each slot, as asked for.
     pub(super) usable: usize,
@@ -73,7 +81,8 @@ impl Region {
     /// Reserves room for `count` stacks, or for as many as the system grants, and enters it in the table.
     pub(super) fn reserve(size: StackSize, count: usize) -> io::Result<&'static Self> {
         let usable = size.bytes();
-        let slot = (GUARD + usable).next_multiple_of(sys::page_size());
+        let guard = guard_bytes();
+        let slot = guard + usable + sys::page_size();
         let mut count = count.max(1);
         let start = loop {
             match sys::reserve(slot * count) {
@@ -89,7 +98,7 @@ impl Region {
             COUNT.store(TABLE, Ordering::Relaxed);
             return Err(exhausted("more regions", &io::Error::from(io::ErrorKind::OutOfMemory)));
         }
-        let region = Box::leak(Box::new(Self { start, slot, count, usable }));
+        let region = Box::leak(Box::new(Self { start, slot, guard, count, usable }));
         // Release: pairs with the Acquire in `find`, which then sees the fields.
         REGIONS[index].store(region, Ordering::Release);
         Ok(region)
@@ -103,28 +112,33 @@ impl Region {
     ///
     /// # Safety
     /// - `index < self.slots()`, and no other call for this region has succeeded with it.
-    pub(super) unsafe fn cut(&self, index: usize) -> io::Result<Stack> {
+    pub(super) unsafe fn cut(&'static self, index: usize) -> io::Result<Stack> {
         debug_assert!(index < self.count);
         // SAFETY: the caller keeps `index` below `count`, so the slot lies in the mapping.
         let limit = unsafe { self.start.add(index * self.slot) };
         // SAFETY: the slot lies in this region, and nobody else has it.
-        unsafe { sys::guard(limit, GUARD) }.map_err(|error| exhausted("a guard page", &error))?;
-        let below = self.slot - size_of::<Label>();
-        // SAFETY: the slot is larger than a label.
-        let label = unsafe { limit.add(below) }.cast();
-        Ok(Stack { label, below })
+        unsafe { sys::guard(limit, self.guard) }.map_err(|error| exhausted("a guard page", &error))?;
+        // SAFETY: the topmost page of the slot has room for the label and the largest shift.
+        let base = unsafe { limit.add(self.slot - size_of::<Label>() - index % SHIFTS * SHIFT) };
+        Ok(Stack { base, limit, region: self })
+    }
+
+    /// The label of slot `index`, which is one of this region's.
+    fn label(&self, index: usize) -> &'static Label {
+        debug_assert!(index < self.count);
+        let offset = (index + 1) * self.slot - size_of::<Label>();
+        // SAFETY: the label is at the top of a slot of this region, which is mapped for ever, zeroed at first, and only
+        // ever holds atomics.
+        unsafe { self.start.add(offset).cast::<Label>().as_ref() }
     }
 
     /// The label of the slot whose guard `address` lies in, if it lies in one.
     pub(super) fn label_of_guard(&self, address: usize) -> Option<&'static Label> {
         let offset = address.checked_sub(self.start.addr().get())?;
-        if offset / self.slot >= self.count || offset % self.slot >= GUARD {
+        if offset / self.slot >= self.count || offset % self.slot >= self.guard {
             return None;
         }
-        let label = (offset / self.slot + 1) * self.slot - size_of::<Label>();
-        // SAFETY: the label is at the top of a slot of this region, which is mapped for ever, zeroed at first, and only
-        // ever holds atomics.
-        Some(unsafe { self.start.add(label).cast::<Label>().as_ref() })
+        Some(self.label(offset / self.slot))
     }
 
     /// Finds the region and the label for a fault at `address`. Takes no lock and allocates nothing.
@@ -156,10 +170,11 @@ impl NameTag {
 /// A guarded stack that nobody runs on, or the right to the one a coroutine runs on.
 #[derive(Debug)]
 pub(crate) struct Stack {
-    /// The slot's label; frames begin right below it.
-    label: NonNull<Label>,
-    /// Bytes from the slot's lowest address, where the guard begins, to the label.
-    below: usize,
+    /// The highest address: frames begin right below it.
+    base: NonNull<u8>,
+    /// The slot's lowest address, where the guard begins.
+    limit: NonNull<u8>,
+    region: &'static Region,
 }
 
 // SAFETY: a `Stack` is plain memory with one owner; nothing in it belongs to a thread while no coroutine runs on it.
@@ -168,29 +183,27 @@ unsafe impl Send for Stack {}
 impl Stack {
     /// The place of the name that an overflow prints.
     pub(crate) fn name_tag(&self) -> NameTag {
-        // SAFETY: the label is mapped for ever.
-        NameTag(unsafe { self.label.as_ref() })
+        NameTag(self.region.label(self.index()))
     }
 
     /// The highest address: frames begin right below it.
     #[inline(always)]
     pub(crate) fn base(&self) -> NonZeroUsize {
-        self.label.addr()
+        self.base.addr()
     }
 
     /// The lowest address, guard included.
     pub(crate) fn limit(&self) -> NonZeroUsize {
-        self.lowest().addr()
+        self.limit.addr()
     }
 
-    fn lowest(&self) -> NonNull<u8> {
-        // SAFETY: the label lies `below` bytes above the slot's lowest address.
-        unsafe { self.label.cast::<u8>().sub(self.below) }
+    fn index(&self) -> usize {
+        (self.limit.addr().get() - self.region.start.addr().get()) / self.region.slot
     }
 
     /// Gives the memory back; the slot stays reserved and guarded.
     pub(super) fn discard(&self) {
         // SAFETY: nobody runs on this stack, so nothing above the guard is wanted.
-        unsafe { sys::discard(self.lowest().add(GUARD), self.below + size_of::<Label>() - GUARD) };
+        unsafe { sys::discard(self.limit.add(self.region.guard), self.region.slot - self.region.guard) };
     }
 }

@@ -5,7 +5,7 @@
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
-use super::region::GUARD;
+use super::region::guard_bytes;
 use super::sys;
 
 /// An alternate signal stack for a thread that has none; dropped by that thread before it ends.
@@ -29,12 +29,12 @@ impl SignalStack {
         if unsafe { current.assume_init() }.ss_flags & libc::SS_DISABLE == 0 {
             return None;
         }
-        let memory = sys::reserve(GUARD + Self::BYTES).ok()?;
+        let memory = sys::reserve(guard_bytes() + Self::BYTES).ok()?;
         let this = Self { memory };
         // SAFETY: the lower part of a mapping made just now.
-        unsafe { sys::guard(memory, GUARD) }.ok()?;
+        unsafe { sys::guard(memory, guard_bytes()) }.ok()?;
         // SAFETY: above the guard, within the mapping.
-        let usable = unsafe { memory.add(GUARD) };
+        let usable = unsafe { memory.add(guard_bytes()) };
         let stack = libc::stack_t { ss_sp: usable.as_ptr().cast(), ss_flags: 0, ss_size: Self::BYTES };
         // SAFETY: the memory is mapped and ours until `drop`, which takes it from the thread first.
         unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) };
@@ -48,7 +48,7 @@ impl Drop for SignalStack {
         // SAFETY: disables this thread's alternate stack, after which nobody uses the mapping made in `ensure`.
         unsafe {
             libc::sigaltstack(&raw const none, ptr::null_mut());
-            libc::munmap(self.memory.as_ptr().cast(), GUARD + Self::BYTES);
+            libc::munmap(self.memory.as_ptr().cast(), guard_bytes() + Self::BYTES);
         }
     }
 }

@@ -28,16 +28,17 @@ pub(crate) enum Pause {
 }
 
 /// See the module's page. Made and freed by its worker.
+#[repr(C, align(64))]
 pub(crate) struct Carrier {
     pub(crate) frame: Frame,
-    pub(crate) stack_size: StackSize,
-    /// The task to start at the next resume.
-    task: Cell<Option<RawTask>>,
-    /// Whether it must come back after that task, instead of looking for more.
+    /// Whether it must come back after its task, instead of looking for more.
     only_one: Cell<bool>,
     yielder: Cell<*const Yielder<(), Pause>>,
     coroutine: UnsafeCell<MaybeUninit<Coroutine<(), Pause>>>,
+    /// The task to start at the next resume.
+    task: Cell<Option<RawTask>>,
     name: NameTag,
+    pub(crate) stack_size: StackSize,
 }
 
 impl Carrier {
@@ -109,6 +110,7 @@ impl Carrier {
     ///
     /// # Safety
     /// - The carrier is suspended or loaded, and this is its worker's thread.
+    #[inline(always)]
     pub(crate) unsafe fn resume(&self) -> Option<Pause> {
         let coroutine = self.coroutine.get();
         // SAFETY: the caller's promise. The reference is used for the switch alone, and nobody else resumes meanwhile.

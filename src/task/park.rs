@@ -9,6 +9,7 @@ use crate::runtime::{TimerKey, Worker};
 impl RawTask {
     /// Parks the running task, `self`, until somebody notifies it. Returns at once if somebody has; may return without
     /// reason, so callers loop.
+    #[inline]
     pub(crate) fn park(self) {
         if self.header().run.park() {
             self.suspend();
@@ -30,6 +31,7 @@ impl RawTask {
 ///     }
 /// });
 /// ```
+#[inline]
 pub fn yield_now() {
     let Some(task) = RawTask::current() else { return std::thread::yield_now() };
     if !cancel::is_due(task) {

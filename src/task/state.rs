@@ -1,16 +1,18 @@
 //! Where a started task is: one word, and who may change it.
 //!
 //! ```text
-//!              first resume            park                  notify
-//!    FRESH ────────────────→ RUNNING ────────→ PARKED ───────────────→ QUEUED
-//!                             ↑   │ notify                                │
-//!                    park     │   ↓                                       │ resume
-//!                 (takes it)  └─ NOTIFIED                 RUNNING ←───────┘
+//!                            park                  notify
+//!    fresh ──→ RUNNING ────────────→ PARKED ───────────────→ QUEUED
+//!               ↑   │ notify                                    │
+//!      park     │   ↓                                           │ resume
+//!   (takes it)  └─ NOTIFIED                   RUNNING ←─────────┘
 //! ```
+//!
+//! A task that has not started, or that yields, counts as running: it is in its queue anyway, and a notification is
+//! kept for its next park.
 //!
 //! | transition | made by | right that it gives |
 //! | --- | --- | --- |
-//! | `FRESH → RUNNING` | whoever took the task out of a deque | to start it |
 //! | `RUNNING → PARKED` | the task, before it suspends | |
 //! | `NOTIFIED → RUNNING` | the task, instead of suspending | |
 //! | `PARKED → QUEUED` | any thread | to put it into its home's queue, alone |
@@ -22,11 +24,10 @@
 
 use crate::primitives::{AtomicU32, Ordering};
 
-const FRESH: u32 = 0;
-const RUNNING: u32 = 1;
-const NOTIFIED: u32 = 2;
-const PARKED: u32 = 3;
-const QUEUED: u32 = 4;
+const RUNNING: u32 = 0;
+const NOTIFIED: u32 = 1;
+const PARKED: u32 = 2;
+const QUEUED: u32 = 3;
 
 /// The word; see the module's page.
 #[derive(Debug)]
@@ -34,15 +35,20 @@ pub(crate) struct RunState(AtomicU32);
 
 impl RunState {
     pub(crate) fn fresh() -> Self {
-        Self(AtomicU32::new(FRESH))
+        Self(AtomicU32::new(RUNNING))
     }
 
-    /// Says that the task runs: at its first resume, or when its home took it from its queue.
+    /// Says that the task runs, when its home took it from its queue: it was parked, or it yielded.
+    #[inline]
     pub(crate) fn resume(&self) {
-        debug_assert!(matches!(self.0.load(Ordering::Relaxed), FRESH | QUEUED));
-        // Relaxed: whoever queued it handed everything over with the queue. Notifiers leave FRESH and QUEUED alone, so
-        // the store overwrites nothing.
-        self.0.store(RUNNING, Ordering::Relaxed);
+        let state = self.0.load(Ordering::Relaxed);
+        debug_assert_ne!(state, PARKED);
+        // A task that yields is running all along, and what it was notified of meanwhile waits for its next park.
+        if state == QUEUED {
+            // Acquire, and an exchange instead of a store: pairs with the Release of those who notified a queued task;
+            // this task will not park over what they wrote before.
+            self.0.swap(RUNNING, Ordering::Acquire);
+        }
     }
 
     /// Says that the running task parks. False if it was notified meanwhile: it goes on running, and the notification
@@ -50,10 +56,11 @@ impl RunState {
     #[must_use]
     pub(crate) fn park(&self) -> bool {
         // Release: pairs with the Acquire in `notify`; whoever resumes through it sees what this task wrote.
-        // Acquire on failure: pairs with the Release in `notify`; the task sees what its notifier wrote.
-        let parked = self.0.compare_exchange(RUNNING, PARKED, Ordering::Release, Ordering::Acquire).is_ok();
+        let parked = self.0.compare_exchange(RUNNING, PARKED, Ordering::Release, Ordering::Relaxed).is_ok();
         if !parked {
-            self.0.store(RUNNING, Ordering::Relaxed);
+            // Acquire, and an exchange instead of a store: pairs with the Release in `notify`; the task sees what its
+            // notifiers wrote, also those who came after the first.
+            self.0.swap(RUNNING, Ordering::Acquire);
         }
         parked
     }
@@ -66,7 +73,7 @@ impl RunState {
             let next = match state {
                 RUNNING => NOTIFIED,
                 PARKED => QUEUED,
-                // Fresh, queued or notified: it will run, and look at what the notification is about.
+                // Queued or notified: it will run, and look at what the notification is about.
                 _ => {
                     // Release: an update that changes nothing still orders what was written before it, so the task
                     // that goes from `NOTIFIED` to running sees the last notifier's writes too.
@@ -154,9 +161,8 @@ mod tests {
     #[test]
     fn a_notification_before_the_park_is_kept_and_used_once() {
         let state = RunState::fresh();
-        assert!(!state.notify(), "a fresh task needs no queue");
+        assert!(!state.notify() && !state.notify(), "a task that runs, or will, needs no queue");
         state.resume();
-        assert!(!state.notify() && !state.notify());
         assert!(!state.park(), "the notification is taken instead of parking");
         assert!(state.park());
         assert!(state.notify(), "the first notifier of a parked task queues it");
@@ -198,7 +204,6 @@ mod model {
             pushes: AtomicU32::new(0),
             mail: UnsafeCell::new(0),
         };
-        world.state.resume();
         Arc::new(world)
     }
 
@@ -268,6 +273,48 @@ mod model {
     #[test]
     fn model_a_park_and_a_notification_do_not_miss_each_other() {
         one_notification_against(RunState::park);
+    }
+
+    /// A task that `go_on` lets run again because of a first notification, while a second one is on its way.
+    fn a_second_notification_against(prepare: fn(&World), go_on: fn(&RunState)) {
+        loom::model(move || {
+            let world = world();
+            prepare(&world);
+            let notifier = {
+                let world = world.clone();
+                thread::spawn(move || {
+                    world.flag.store(true, Ordering::Relaxed);
+                    notify(&world);
+                })
+            };
+            let before = world.pushes.load(Ordering::Relaxed);
+            go_on(&world.state);
+            let parked = !world.flag.load(Ordering::Relaxed) && world.state.park();
+            notifier.join().unwrap();
+            assert!(!parked || world.pushes.load(Ordering::Relaxed) == before + 1, "lost wake-up");
+        });
+    }
+
+    fn queued(world: &World) {
+        assert!(world.state.park());
+        notify(world);
+    }
+
+    #[test]
+    fn model_a_queued_task_overlooks_no_second_notification() {
+        a_second_notification_against(queued, RunState::resume);
+    }
+
+    #[test]
+    fn model_a_notified_task_overlooks_no_second_notification() {
+        a_second_notification_against(notify, |state| assert!(!state.park()));
+    }
+
+    #[test]
+    #[should_panic(expected = "lost wake-up")]
+    fn model_catches_a_resume_that_overlooks_a_second_notification() {
+        // The seeded bug: a plain store, after which what the second notifier wrote may still be unseen.
+        a_second_notification_against(queued, |state| state.0.store(RUNNING, Ordering::Relaxed));
     }
 
     #[test]

@@ -8,11 +8,12 @@
 //! # Invariants
 //! - A waiter leaves its stack only when it is in no queue.
 //! - A waiter is touched by others only under its queue's lock, and its mark is the last thing they write.
+//! - The mark says that it is coming before the task is notified: a task that takes the notification waits for it.
 
 use std::cell::Cell;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use super::cancel;
@@ -24,11 +25,18 @@ use crate::runtime::Parker;
 #[derive(Debug)]
 pub(crate) struct Waiter {
     who: Who,
-    /// Whether what it waits for has come. Written under the queue's lock, once.
-    notified: AtomicBool,
+    /// Whether what it waits for has come: one of the three below. Written under the queue's lock.
+    mark: AtomicU8,
     previous: Cell<*const Waiter>,
     next: Cell<*const Waiter>,
 }
+
+/// What it waits for has not come.
+const WAITING: u8 = 0;
+/// It has come, and somebody is about to notify the task: the waiter must stay where it is.
+const TOUCHED: u8 = 1;
+/// It has come, and nobody touches the waiter any more.
+const NOTIFIED: u8 = 2;
 
 #[derive(Debug)]
 enum Who {
@@ -73,24 +81,34 @@ impl Waiter {
             None => Who::Thread(Arc::new(Parker::new())),
         };
         let unlinked = || Cell::new(ptr::null());
-        Self { who, notified: AtomicBool::new(false), previous: unlinked(), next: unlinked() }
+        Self { who, mark: AtomicU8::new(WAITING), previous: unlinked(), next: unlinked() }
     }
 
     /// Whether what it waits for has come; then nobody touches it any more.
     pub(crate) fn is_notified(&self) -> bool {
-        // Acquire: pairs with the Release in `notify`.
-        self.notified.load(Ordering::Acquire)
+        loop {
+            // Acquire: pairs with the Release in `notify`.
+            match self.mark.load(Ordering::Acquire) {
+                WAITING => return false,
+                NOTIFIED => return true,
+                // A few instructions of another thread, unless the system has taken its core away.
+                _ => std::thread::yield_now(),
+            }
+        }
     }
 
     /// Marks the waiter under its queue's lock, after it was unlinked.
     fn notify(&self) -> Wakeup {
+        // Before the task is notified: one that runs uses the notification up, and must not park again as if nothing
+        // had come. Relaxed: the notification carries it.
+        self.mark.store(TOUCHED, Ordering::Relaxed);
         let wakeup = match &self.who {
             Who::Task(task) if task.header().run.notify() => Wakeup::Task(*task),
             Who::Task(_) => Wakeup::None,
             Who::Thread(parker) => Wakeup::Thread(parker.clone()),
         };
         // Release: pairs with the Acquire in `is_notified`. The last touch: the waiter may be gone right after it.
-        self.notified.store(true, Ordering::Release);
+        self.mark.store(NOTIFIED, Ordering::Release);
         wakeup
     }
 
@@ -136,7 +154,7 @@ impl Waiter {
             match &self.who {
                 Who::Thread(parker) => _ = parker.park(None),
                 Who::Task(task) => {
-                    if task.header().is_cancelled()
+                    if cancel::is_due(*task)
                         && let Some(on_cancel) = on_cancel.take()
                     {
                         on_cancel();
