@@ -466,9 +466,8 @@ impl Worker {
     #[inline(always)]
     fn resume(&self, task: RawTask) {
         task.header().run.resume();
-        let carrier = NonNull::from(task.carrier());
         task.carrier().may_go_on();
-        self.enter(carrier);
+        self.enter(task.carrier().this());
     }
 
     /// Starts a fresh task, or ends it if there is no stack for it.

@@ -37,6 +37,8 @@ pub(crate) struct Carrier {
     coroutine: UnsafeCell<MaybeUninit<Coroutine<(), Pause>>>,
     /// The task to start at the next resume.
     task: Cell<Option<RawTask>>,
+    /// The pointer that it was made with, and is freed with.
+    this: Cell<NonNull<Carrier>>,
     name: NameTag,
     pub(crate) stack_size: StackSize,
 }
@@ -52,12 +54,15 @@ impl Carrier {
             frame: Frame::base(),
             stack_size,
             task: Cell::new(None),
+            this: Cell::new(NonNull::dangling()),
             only_one: Cell::new(false),
             yielder: Cell::new(ptr::null()),
             coroutine: UnsafeCell::new(MaybeUninit::uninit()),
             name: stack.name_tag(),
         }));
         let carrier = NonNull::from(carrier);
+        // SAFETY: made just now.
+        unsafe { carrier.as_ref() }.this.set(carrier);
         let body = move |yielder: &Yielder<(), Pause>, ()| {
             // SAFETY: a carrier is freed only after its coroutine has returned.
             unsafe { carrier.as_ref() }.serve(yielder);
@@ -93,6 +98,11 @@ impl Carrier {
         self.name.set(&task.header().name);
         current::set_frame(&raw const self.frame);
         current::set_task(task.as_ptr().cast());
+    }
+
+    /// The pointer that `free` takes.
+    pub(crate) fn this(&self) -> NonNull<Self> {
+        self.this.get()
     }
 
     /// Gives the idle carrier the task to start next. With `only_one` it comes back after it.

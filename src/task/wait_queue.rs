@@ -185,9 +185,12 @@ impl WaitQueue {
     ///
     /// # Safety
     /// - `waiter` is in no queue, is not notified, and stays where it is until it was taken out of this one.
-    pub(crate) unsafe fn push(&mut self, waiter: &Waiter) {
-        waiter.previous.set(self.last);
-        waiter.next.set(ptr::null());
+    /// - What `notify_first` delivers to is reached through this very pointer, so it may be used for all of that.
+    pub(crate) unsafe fn push(&mut self, waiter: *const Waiter) {
+        // SAFETY: the caller keeps it alive.
+        let links = unsafe { &*waiter };
+        links.previous.set(self.last);
+        links.next.set(ptr::null());
         // SAFETY: what is linked is alive: that is `push`'s demand.
         match unsafe { self.last.as_ref() } {
             Some(last) => last.next.set(waiter),

@@ -69,10 +69,15 @@ impl<T> Waiting<T> {
         Self { waiter: Waiter::new(), place: UnsafeCell::new(value) }
     }
 
+    /// The waiter, as a pointer to all of `self`.
+    fn as_waiter(&self) -> *const Waiter {
+        std::ptr::from_ref(self).cast()
+    }
+
     /// The place that belongs to a waiter.
     ///
     /// # Safety
-    /// - `waiter` lies in a `Waiting<T>`, which is in a queue, and the queue's lock is held for as long as `'a`.
+    /// - `waiter` came from `as_waiter`, is in a queue, and the queue's lock is held for as long as `'a`.
     unsafe fn place_of<'a>(waiter: *const Waiter) -> &'a mut Option<T> {
         // SAFETY: `Waiting` is `repr(C)` with the waiter first, and under the lock nobody else touches the place.
         unsafe { &mut *(*waiter.cast::<Self>()).place.get() }
@@ -133,7 +138,7 @@ impl<T> Exchange<T> {
         };
         let waiting = Waiting::new(Some(value));
         // SAFETY: the waiter is new, and stays here until the wait below has ended, when it is in no queue.
-        unsafe { state.waiting_senders.push(&waiting.waiter) };
+        unsafe { state.waiting_senders.push(waiting.as_waiter()) };
         drop(state);
         // SAFETY: it was pushed there.
         let unlink = || unsafe { self.lock().waiting_senders.remove(&waiting.waiter) };
@@ -163,7 +168,7 @@ impl<T> Exchange<T> {
         }
         let waiting = Waiting::new(None);
         // SAFETY: the waiter is new, and stays here until the wait below has ended, when it is in no queue.
-        unsafe { state.waiting_receivers.push(&waiting.waiter) };
+        unsafe { state.waiting_receivers.push(waiting.as_waiter()) };
         drop(state);
         // SAFETY: it was pushed there.
         let unlink = || unsafe { self.lock().waiting_receivers.remove(&waiting.waiter) };
