@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use super::error::JoinError;
 use super::raw::{RawTask, TaskRef};
 use super::wait_queue::Waiter;
+use crate::coroutine::unwind;
 use crate::runtime::Worker;
 
 /// The right to a task's result. Dropping it detaches the task, which runs on.
@@ -132,7 +133,9 @@ impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         if self.task().header().end.detach() {
             // SAFETY: the task has ended and leaves its result to its handle, which is this one; `T` is its type.
-            drop(unsafe { self.task.take_result::<T>() });
+            let result = unsafe { self.task.take_result::<T>() };
+            // As quietly as when the task ends after its handle.
+            unwind::drop_quietly(result);
         }
     }
 }

@@ -60,7 +60,7 @@ pub(crate) struct Header {
     pub(crate) waiters: Mutex<WaitQueue>,
     pub(crate) name: Cow<'static, str>,
     pub(crate) stack_size: StackSize,
-    vtable: Vtable,
+    vtable: &'static Vtable,
 }
 
 /// What depends on the types. Each takes the header of a `TaskCell` of the types it was made for.
@@ -90,7 +90,7 @@ struct TaskCell<F, T> {
 }
 
 impl<F: FnOnce() -> T, T> TaskCell<F, T> {
-    const VTABLE: Vtable = Vtable {
+    const VTABLE: &'static Vtable = &Vtable {
         run: Self::run,
         refuse: Self::refuse,
         take_result: Self::take_result,
