@@ -1,5 +1,6 @@
 //! Greenlet-like stackful coroutines, and a work-stealing scheduler that runs them on every core.
 //!
+//! Code is written in the blocking style of Python's generators, greenlet and gevent: a call that waits simply waits,
 //! and something else runs meanwhile. There is no `async`, no colour of functions; any function at any depth may yield.
 //! And it runs in parallel.
 //!
@@ -8,6 +9,7 @@
 //! | need | use | threads |
 //! | --- | --- | --- |
 //! | a lazy sequence, a coroutine fed by `send` | [`Generator`] | the one that resumes it |
+//! | several bodies that switch to each other by name | [`Greenlet`] | the one that made them |
 //! | many things at once, on all cores | [`spawn`] and [`JoinHandle`] | all workers of a [`Runtime`] |
 //! | tasks that talk | [`sync::channel`] | any |
 //! | a call that blocks its thread | [`task::unblock`] | a pool's |
@@ -42,17 +44,20 @@
 //!
 //! osier is sound unless a coroutine suspends inside the initialiser of a lazy `thread_local!`, or inside a callback of a
 //! library that keeps a pointer in a thread-local for the time of the callback and expects callbacks to end in reverse
+//! order (`scoped-tls` and its kin). On systems without glibc, a suspended generator or greenlet must not be stored in a
 //! thread-local either. `arch-notes/coroutines.md`, "Holes", has the programs.
 //!
 //! Waiting with a lock of `std` held blocks every task of that worker that wants it; keep such sections free of waits.
 //!
 //! # Features
 //!
+//! - `runtime` (default): tasks, channels, time. Without it only generators and greenlets, on corosensei and libc alone.
 //! - `blocking` (default): [`task::unblock`].
 //!
 //! Linux on x86-64 is what is tested; other Unixes and aarch64 are meant to work.
 
 pub mod generator;
+pub mod greenlet;
 #[cfg(feature = "runtime")]
 mod primitives;
 #[cfg(feature = "runtime")]
@@ -68,6 +73,7 @@ pub mod time;
 mod coroutine;
 
 pub use generator::{Generator, Step, Yielder};
+pub use greenlet::Greenlet;
 #[cfg(feature = "runtime")]
 pub use runtime::{Runtime, run, shutdown};
 #[cfg(feature = "runtime")]

@@ -9,12 +9,18 @@
 //! When an outer coroutine suspends through inner ones, these stay where they are: `current` is saved on the suspended
 //! stack and restored with it, so the next resume of the outer one goes on in the innermost.
 //!
+//! A thread, a task and a greenlet are contexts: each can be the root of trees of greenlets, one of a type, and carries
+//! them until it ends. A generator is none: it counts as part of whoever resumed it.
+//!
 //! # Invariants
 //! - Thread-locals are read through functions that return values; no reference to one crosses a suspension.
-//! - A loaded value is opaque to the optimiser, which could otherwise keep what it read before a switch.
+//! - A coroutine never changes its thread, so an address of one that the compiler keeps over a switch stays right.
 
-use std::cell::{Cell, RefCell};
+use std::any::Any;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
 use std::ptr;
+use std::rc::Rc;
 
 use crate::stack::StackCache;
 
@@ -27,24 +33,37 @@ pub(crate) struct Frame {
     base: bool,
     /// Whether an unwind began in this coroutine, as far as is known. See `unwind::is_unwinding`.
     pub(super) unwinding: Cell<bool>,
-    /// Whether this coroutine is the root of a tree of greenlets, which end with it.
-    pub(crate) has_trees: Cell<bool>,
+    /// Whether this is the first field of a greenlet's node: see `greenlet::node::Head`.
+    greenlet: bool,
+    /// The trees of greenlets whose root this coroutine is. Empty in a generator's frame.
+    pub(crate) trees: Trees,
 }
 
 impl Frame {
     /// A frame of a coroutine that counts as part of whoever resumed it.
     pub(crate) const fn new() -> Self {
-        Self::with_base(false)
+        Self {
+            resumer: Cell::new(ptr::null()),
+            base: false,
+            unwinding: Cell::new(false),
+            greenlet: false,
+            trees: Trees::new(),
+        }
+    }
+
+    /// A frame at the head of a greenlet's node.
+    pub(crate) const fn of_greenlet() -> Self {
+        let mut frame = Self::new();
+        frame.greenlet = true;
+        frame
     }
 
     /// A frame at which the chain starts.
     #[cfg(feature = "runtime")]
     pub(crate) const fn base() -> Self {
-        Self::with_base(true)
-    }
-
-    const fn with_base(base: bool) -> Self {
-        Self { resumer: Cell::new(ptr::null()), base, unwinding: Cell::new(false), has_trees: Cell::new(false) }
+        let mut frame = Self::new();
+        frame.base = true;
+        frame
     }
 
     /// Says that another body begins on this frame's coroutine.
@@ -53,14 +72,88 @@ impl Frame {
         self.unwinding.set(false);
     }
 
+    /// Says that the context that ran on this frame's coroutine has ended, and with it the trees whose root it was.
+    ///
+    /// One load where there are none. Runs no code of users.
+    #[inline(always)]
+    pub(crate) fn end_trees(&self) {
+        self.trees.end();
+    }
+
     /// Whether this frame is on the running chain, up to its base.
     #[cold]
     pub(crate) fn is_on_chain(&self) -> bool {
         chain().any(|frame| ptr::eq(frame, self))
     }
 
+    #[inline(always)]
     pub(crate) fn is_base(&self) -> bool {
         self.base
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_greenlet(&self) -> bool {
+        self.greenlet
+    }
+}
+
+/// The root of a tree of greenlets, typed in `greenlet::node`.
+pub(crate) trait Root: Any {
+    /// Notes that its context has ended. Runs no code of users.
+    fn end(&self);
+}
+
+type Roots = RefCell<Vec<Rc<dyn Root>>>;
+
+/// The trees of greenlets whose root is one context: they end with it.
+#[derive(Default)]
+pub(crate) struct Trees {
+    /// Made with the first tree, so that having none is one null word.
+    roots: OnceCell<Box<Roots>>,
+}
+
+impl Trees {
+    const fn new() -> Self {
+        Self { roots: OnceCell::new() }
+    }
+
+    /// The root of the tree whose nodes are of type `R`.
+    pub(crate) fn find<R: Root>(&self) -> Option<Rc<R>> {
+        let roots = self.roots.get()?.borrow();
+        let root = roots.iter().find(|root| (&***root as &dyn Any).is::<R>())?;
+        (Rc::clone(root) as Rc<dyn Any>).downcast().ok()
+    }
+
+    /// Adds the root of another tree.
+    pub(crate) fn add(&self, root: Rc<dyn Root>) {
+        self.roots.get_or_init(Box::default).borrow_mut().push(root);
+    }
+
+    #[inline(always)]
+    fn end(&self) {
+        if let Some(roots) = self.roots.get() {
+            Self::end_all(roots);
+        }
+    }
+
+    #[cold]
+    fn end_all(roots: &Roots) {
+        for root in roots.take() {
+            root.end();
+        }
+    }
+}
+
+impl Drop for Trees {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl fmt::Debug for Trees {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.roots.get().map_or(0, |roots| roots.borrow().len());
+        f.debug_struct("Trees").field("count", &count).finish_non_exhaustive()
     }
 }
 
@@ -90,6 +183,7 @@ thread_local! {
         }
     };
     static STACKS: RefCell<StackCache> = const { RefCell::new(StackCache::new()) };
+    static TREES: Trees = const { Trees::new() };
 }
 
 /// The innermost running coroutine, or null.
@@ -113,6 +207,16 @@ pub(crate) fn chain() -> impl Iterator<Item = &'static Frame> {
         next = if frame.base { ptr::null() } else { frame.resumer.get() };
         Some(frame)
     })
+}
+
+/// The root of a tree whose context is this thread itself, outside every coroutine.
+pub(crate) fn find_tree_of_thread<R: Root>() -> Option<Rc<R>> {
+    TREES.try_with(Trees::find).ok()?
+}
+
+/// Adds a tree whose context is this thread itself. False when the thread is past its end.
+pub(crate) fn add_tree_of_thread(root: Rc<dyn Root>) -> bool {
+    TREES.try_with(|trees| trees.add(root)).is_ok()
 }
 
 #[cfg(feature = "runtime")]

@@ -164,6 +164,10 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
+        // After a shutdown that gave up, nobody is waited for again.
+        if self.shared.is_abandoned() {
+            return;
+        }
         if let Err(error) = self.shut_down(PATIENCE) {
             eprintln!("osier: {error}");
         }

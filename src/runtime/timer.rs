@@ -158,7 +158,8 @@ mod tests {
         for n in 0..10_000_u64 {
             match random() % 4 {
                 0 if !model.is_empty() => {
-                    let (_, _, key): (Instant, u64, TimerKey) = model.swap_remove(random() as usize % model.len());
+                    let (_, _, key): (Instant, u64, TimerKey) =
+                        model.swap_remove((random() % model.len() as u64).try_into().unwrap());
                     assert!(timers.contains(key));
                     timers.remove(key);
                     assert!(!timers.contains(key));

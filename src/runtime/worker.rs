@@ -362,7 +362,10 @@ impl Worker {
                 self.found(searching);
                 return Some(job);
             }
-            self.acknowledge_closing();
+            if self.acknowledge_closing() {
+                // The tasks that it cancelled are ready now.
+                continue;
+            }
             if self.shared.is_abandoned() || self.shared.may_exit() {
                 self.found(searching);
                 return None;
@@ -534,17 +537,19 @@ impl Worker {
     // ---- the end
 
     /// When the runtime closes: spawns no more, and cancels every task that has started here. Those that have not are
-    /// cancelled when their turn comes.
-    fn acknowledge_closing(&self) {
-        if self.shared.is_closing() && !self.has_acknowledged.replace(true) {
-            for task in self.live_tasks() {
-                task.request_cancel();
-                if task.header().run.notify() {
-                    self.push_ready(task);
-                }
-            }
-            self.shared.acknowledge(self.index);
+    /// cancelled when their turn comes. True if it closes, and this worker has not seen it before.
+    fn acknowledge_closing(&self) -> bool {
+        if !self.shared.is_closing() || self.has_acknowledged.replace(true) {
+            return false;
         }
+        for task in self.live_tasks() {
+            task.request_cancel();
+            if task.header().run.notify() {
+                self.push_ready(task);
+            }
+        }
+        self.shared.acknowledge(self.index);
+        true
     }
 
     /// Frees the carriers, and leaves behind what is still suspended.

@@ -84,6 +84,7 @@ impl Carrier {
                 self.begin(task);
                 worker.count_started();
                 task.run_on(self, worker.index());
+                self.frame.end_trees();
                 worker.count_finished();
                 next = if self.only_one.get() { None } else { worker.next_fresh(self.stack_size) };
             }

@@ -1,0 +1,146 @@
+//! What happens when the last handle goes: no stack with live frames is freed.
+//!
+//! A greenlet that is suspended when its last handle is dropped is unwound first: the running greenlet becomes its
+//! parent, and an exit is thrown into it. One that is active cannot be unwound yet, so its count is left to whoever
+//! resumed it (`Node::orphan`), who drops it when the greenlet next suspends. One that cannot be unwound, or does not
+//! end when it is, stays for ever.
+//!
+//! The handle may be dropped where another tree runs, or none: in another task, or after the root has ended. Then the
+//! greenlet moves to the tree that runs, with the running greenlet or a new root as its parent. It can, because nobody
+//! is its child: a child holds a handle.
+//!
+//! # Invariants
+//! - Every count on a node is a `Greenlet`, an orphan's, or a root's in its context's `Trees`. So a node's last count
+//!   goes through `let_go`.
+//! - A node moves to another tree only while it is suspended and has one handle.
+
+use std::mem;
+use std::rc::Rc;
+
+use super::Greenlet;
+use super::mail::Mail;
+use super::node::{Node, State};
+use super::tree;
+use crate::coroutine::{self, current, unwind};
+
+/// Drops a last handle, and then its parent's if that was the last as well, and so on without recursion.
+#[cold]
+#[inline(never)]
+pub(super) fn let_go<T: 'static>(last: Rc<Node<T>>) {
+    let mut next = Some(Greenlet::of_node(last));
+    while let Some(greenlet) = next.take() {
+        let node = greenlet.into_node();
+        if Rc::strong_count(&node) > 1 || node.is_root() {
+            continue;
+        }
+        match node.state.get() {
+            State::New | State::Dead => next = node.parent.take(),
+            State::Active => {
+                node.orphan.set(true);
+                mem::forget(node);
+            }
+            State::Suspended => {
+                let greenlet = Greenlet::of_node(node);
+                let Some((former, mail)) = unwind_suspended(&greenlet) else {
+                    leak(greenlet);
+                    continue;
+                };
+                let is_dead = greenlet.is_dead();
+                if is_dead && greenlet.handles() == 1 {
+                    next = former;
+                } else {
+                    restore_parent(&greenlet, former);
+                    if !is_dead {
+                        leak(greenlet);
+                    }
+                }
+                settle(mail, is_dead);
+            }
+        }
+    }
+}
+
+/// Gives a suspended greenlet up, unless it has found another handle: its stack and its node stay for ever.
+fn leak<T: 'static>(greenlet: Greenlet<T>) {
+    let node = greenlet.into_node();
+    if Rc::strong_count(&node) == 1 {
+        mem::forget(node);
+    }
+}
+
+/// Drops a handle to a greenlet that was just posted mail. If it is the last one, it is kept until the greenlet has got
+/// its mail and suspends again. Runs no code of users.
+pub(super) fn keep_until_suspended<T: 'static>(greenlet: Greenlet<T>) {
+    let node = greenlet.into_node();
+    if Rc::strong_count(&node) == 1 && !node.is_root() {
+        node.orphan.set(true);
+        mem::forget(node);
+    }
+}
+
+/// Throws an exit without a value into a suspended greenlet. The running greenlet is its parent meanwhile.
+///
+/// Returns the parent that it had and the mail that came back, or `None` if it cannot be unwound: it is in the middle
+/// of its own unwind, or the thread is at its end, or panics abort.
+///
+/// The greenlet is in the tree that runs here, or else has one handle.
+fn unwind_suspended<T: 'static>(greenlet: &Greenlet<T>) -> Option<(Option<Greenlet<T>>, Mail<T>)> {
+    let node = greenlet.node();
+    if cfg!(panic = "abort") || node.takes_only_values.get() || !coroutine::may_unwind() {
+        return None;
+    }
+    let me = tree::current_or_root::<T>()?;
+    debug_assert!(me.is_in_tree_of(greenlet) || greenlet.handles() == 1);
+    node.head.tree.set(me.node().head.tree.get());
+    let former = node.parent.replace(Some(me.clone()));
+    let mail = tree::deliver(greenlet.clone(), Mail::Exit(None), current::frame());
+    Some((former, mail))
+}
+
+/// Sets the parent of a greenlet back that was unwound, if that is still possible.
+fn restore_parent<T: 'static>(greenlet: &Greenlet<T>, former: Option<Greenlet<T>>) {
+    if let Some(former) = former {
+        // In another tree, or below it by now: then it keeps the parent it has.
+        _ = greenlet.set_parent(&former);
+    }
+}
+
+/// Does what the mail asks that came back to a destructor.
+fn settle<T: 'static>(mail: Mail<T>, is_dead: bool) {
+    match mail {
+        // An exit is thrown out of a destructor as out of any other wait, unless the destructor itself is run by an
+        // unwind: then this greenlet is ending as it is.
+        Mail::Exit(value) if !tree::is_unwinding::<T>() => tree::leave(value),
+        // It came from elsewhere.
+        Mail::Panic(payload) if !is_dead && !tree::is_unwinding::<T>() => unwind::throw(payload),
+        // What destructors on the stack of the dropped greenlet threw ends here; the panic hook has shown it.
+        mail => unwind::drop_quietly(mail),
+    }
+}
+
+/// Ends a greenlet if that can be done from here: see `Greenlet::kill`.
+pub(super) fn kill<T: 'static>(greenlet: &Greenlet<T>) -> bool {
+    match greenlet.node().state.get() {
+        State::Dead => return true,
+        State::Active => return false,
+        State::New => {
+            greenlet.node().end_unstarted();
+            return true;
+        }
+        State::Suspended => {}
+    }
+    let Some(me) = greenlet.node().tree().locate(current::frame()) else { return false };
+    // SAFETY: who was located runs, so it is not freed.
+    if greenlet.is_in_line_of(&unsafe { Greenlet::of_link(me) }) {
+        return false;
+    }
+    let Some((former, mail)) = unwind_suspended(greenlet) else { return false };
+    restore_parent(greenlet, former);
+    match mail {
+        Mail::Nothing => {}
+        // Sent by another greenlet to the one that called `kill`, which cannot take it.
+        Mail::Value(value) => unwind::drop_quietly(value),
+        thrown => _ = tree::obey(thrown),
+    }
+    greenlet.is_dead()
+}

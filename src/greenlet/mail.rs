@@ -1,0 +1,98 @@
+//! What one greenlet hands to another: a value, or something to throw.
+//!
+//! Mail lies in its tree only between the switch that posts it and the one that it wakes up in. No code of users runs
+//! in between, so there is one place for it in a tree, and it is empty whenever users' code runs.
+
+use std::fmt;
+use std::io;
+
+use super::node::Node;
+use crate::coroutine::unwind::{self, Payload};
+
+/// What a switch, or the end of a greenlet, brings.
+#[derive(Default)]
+pub(super) enum Mail<T> {
+    /// No mail; or the end of a greenlet that was asked to end without a value.
+    #[default]
+    Nothing,
+    /// What `switch` returns, or the body is called with.
+    Value(T),
+    /// Ends the greenlet it is for, by an unwind; the value goes to that one's parent.
+    Exit(Option<T>),
+    /// An unwind that left a body. It goes on in the parent.
+    Panic(Payload),
+    /// An error of our own. It becomes a panic where it arrives.
+    Failed(Failure),
+}
+
+impl<T> Mail<T> {
+    /// Whether it unwinds the one that gets it.
+    pub(super) fn is_thrown(&self) -> bool {
+        matches!(self, Self::Exit(_) | Self::Panic(_) | Self::Failed(_))
+    }
+
+    /// What the parent gets of a greenlet that has ended, or ends unrun, when this comes for it.
+    pub(super) fn passed_on(self) -> Self {
+        match self {
+            Self::Exit(Some(value)) => Self::Value(value),
+            Self::Exit(None) => Self::Nothing,
+            mail => mail,
+        }
+    }
+
+    /// What whoever resumed a greenlet gets of mail that its parent cannot be given.
+    ///
+    /// Drops a value, which may run users' code.
+    #[cold]
+    pub(super) fn undeliverable(self, why: Failure) -> Self {
+        match self {
+            Self::Panic(payload) => Self::Panic(payload),
+            Self::Failed(first) => Self::Failed(first),
+            value => {
+                unwind::drop_quietly(value);
+                Self::Failed(why)
+            }
+        }
+    }
+}
+
+/// Why a greenlet's end could not be told to its parent.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It was asked to end without a value, and its parent waits for one.
+    NoValue,
+    /// The parent is active, but parked inside a suspended coroutine.
+    ParentParked,
+    /// No ancestor is alive.
+    RootEnded,
+    /// The parent has not begun, and there is no stack for it.
+    NoStack(io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoValue => f.write_str("a greenlet was killed and has no value for its parent, which waits for one"),
+            Self::ParentParked => {
+                f.write_str("a greenlet ended while its parent was parked inside a suspended coroutine")
+            }
+            Self::RootEnded => f.write_str("a greenlet ended after the root of its tree"),
+            Self::NoStack(error) => write!(f, "a greenlet ended and its parent cannot start: {error}"),
+        }
+    }
+}
+
+/// The payload of an exit. It names its greenlet, so that an inner root that catches another's passes it on.
+///
+/// The value waits in the greenlet's node: it need not be `Send`, as a payload must.
+pub(super) struct Exiting(usize);
+
+impl Exiting {
+    pub(super) fn of<T>(node: &Node<T>) -> Self {
+        Self(std::ptr::from_ref(node).addr())
+    }
+
+    pub(super) fn names<T>(&self, node: &Node<T>) -> bool {
+        self.0 == std::ptr::from_ref(node).addr()
+    }
+}

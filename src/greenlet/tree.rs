@@ -1,0 +1,529 @@
+//! A tree of greenlets, and how control moves in it.
+//!
+//! A switch posts its mail and its target in the tree and calls [`drive`]. Every greenlet that waits in a switch waits
+//! in `drive`: either suspended, or below one that it resumed. Whoever gets control looks at the target and does one of
+//! three things:
+//!
+//! ```text
+//!   root ──resumed──▶ A ──resumed──▶ B         B switches to …
+//!
+//!     A (below B):     B suspends; A, in its own `drive`, is the target and takes the mail
+//!     C (suspended):   two greenlets stand above the root already, so B suspends, A suspends, the root resumes C
+//!   A switches to C:   A resumes C right there
+//! ```
+//!
+//! So two greenlets that talk to each other cost one round trip per pair of switches, and no switch costs more than two
+//! suspends and a resume. When a greenlet ends, whoever resumed it passes its mail on to its parent in the same way.
+//!
+//! # Who runs
+//! That is read off the chain of frames, never kept: [`locate`]. A generator is part of whoever resumed it, and can be
+//! suspended with greenlets parked on top of it and resumed by somebody else, in another greenlet or in none of this
+//! tree. So a `drive` that runs on a generator's stack asks anew who it is after each resume. If it is nobody, it goes
+//! on as a root would, and if the target is out of its reach it panics where it stands.
+//!
+//! # Invariants
+//! - No code of users runs between posting mail and taking it. What must run some (the drop of a handle) takes the mail
+//!   out first, holds a handle to its taker, and posts it anew.
+//! - The target is suspended, or active and within reach: it gets control if each that has it suspends in turn.
+//! - A greenlet suspends only when its tree's target is another one, and is resumed only as the target.
+
+use std::any::TypeId;
+use std::cell::{Cell, UnsafeCell};
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+
+use super::mail::{Failure, Mail};
+use super::node::{self, Head, Link, Node, State};
+use super::{Greenlet, handle};
+use crate::coroutine::{Frame, Resumed, current, unwind};
+
+/// How many greenlets may stand above the root before a switch to another suspended one goes through the root.
+///
+/// With two, a pair that talks needs one round trip per pair of switches; more only makes longer ways back.
+const MOST_ABOVE_ROOT: u8 = 2;
+
+/// The context of a tree whose root has ended; no frame lies at this address.
+const ENDED: *const Frame = ptr::without_provenance(1);
+
+/// The part of a tree that does not depend on its type.
+#[repr(C)]
+pub(super) struct TreeHead {
+    /// The type of its nodes.
+    nodes: TypeId,
+    /// What its root stands for: a frame, null for the thread, or `ENDED`.
+    context: Cell<*const Frame>,
+}
+
+/// Greenlets that can switch to each other. Owned by its root, which every node of it keeps alive.
+#[repr(C)]
+pub(super) struct Tree<T: 'static> {
+    head: TreeHead,
+    pub(super) root: Cell<*const Node<T>>,
+    target: Cell<*const Node<T>>,
+    /// Borrowed by nobody; each access is one read or one write.
+    mail: UnsafeCell<Mail<T>>,
+    /// Whether the target is suspended and the root is to resume it.
+    through_root: Cell<bool>,
+}
+
+impl<T: 'static> Tree<T> {
+    pub(super) fn new(context: *const Frame) -> Rc<Self> {
+        let head = TreeHead { nodes: node::type_of::<T>(), context: Cell::new(context) };
+        Rc::new(Self {
+            head,
+            root: Cell::new(ptr::null()),
+            target: Cell::new(ptr::null()),
+            mail: UnsafeCell::new(Mail::Nothing),
+            through_root: Cell::new(false),
+        })
+    }
+
+    /// Notes that the root's context has ended.
+    pub(super) fn end(&self) {
+        self.head.context.set(ENDED);
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.head.context.get() == ENDED
+    }
+
+    /// Who runs, if the running frame `top` is that of one of this tree: no generator, no other type.
+    #[inline(always)]
+    pub(super) fn runs_at(&self, top: *const Frame) -> Option<Link<T>> {
+        if ptr::eq(top, self.head.context.get()) {
+            return NonNull::new(self.root.get().cast_mut());
+        }
+        if top.is_null() {
+            return None;
+        }
+        // SAFETY: `top` is the running frame.
+        let head = unsafe { Head::of(top) }?;
+        // A tree lives as long as each of its nodes, so no other lies at its address, and its nodes are `Node<T>`.
+        ptr::eq(head.tree.get(), &raw const self.head).then(|| link_of(top))
+    }
+
+    /// Whether `me`, who runs and is no root, was resumed by the active greenlet `to` itself, outside every generator.
+    #[inline(always)]
+    pub(super) fn stands_right_below(&self, me: Link<T>, to: &Node<T>) -> bool {
+        // SAFETY: `me` runs, so it is not freed.
+        let resumer = unsafe { me.as_ref() }.head.frame.resumer.get();
+        ptr::eq(resumer, &raw const to.head.frame)
+            || ptr::eq(to, self.root.get()) && ptr::eq(resumer, self.head.context.get())
+    }
+
+    /// Who runs, where `top` may also be the frame of something nested in it. `None` if nobody of this tree does.
+    pub(super) fn locate(&self, top: *const Frame) -> Option<Link<T>> {
+        // SAFETY: who was located runs, so it is not freed.
+        locate::<T>(top).filter(|me| ptr::eq(unsafe { me.as_ref() }.tree(), self))
+    }
+
+    /// Whether the mail is for `me`.
+    #[inline(always)]
+    fn is_for(&self, me: Link<T>) -> bool {
+        ptr::eq(self.target.get(), me.as_ptr())
+    }
+
+    /// Whether a greenlet with `depth` others below it is to resume the target `to`: if that is suspended, and few stand
+    /// above the root, or the root itself asks. Where nobody of the tree runs, there is none below either.
+    #[inline(always)]
+    fn may_resume(&self, to: &Node<T>, depth: u8) -> bool {
+        to.state.get() == State::Suspended && (depth == 0 || depth < MOST_ABOVE_ROOT && !self.through_root.get())
+    }
+
+    /// Takes the mail back of an active target that cannot be reached from here.
+    #[cold]
+    fn give_up(&self) -> Mail<T> {
+        self.take().undeliverable(Failure::ParentParked)
+    }
+
+    /// Posts `mail` for `to`, which is suspended or within reach. No code of users may run before it is taken.
+    #[inline(always)]
+    pub(super) fn post(&self, to: &Node<T>, mail: Mail<T>) {
+        self.target.set(to);
+        self.put(mail);
+    }
+
+    /// Puts mail where there is none.
+    #[inline(always)]
+    pub(super) fn put(&self, mail: Mail<T>) {
+        debug_assert!(matches!(self.take(), Mail::Nothing));
+        // SAFETY: nobody borrows it. There is no mail: nothing needs to be dropped.
+        unsafe { self.mail.get().write(mail) };
+    }
+
+    /// Takes the mail.
+    #[inline(always)]
+    pub(super) fn take(&self) -> Mail<T> {
+        let mail = self.mail.get();
+        // SAFETY: nobody borrows it but we, and only for the match.
+        let Mail::Value(value) = (unsafe { &*mail }) else { return self.take_other() };
+        // Only the value is copied: a copy of all the mail reads in other units than were written, which costs more
+        // than the switch.
+        // SAFETY: it is overwritten by the next statement, and not dropped.
+        let value = unsafe { ptr::read(value) };
+        // SAFETY: nobody borrows it; the value was moved out, and nothing else needs to be dropped.
+        unsafe { mail.write(Mail::Nothing) };
+        Mail::Value(value)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_other(&self) -> Mail<T> {
+        // SAFETY: nobody borrows it.
+        unsafe { self.mail.get().replace(Mail::Nothing) }
+    }
+}
+
+fn link_of<T: 'static>(frame: *const Frame) -> Link<T> {
+    NonNull::new(frame.cast_mut().cast()).expect("a greenlet's frame is not null")
+}
+
+/// Who runs on the chain that begins with `from`: the innermost greenlet of `T`'s innermost tree.
+///
+/// The way leads from each greenlet of another type to the context of its tree's root, passing over what happens to lie
+/// between: whether a greenlet was resumed by a sibling or by its root must not change what it sees. `None` if there
+/// is no such tree, or if that context is not on the chain.
+///
+/// A greenlet that is found is on the chain.
+pub(super) fn locate<T: 'static>(from: *const Frame) -> Option<Link<T>> {
+    // The context to walk on to, if we are not in one.
+    let mut wanted = None;
+    let mut next = from;
+    loop {
+        let found = wanted.is_none_or(|context| ptr::eq(context, next));
+        // SAFETY: `from` is a frame of the running chain or null, and so are their resumers up to a base.
+        let Some(frame) = (unsafe { next.as_ref() }) else {
+            let root = current::find_tree_of_thread::<Node<T>>().filter(|_| found)?;
+            return NonNull::new(Rc::as_ptr(&root).cast_mut());
+        };
+        if found {
+            wanted = None;
+            if let Some(root) = frame.trees.find::<Node<T>>() {
+                return NonNull::new(Rc::as_ptr(&root).cast_mut());
+            }
+            // SAFETY: the frame is on the chain.
+            if let Some(head) = unsafe { Head::of(next) } {
+                // SAFETY: a node has its tree, see `node`.
+                let tree = unsafe { &*head.tree.get() };
+                if tree.nodes == node::type_of::<T>() {
+                    return Some(link_of(next));
+                }
+                wanted = Some(tree.context.get());
+            }
+        }
+        if frame.is_base() {
+            return None;
+        }
+        next = frame.resumer.get();
+    }
+}
+
+/// The running greenlet of `T`, or a new root for the innermost context.
+///
+/// `None` when the thread is past its end, and `T` has no tree that runs.
+pub(super) fn current_or_root<T: 'static>() -> Option<Greenlet<T>> {
+    let top = current::frame();
+    if let Some(me) = locate::<T>(top) {
+        // SAFETY: it runs, or is the root of a context that does, so it is not freed.
+        return Some(unsafe { Greenlet::of_link(me) });
+    }
+    let context = context_of(top);
+    let root = Node::<T>::new_root(context);
+    // SAFETY: null, or a frame of the running chain.
+    match unsafe { context.as_ref() } {
+        Some(frame) => frame.trees.add(root.clone()),
+        None if current::add_tree_of_thread(root.clone()) => {}
+        None => return None,
+    }
+    Some(Greenlet::of_node(root))
+}
+
+/// The context that runs code on `top`: the innermost frame that is no generator's, or null for the thread.
+fn context_of(top: *const Frame) -> *const Frame {
+    let mut next = top;
+    // SAFETY: `top` is the running frame or null, and so are the resumers up to a base.
+    while let Some(frame) = unsafe { next.as_ref() } {
+        if frame.is_base() || frame.is_greenlet() {
+            break;
+        }
+        next = frame.resumer.get();
+    }
+    next
+}
+
+/// Whether `target`, which is active, is within reach of whoever runs at `top`, the running frame.
+fn is_mine_to_reach<T: 'static>(top: *const Frame, target: &Node<T>) -> bool {
+    // SAFETY: who was located is on the running chain.
+    locate::<T>(top).is_some_and(|me| unsafe { is_within_reach(me, target) })
+}
+
+/// Whether `target`, which is active, gets control if `me`, who runs, suspends, and then each that has it.
+///
+/// # Safety
+/// - `me` is on the running chain.
+#[cold]
+pub(super) unsafe fn is_within_reach<T: 'static>(me: Link<T>, target: &Node<T>) -> bool {
+    let mut at = me;
+    loop {
+        if ptr::eq(at.as_ptr(), target) {
+            return true;
+        }
+        // SAFETY: `at` is on the running chain.
+        let node = unsafe { at.as_ref() };
+        if node.is_root() {
+            return false;
+        }
+        // Suspended, it gives control to the `drive` that resumed it, which then asks who it is.
+        match locate::<T>(node.head.frame.resumer.get()) {
+            // SAFETY: it was found on the running chain.
+            Some(below) if ptr::eq(unsafe { below.as_ref() }.tree(), node.tree()) => at = below,
+            _ => return false,
+        }
+    }
+}
+
+/// Hands `mail` to `to`, or to whoever takes it in its place, and waits until control is back; returns what it brings.
+///
+/// Users' code may run before the mail is posted.
+#[cold]
+pub(super) fn deliver<T: 'static>(to: Greenlet<T>, mail: Mail<T>, top: *const Frame) -> Mail<T> {
+    match hand_over(to, mail, top) {
+        Ok(tree) => go_on(tree, top),
+        Err(mail) => mail,
+    }
+}
+
+/// Moves control until it is back here, on the running frame `top`, after `hand_over` has posted mail in `tree`.
+fn go_on<T: 'static>(tree: *const Tree<T>, top: *const Frame) -> Mail<T> {
+    // SAFETY: it has mail, so it has a target, which is not freed and has its tree.
+    let posted = unsafe { &*tree };
+    // We ask only now who runs: this may have changed while users' code ran.
+    let me = posted.locate(top);
+    if me.is_some_and(|me| posted.is_for(me)) {
+        return posted.take();
+    }
+    // SAFETY: `me` is what the tree says of `top`, the running frame; its target is suspended or within reach.
+    unsafe { drive(tree, me, top) }
+}
+
+/// Moves control until it is back in `me`, who runs directly on the running frame `top`; returns the mail for it.
+///
+/// The mail that comes back may also be one that this place must throw since nobody else can be given it.
+///
+/// # Safety
+/// - `tree` has mail for a target that is suspended, and is the tree of `me`, who runs on `top`.
+#[inline(always)]
+pub(super) unsafe fn drive_directly<T: 'static>(tree: &Tree<T>, me: Link<T>, top: *const Frame) -> Mail<T> {
+    // SAFETY: it runs, so it is not freed.
+    let node = unsafe { me.as_ref() };
+    let depth = node.depth.get();
+    loop {
+        // SAFETY: the target is suspended or active, so it is not freed.
+        let to = unsafe { &*tree.target.get() };
+        if !tree.may_resume(to, depth) {
+            // SAFETY: `me` runs on `top`.
+            return unsafe { give_way(tree, Some(me), top) };
+        }
+        tree.through_root.set(false);
+        // SAFETY: it is suspended, so no root, and the target.
+        let resumed = unsafe { to.resume(depth + 1) };
+        if !came_back_plainly(to, &resumed) {
+            // SAFETY: it has just come back to us.
+            return unsafe { pass_on_and_drive(NonNull::from(to), resumed, top) };
+        }
+        // It suspended for another target of the same tree, which it was in all the while. We did not move: no
+        // generator lies between the root of this coroutine, or the context, and us.
+        if tree.is_for(me) {
+            return tree.take();
+        }
+    }
+}
+
+/// Moves control as `drive_directly` does, but from any place: something nested in `me`, or where nobody of the tree
+/// runs any more.
+///
+/// # Safety
+/// - `tree` has mail for a target that is suspended, or active and within reach of `me`, but not `me`.
+/// - `me` is what `tree` says of `top`, which is the running frame.
+#[cold]
+pub(super) unsafe fn drive<T: 'static>(
+    mut tree: *const Tree<T>,
+    mut me: Option<Link<T>>,
+    top: *const Frame,
+) -> Mail<T> {
+    loop {
+        // SAFETY: a tree with mail is not freed: its target is not.
+        let here = unsafe { &*tree };
+        // SAFETY: the target is suspended or active, so it is not freed.
+        let to = unsafe { &*here.target.get() };
+        // SAFETY: who was located runs, so it is not freed.
+        let depth = me.map_or(0, |me| unsafe { me.as_ref() }.depth.get());
+        if !here.may_resume(to, depth) {
+            // SAFETY: `me` was located at `top`.
+            return unsafe { give_way(here, me, top) };
+        }
+        here.through_root.set(false);
+        // SAFETY: it is suspended, so no root, and the target.
+        let resumed = unsafe { to.resume(depth + 1) };
+        if !came_back_plainly(to, &resumed) {
+            // SAFETY: it has just come back to us.
+            tree = match unsafe { pass_on(NonNull::from(to), resumed, top) } {
+                Ok(tree) => tree,
+                Err(mail) => return mail,
+            };
+        }
+        // SAFETY: a tree with mail is not freed.
+        let here = unsafe { &*tree };
+        me = here.locate(top);
+        if me.is_some_and(|me| here.is_for(me)) {
+            return here.take();
+        }
+    }
+}
+
+/// Lets those below have control; returns the mail that brings it back.
+///
+/// # Safety
+/// - `me` is what `tree` says of `top`, which is the running frame. The tree has mail, but not for `me`.
+#[inline(always)]
+unsafe fn give_way<T: 'static>(tree: &Tree<T>, me: Option<Link<T>>, top: *const Frame) -> Mail<T> {
+    let Some(me) = me else { return tree.give_up() };
+    // SAFETY: who was located runs, so it is not freed.
+    let node = unsafe { me.as_ref() };
+    if node.depth.get() == 0 {
+        return tree.give_up();
+    }
+    // SAFETY: the target is suspended or active, so it is not freed.
+    let to = unsafe { &*tree.target.get() };
+    tree.through_root.set(to.state.get() == State::Suspended);
+    // SAFETY: it is on the running chain, and no root, since its depth is not 0; `top` is the running frame.
+    unsafe { node.suspend(top) };
+    // It was resumed as the target of its tree, which may be another one now.
+    debug_assert!(node.tree().is_for(me));
+    node.tree().take()
+}
+
+/// Whether `to` suspended, having handles: then the hand-over goes on as it is.
+#[inline(always)]
+fn came_back_plainly<T>(to: &Node<T>, resumed: &Resumed<()>) -> bool {
+    matches!(resumed, Resumed::Suspended(())) && !to.orphan.get()
+}
+
+/// The rest of `drive_directly` after somebody has ended.
+///
+/// # Safety
+/// - As `pass_on`.
+#[cold]
+#[inline(never)]
+unsafe fn pass_on_and_drive<T: 'static>(from: Link<T>, resumed: Resumed<()>, top: *const Frame) -> Mail<T> {
+    // SAFETY: the caller's promise.
+    match unsafe { pass_on(from, resumed, top) } {
+        Ok(tree) => go_on(tree, top),
+        Err(mail) => mail,
+    }
+}
+
+/// Goes on with the hand-over after `from` came back ended, or suspended and without handles. Returns the tree that has
+/// the mail now, or what the caller must throw. Users' code may run.
+///
+/// # Safety
+/// - `from` has just come back to the caller, who resumed it, and its tree has the mail that it left.
+#[cold]
+#[inline(never)]
+unsafe fn pass_on<T: 'static>(
+    from: Link<T>,
+    resumed: Resumed<()>,
+    top: *const Frame,
+) -> Result<*const Tree<T>, Mail<T>> {
+    // SAFETY: it was active until it came back, so it is not freed.
+    let node = unsafe { from.as_ref() };
+    let mail = node.tree().take();
+    let taker = match resumed {
+        Resumed::Suspended(()) => {
+            let target = node.tree().target.get().cast_mut();
+            // SAFETY: the target is not freed.
+            unsafe { Greenlet::of_link(NonNull::new_unchecked(target)) }
+        }
+        Resumed::Returned => {
+            node.retire();
+            node.parent().expect("only a root has no parent, and no root is resumed")
+        }
+    };
+    if node.orphan.replace(false) {
+        // SAFETY: an orphan's count was left to us.
+        drop(unsafe { Greenlet::of_count(from) });
+    }
+    hand_over(taker, mail, top)
+}
+
+/// Posts `mail` for `to`, or for whoever takes it in its place: its nearest living ancestor, which is started if it is
+/// new. Returns the tree that has the mail now, or what the caller must throw. Users' code may run before it is posted.
+#[cold]
+fn hand_over<T: 'static>(mut to: Greenlet<T>, mut mail: Mail<T>, top: *const Frame) -> Result<*const Tree<T>, Mail<T>> {
+    loop {
+        let node = to.node();
+        match node.state.get() {
+            State::Suspended if !(mail.is_thrown() && node.takes_only_values.get()) => break,
+            State::Active if is_mine_to_reach(top, node) => break,
+            State::Active => return Err(mail.undeliverable(Failure::ParentParked)),
+            State::New if matches!(mail, Mail::Value(_)) => match Node::prepare(to.link()) {
+                Ok(()) => break,
+                Err(error) => {
+                    unwind::drop_quietly(std::mem::replace(&mut mail, Mail::Failed(Failure::NoStack(error))));
+                    continue;
+                }
+            },
+            State::New => node.end_unstarted(),
+            State::Suspended | State::Dead => {}
+        }
+        mail = mail.passed_on();
+        let Some(parent) = to.node().parent() else {
+            return Err(mail.undeliverable(Failure::RootEnded));
+        };
+        to = parent;
+    }
+    let tree: *const Tree<T> = to.node().tree();
+    to.node().tree().post(to.node(), mail);
+    handle::keep_until_suspended(to);
+    Ok(tree)
+}
+
+/// Does what came back to a switch: returns the value, or unwinds.
+#[inline]
+pub(super) fn obey<T: 'static>(mail: Mail<T>) -> T {
+    match mail {
+        Mail::Value(value) => value,
+        mail => unwind_by(mail),
+    }
+}
+
+#[cold]
+fn unwind_by<T: 'static>(mail: Mail<T>) -> ! {
+    match mail {
+        Mail::Exit(value) => leave(value),
+        Mail::Panic(payload) => unwind::throw(payload),
+        Mail::Failed(failure) => panic!("{failure}"),
+        Mail::Nothing | Mail::Value(_) => panic!("{}", Failure::NoValue),
+    }
+}
+
+/// Unwinds the running greenlet of `T`, with a value for its parent.
+#[cold]
+pub(super) fn leave<T: 'static>(value: Option<T>) -> ! {
+    match locate::<T>(current::frame()) {
+        // SAFETY: who was located runs, so it is not freed.
+        Some(me) => unsafe { me.as_ref() }.leave(value),
+        None => panic!("exit outside every greenlet of this type"),
+    }
+}
+
+/// Whether the running greenlet of `T` is in the middle of an unwind: then nothing can be thrown here.
+pub(super) fn is_unwinding<T: 'static>() -> bool {
+    std::thread::panicking()
+        && locate::<T>(current::frame()).is_none_or(|me| {
+            // SAFETY: who was located runs, so it is not freed.
+            let node = unsafe { me.as_ref() };
+            // A root may be a plain thread, of which the books say nothing.
+            node.is_root() || unwind::is_chain_unwinding(&node.head.frame)
+        })
+}
