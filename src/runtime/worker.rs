@@ -350,6 +350,9 @@ impl Worker {
     /// Finds a job, searching elsewhere and then sleeping until there is one; `None` when the worker shall exit. The
     /// protocol is `Idle`'s.
     fn find_or_sleep(&self) -> Option<Job> {
+        if self.until_far_end.get() == 0 && self.shared.is_abandoned() {
+            return None;
+        }
         if let Some(job) = self.find_task() {
             return Some(job);
         }
@@ -558,11 +561,15 @@ impl Worker {
             // SAFETY: it is idle, and in no list any more.
             unsafe { Carrier::free(carrier) };
         }
+        while let Some(Fresh(task)) = self.fresh.pop() {
+            task.refuse(JoinError::cancelled());
+        }
         for task in self.live_tasks() {
             if task.header().borrows {
                 eprintln!("osier: task '{}' borrows from a caller and cannot be left behind", task.header().name);
                 std::process::abort();
             }
+            task.leave_behind();
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use super::raw::RawTask;
 use crate::coroutine::unwind::{self, Payload};
+use crate::runtime::Worker;
 
 /// The payload of a cancelled task's unwind.
 struct Cancelled;
@@ -23,15 +24,23 @@ fn may_throw(task: RawTask) -> bool {
 }
 
 /// Unwinds the running task.
+///
+/// One that swallowed the unwind before lets others run first: it may do so in a loop.
+///
+/// # Suspends
 #[cold]
-pub(crate) fn throw() -> ! {
+pub(crate) fn throw(task: RawTask) -> ! {
+    if task.header().was_thrown_into.replace(true) {
+        Worker::here().push_ready(task);
+        task.suspend();
+    }
     unwind::throw(Box::new(Cancelled))
 }
 
 /// Unwinds the running task if it has been cancelled and can be unwound.
 pub(crate) fn throw_if_cancelled() {
-    if RawTask::current().is_some_and(is_due) {
-        throw();
+    if let Some(task) = RawTask::current().filter(|&task| is_due(task)) {
+        throw(task);
     }
 }
 

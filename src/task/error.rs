@@ -17,6 +17,8 @@ pub struct JoinError {
 #[derive(Clone)]
 enum Kind {
     Cancelled,
+    /// It was cancelled, and did not end before its runtime gave up.
+    LeftBehind,
     /// The payload, for the first who takes it, and its text, for everybody.
     Panicked(Arc<(Mutex<Option<Payload>>, String)>),
     NoStack(Arc<io::Error>),
@@ -25,6 +27,10 @@ enum Kind {
 impl JoinError {
     pub(crate) fn cancelled() -> Self {
         Self { kind: Kind::Cancelled }
+    }
+
+    pub(crate) fn left_behind() -> Self {
+        Self { kind: Kind::LeftBehind }
     }
 
     pub(crate) fn panicked(payload: Payload) -> Self {
@@ -40,9 +46,10 @@ impl JoinError {
         Self { kind: Kind::NoStack(Arc::new(error)) }
     }
 
-    /// Whether the task was cancelled: by its handle, or because its runtime shut down.
+    /// Whether the task was cancelled: by its handle, or because its runtime shut down. One that did not end then, and
+    /// was left behind, counts as well.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.kind, Kind::Cancelled)
+        matches!(self.kind, Kind::Cancelled | Kind::LeftBehind)
     }
 
     /// Whether the task panicked.
@@ -63,6 +70,7 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Cancelled => f.write_str("task was cancelled"),
+            Kind::LeftBehind => f.write_str("task did not end when it was cancelled, and was left behind"),
             Kind::Panicked(shared) => write!(f, "task panicked: {}", shared.1),
             Kind::NoStack(error) => write!(f, "task could not start: {error}"),
         }

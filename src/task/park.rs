@@ -39,7 +39,7 @@ pub fn yield_now() {
         task.suspend();
     }
     if cancel::is_due(task) {
-        cancel::throw();
+        cancel::throw(task);
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Header {
     pub(crate) end: EndState,
     cancelled: AtomicBool,
     pub(crate) is_listed: Cell<bool>,
+    /// Whether a cancellation has been thrown into it.
+    pub(crate) was_thrown_into: Cell<bool>,
     /// Whether its frames borrow from a caller that waits: such a task is never left behind.
     pub(crate) borrows: bool,
     /// The worker that started it, for life.
@@ -226,8 +228,26 @@ impl RawTask {
         self.end();
     }
 
-    /// Ends the task whose result is in its slot: wakes whoever waits, and gives up the runtime's reference.
+    /// Ends the task whose result is in its slot, and gives up the runtime's reference.
     fn end(self) {
+        self.announce_end();
+        if self.header().is_listed.get() {
+            Worker::here().unlist(self);
+        }
+        // SAFETY: the runtime's reference, which nobody uses after this.
+        unsafe { self.release() };
+    }
+
+    /// Gives a suspended task up that did not end: whoever joins it gets an error. Its stack, and the task, stay for
+    /// ever, since its frames may be pointed to.
+    pub(crate) fn leave_behind(self) {
+        // SAFETY: nobody resumes it any more, and its closure has left the slot when it started.
+        unsafe { (self.header().vtable.refuse)(self.0, JoinError::left_behind()) };
+        self.announce_end();
+    }
+
+    /// Says that the task has ended, with the result that is in its slot, and wakes whoever waits.
+    fn announce_end(self) {
         let header = self.header();
         let mut has_result = true;
         loop {
@@ -244,11 +264,6 @@ impl RawTask {
                 }
             }
         }
-        if header.is_listed.get() {
-            Worker::here().unlist(self);
-        }
-        // SAFETY: the runtime's reference, which nobody uses after this.
-        unsafe { self.release() };
     }
 
     #[cold]
@@ -352,6 +367,7 @@ impl TaskRef {
             live_previous: Cell::new(ptr::null()),
             live_next: Cell::new(ptr::null()),
             is_listed: Cell::new(false),
+            was_thrown_into: Cell::new(false),
             inbox_link: AtomicPtr::new(ptr::null_mut()),
             waiters: Mutex::new(WaitQueue::new()),
             name: plan.name,

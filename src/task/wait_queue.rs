@@ -134,7 +134,7 @@ impl Waiter {
         while !self.is_notified() {
             if cancel::is_due(task) {
                 if unlink() {
-                    cancel::throw();
+                    cancel::throw(task);
                 }
             } else if alarm.is_some_and(Alarm::has_fired) {
                 if unlink() {
