@@ -55,6 +55,8 @@ pub(crate) struct Header {
     runtime: *const Shared,
     refs: AtomicUsize,
     inbox_link: AtomicPtr<Header>,
+    /// While it is parked in a queue: takes it out, for a task that is left behind. Lies on its stack.
+    unlink: Cell<Option<NonNull<dyn Fn() -> bool>>>,
     /// The list of the tasks that have suspended, on their home worker.
     pub(crate) live_previous: Cell<*const Header>,
     pub(crate) live_next: Cell<*const Header>,
@@ -206,6 +208,19 @@ impl RawTask {
         current::set_task(self.as_ptr().cast());
     }
 
+    /// Says how to take the running task out of the queue that it is about to park in.
+    ///
+    /// # Safety
+    /// - `unlink` stays valid until another is set; the task sets `None` before it goes on.
+    #[inline]
+    pub(crate) unsafe fn set_unlink(self, unlink: Option<&dyn Fn() -> bool>) {
+        // SAFETY: only the lifetime changes, and the caller vouches for it.
+        let unlink = unlink.map(|unlink| unsafe {
+            std::mem::transmute::<NonNull<dyn Fn() -> bool + '_>, NonNull<dyn Fn() -> bool>>(NonNull::from(unlink))
+        });
+        self.header().unlink.set(unlink);
+    }
+
     /// Runs the task to its end, on the carrier and as the running task.
     pub(crate) fn run_on(self, carrier: &Carrier, home: usize) {
         let header = self.header();
@@ -239,8 +254,12 @@ impl RawTask {
     }
 
     /// Gives a suspended task up that did not end: whoever joins it gets an error. Its stack, and the task, stay for
-    /// ever, since its frames may be pointed to.
+    /// ever, since its frames may be pointed to. It is taken out of the queue it waits in, so that no message goes to it.
     pub(crate) fn leave_behind(self) {
+        if let Some(unlink) = self.header().unlink.take() {
+            // SAFETY: it was set by the wait that the task is parked in, whose frame is still there.
+            unsafe { unlink.as_ref()() };
+        }
         // SAFETY: nobody resumes it any more, and its closure has left the slot when it started.
         unsafe { (self.header().vtable.refuse)(self.0, JoinError::left_behind()) };
         self.announce_end();
@@ -369,6 +388,7 @@ impl TaskRef {
             is_listed: Cell::new(false),
             was_thrown_into: Cell::new(false),
             inbox_link: AtomicPtr::new(ptr::null_mut()),
+            unlink: Cell::new(None),
             waiters: Mutex::new(WaitQueue::new()),
             name: plan.name,
             stack_size: plan.stack_size,

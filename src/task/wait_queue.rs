@@ -117,7 +117,7 @@ impl Waiter {
     /// `unlink` locks the queue and takes the waiter out; false if it was not there any more, and so is notified.
     ///
     /// A wait that has been notified returns so, whatever else happened. A task that is cancelled unwinds from here.
-    pub(crate) fn wait(&self, deadline: Option<Instant>, mut unlink: impl FnMut() -> bool) -> Woken {
+    pub(crate) fn wait(&self, deadline: Option<Instant>, unlink: impl Fn() -> bool) -> Woken {
         let task = match &self.who {
             Who::Task(task) => *task,
             Who::Thread(parker) => {
@@ -131,7 +131,10 @@ impl Waiter {
         };
         let alarm = deadline.map(|deadline| Alarm::set(task, deadline));
         let alarm = alarm.as_ref();
-        while !self.is_notified() {
+        loop {
+            if self.is_notified() {
+                return Woken::Notified;
+            }
             if cancel::is_due(task) {
                 if unlink() {
                     cancel::throw(task);
@@ -141,10 +144,13 @@ impl Waiter {
                     return Woken::Elapsed;
                 }
             } else {
+                // SAFETY: `unlink` stays here until the task has come back.
+                unsafe { task.set_unlink(Some(&unlink)) };
                 task.park();
+                // SAFETY: nothing is set.
+                unsafe { task.set_unlink(None) };
             }
         }
-        Woken::Notified
     }
 
     /// Waits until the waiter is notified; calls `on_cancel` once if the waiting task is cancelled, and waits on.
