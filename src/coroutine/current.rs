@@ -27,11 +27,11 @@ use crate::stack::StackCache;
 /// One running or suspended coroutine, as a link of the chain. Lives in its holder's block.
 #[derive(Debug)]
 pub(crate) struct Frame {
-    /// Who resumed this one; set at every resume. Generators keep their state here while they do not run.
+    /// Who resumed this one; set at every resume.
     pub(crate) resumer: Cell<*const Frame>,
     /// Whether the chain starts here: tasks, whose resumer is the worker's loop or a joiner.
     base: bool,
-    /// Whether an unwind began in this coroutine, as far as is known. See `unwind::is_unwinding`.
+    /// Whether an unwind began in this coroutine, as far as is known; wiped when it suspends outside one. See `unwind`.
     pub(super) unwinding: Cell<bool>,
     /// Whether this is the first field of a greenlet's node: see `greenlet::node::Head`.
     greenlet: bool,
@@ -167,8 +167,10 @@ struct Thread {
     /// The running task, or null. Typed in `task`.
     #[cfg(feature = "runtime")]
     task: Cell<*const ()>,
-    /// How many contexts of this thread are in the middle of an unwind, and either parked or below the running one.
-    unwinding_elsewhere: Cell<usize>,
+    /// How many coroutines of this thread are parked in the middle of their own unwind.
+    parked_unwinding: Cell<usize>,
+    /// Whether an unwind began on this thread outside every coroutine, as far as is known.
+    thread_unwinding: Cell<bool>,
 }
 
 thread_local! {
@@ -179,7 +181,8 @@ thread_local! {
             worker: Cell::new(ptr::null()),
             #[cfg(feature = "runtime")]
             task: Cell::new(ptr::null()),
-            unwinding_elsewhere: Cell::new(0),
+            parked_unwinding: Cell::new(0),
+            thread_unwinding: Cell::new(false),
         }
     };
     static STACKS: RefCell<StackCache> = const { RefCell::new(StackCache::new()) };
@@ -242,12 +245,20 @@ pub(crate) fn set_task(task: *const ()) {
     THREAD.with(|thread| thread.task.set(task));
 }
 
-pub(super) fn unwinding_elsewhere() -> usize {
-    THREAD.with(|thread| thread.unwinding_elsewhere.get())
+pub(super) fn parked_unwinding() -> usize {
+    THREAD.with(|thread| thread.parked_unwinding.get())
 }
 
-pub(super) fn set_unwinding_elsewhere(count: usize) {
-    THREAD.with(|thread| thread.unwinding_elsewhere.set(count));
+pub(super) fn set_parked_unwinding(count: usize) {
+    THREAD.with(|thread| thread.parked_unwinding.set(count));
+}
+
+pub(super) fn thread_unwinding() -> bool {
+    THREAD.with(|thread| thread.thread_unwinding.get())
+}
+
+pub(super) fn set_thread_unwinding(unwinding: bool) {
+    THREAD.with(|thread| thread.thread_unwinding.set(unwinding));
 }
 
 /// Lends this thread's free stacks, or `None` when the thread is past its end.

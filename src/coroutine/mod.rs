@@ -45,7 +45,7 @@ pub(crate) fn may_unwind() -> bool {
 /// # Errors
 /// The system has no memory, address space or mapping left.
 pub(crate) fn take_stack(size: StackSize) -> io::Result<Stack> {
-    unwind::install_hook();
+    unwind::prepare();
     current::with_stack_cache(|cache| match cache {
         Some(cache) => cache.take(size),
         None => crate::stack::StackCache::take_uncached(size),

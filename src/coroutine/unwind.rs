@@ -23,8 +23,10 @@ use super::current::{self, Frame};
 /// What a caught unwind carries.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
-/// Wraps the panic hook so that beginnings of unwinds are noted; done once, at the first coroutine.
-pub(crate) fn install_hook() {
+/// Wraps the panic hook so that beginnings of unwinds are noted, once, and wipes this thread's note if it is old.
+///
+/// Called whenever a coroutine gets its stack.
+pub(crate) fn prepare() {
     #[cold]
     fn install() {
         // A hook cannot be exchanged by a thread that panics; the next coroutine will try again.
@@ -41,13 +43,17 @@ pub(crate) fn install_hook() {
     if !INSTALLED.load(Ordering::Relaxed) {
         install();
     }
+    if !thread::panicking() {
+        current::set_thread_unwinding(false);
+    }
 }
 
-/// Notes that an unwind begins in the running coroutine.
+/// Notes that an unwind begins in the running coroutine, or in none.
 fn note_beginning() {
     // SAFETY: `current` is null or the running coroutine's frame.
-    if let Some(frame) = unsafe { current::frame().as_ref() } {
-        frame.unwinding.set(true);
+    match unsafe { current::frame().as_ref() } {
+        Some(frame) => frame.unwinding.set(true),
+        None => current::set_thread_unwinding(true),
     }
 }
 
@@ -71,39 +77,31 @@ pub(crate) fn drop_quietly<T>(value: T) {
     }
 }
 
-/// Whether `frame`'s coroutine, which runs, is in the middle of an unwind of its own.
-#[inline(always)]
-fn is_unwinding(frame: &Frame) -> bool {
-    if thread::panicking() {
-        is_unwinding_slow(frame)
-    } else {
-        frame.unwinding.set(false);
-        false
-    }
-}
-
-#[cold]
-fn is_unwinding_slow(frame: &Frame) -> bool {
-    let unwinding = frame.unwinding.get() || current::unwinding_elsewhere() == 0;
-    frame.unwinding.set(unwinding);
-    unwinding
-}
-
-/// Whether the running coroutine, or one below it down to `lowest`, is in the middle of an unwind.
-///
-/// Frames below the running one were asked when they resumed the next, and have not run since.
+/// Whether the running coroutine, or one below it down to `lowest`, is in the middle of an unwind, on a thread that is
+/// panicking.
 #[cold]
 pub(crate) fn is_chain_unwinding(lowest: &Frame) -> bool {
-    for (index, frame) in current::chain().enumerate() {
-        let unwinding = if index == 0 { is_unwinding(frame) } else { frame.unwinding.get() };
-        if unwinding {
-            return true;
-        }
+    count_unwinding(lowest) > 0
+}
+
+/// How many coroutines from the running one down to `lowest` are in the middle of an unwind, on a thread that is
+/// panicking.
+fn count_unwinding(lowest: &Frame) -> usize {
+    // Somebody on this thread unwinds. If nobody is known to, it is the one that runs, and its unwind began unnoticed.
+    let is_known = current::parked_unwinding() > 0
+        || current::thread_unwinding()
+        || current::chain().any(|frame| frame.unwinding.get());
+    if !is_known {
+        note_beginning();
+    }
+    let mut count = 0;
+    for frame in current::chain() {
+        count += usize::from(frame.unwinding.get());
         if std::ptr::eq(frame, lowest) {
             break;
         }
     }
-    false
+    count
 }
 
 /// Suspends through `suspend`, and keeps the books of who runs and who unwinds.
@@ -131,40 +129,22 @@ pub(crate) unsafe fn suspending<T>(top: *const Frame, lowest: &Frame, suspend: i
 #[cold]
 #[inline(never)]
 fn suspending_slow<T>(top: *const Frame, lowest: &Frame, suspend: impl FnOnce(bool) -> T) -> T {
-    let may_throw = !is_chain_unwinding(lowest);
-    // SAFETY: the caller runs in a coroutine, so `current` is that coroutine's frame.
-    let counted = usize::from(unsafe { &*top }.unwinding.get());
-    current::set_unwinding_elsewhere(current::unwinding_elsewhere() + counted);
-    let value = suspend(may_throw);
-    current::set_unwinding_elsewhere(current::unwinding_elsewhere() - counted);
+    let counted = count_unwinding(lowest);
+    current::set_parked_unwinding(current::parked_unwinding() + counted);
+    let value = suspend(counted == 0);
+    current::set_parked_unwinding(current::parked_unwinding() - counted);
     current::set_frame(top);
     value
 }
 
-/// Resumes another coroutine through `resume`, and keeps the books of who runs and who unwinds.
+/// Resumes another coroutine through `resume`, and keeps the books of who runs.
 ///
 /// # Safety
 /// - `resume` switches to `frame`'s coroutine, which nobody has resumed, and returns when that suspends or ends.
 #[inline(always)]
 pub(crate) unsafe fn resuming<T>(frame: &Frame, resume: impl FnOnce() -> T) -> T {
-    let resumer = current::frame();
-    frame.resumer.set(resumer);
-    let value = if thread::panicking() { resuming_slow(resumer, resume) } else { resume() };
-    current::set_frame(resumer);
-    value
-}
-
-#[cold]
-#[inline(never)]
-fn resuming_slow<T>(resumer: *const Frame, resume: impl FnOnce() -> T) -> T {
-    // SAFETY: `current` is null or the running coroutine's frame.
-    let counted = match unsafe { resumer.as_ref() } {
-        Some(frame) => usize::from(is_unwinding_slow(frame)),
-        // A plain thread: it unwinds if nobody else on it does.
-        None => usize::from(current::unwinding_elsewhere() == 0),
-    };
-    current::set_unwinding_elsewhere(current::unwinding_elsewhere() + counted);
+    frame.resumer.set(current::frame());
     let value = resume();
-    current::set_unwinding_elsewhere(current::unwinding_elsewhere() - counted);
+    current::set_frame(frame.resumer.get());
     value
 }

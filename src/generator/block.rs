@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Block<F>:  ┌ Head ──────────────────────────────────────────────┬──────┐
-//!              │ Books: frame (doubles as state), command, …         │ body │
+//!              │ Books: frame, state, command, …         │ body │
 //!              │ coroutine, returned, name, size, vtable             │  F   │
 //!              └─────────────────────────────────────────────────────┴──────┘
 //! ```
@@ -12,7 +12,7 @@
 //! coroutines.md` has the numbers and the layouts that were slower).
 //!
 //! # Invariants
-//! - `frame.resumer` is one of three marks while the body does not run, and the resumer's frame, or null, while it does.
+//! - While the body runs, whoever resumed it holds the generator by `&mut`: so it says suspended then, and nobody looks.
 //! - `coroutine` is initialised from `start` to `finish`; `body` from `new` to `start` or `finish_unstarted`.
 //! - The block is freed only when the body has finished; otherwise it is leaked with the stack that points to it.
 
@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::mem::MaybeUninit;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 use super::{State, Yielder};
 use crate::coroutine::unwind::{self, Payload};
@@ -37,15 +37,12 @@ pub(super) enum Command {
     Close,
 }
 
-/// The marks in `frame.resumer`; no frame lies at these addresses.
-const NEW: *const Frame = ptr::without_provenance(1);
-const SUSPENDED: *const Frame = ptr::without_provenance(2);
-const FINISHED: *const Frame = ptr::without_provenance(3);
-
 /// What generator and yielder both look at.
 #[derive(Debug)]
 pub(super) struct Books {
     pub(super) frame: Frame,
+    /// Written by whoever resumes: before that, and after.
+    state: Cell<State>,
     pub(super) command: Cell<Command>,
     /// Whether the body is suspended in the middle of its own unwind: nothing can be thrown into it.
     pub(super) takes_only_send: Cell<bool>,
@@ -152,8 +149,12 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     where
         F: FnOnce(&Yielder<Out, In>) -> Ret + 'static,
     {
-        let books = Books { frame: Frame::new(), command: Cell::new(Command::Send), takes_only_send: Cell::new(false) };
-        books.frame.resumer.set(NEW);
+        let books = Books {
+            frame: Frame::new(),
+            state: Cell::new(State::New),
+            command: Cell::new(Command::Send),
+            takes_only_send: Cell::new(false),
+        };
         let vtable = Block::<Out, In, Ret, F>::VTABLE;
         let coroutine = UnsafeCell::new(MaybeUninit::uninit());
         let head = Head { books, coroutine, ended: Cell::new(None), returned: None, name, stack_size, vtable };
@@ -170,16 +171,11 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
 
     #[inline(always)]
     pub(super) fn is_suspended(&self) -> bool {
-        self.head().books.frame.resumer.get() == SUSPENDED
+        self.head().books.state.get() == State::Suspended
     }
 
     pub(super) fn state(&self) -> State {
-        match self.head().books.frame.resumer.get() {
-            NEW => State::New,
-            SUSPENDED => State::Suspended,
-            FINISHED => State::Finished,
-            _ => State::Executing,
-        }
+        self.head().books.state.get()
     }
 
     pub(super) fn name(&self) -> &str {
@@ -227,7 +223,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         let coroutine = unsafe { Coroutine::new(stack, root) };
         // SAFETY: nothing runs, so nobody else looks at the cell.
         unsafe { (*self.head().coroutine.get()).write(coroutine) };
-        self.head().books.frame.resumer.set(SUSPENDED);
+        self.head().books.state.set(State::Suspended);
         Ok(())
     }
 
@@ -238,15 +234,13 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         let head = self.head();
         let coroutine = head.coroutine.get();
         // SAFETY:
-        // - The mark says suspended: the coroutine is there, has not returned, and is resumed by nobody else; a
-        //   generator is not `Send`, so it was started on this thread.
-        // - The reference ends with the switch; while the body runs nobody makes another, for the mark is gone.
+        // - The state says suspended: the coroutine is there and has not returned; a generator is not `Send`, so it was
+        //   started on this thread.
+        // - `&mut self` lasts until the switch has come back: nobody else resumes it, or makes another reference to the
+        //   coroutine, while its body runs or is parked with others.
         let resumed = unsafe { unwind::resuming(&head.books.frame, || (*coroutine).assume_init_mut().resume(value)) };
         match resumed {
-            Resumed::Suspended(out) => {
-                head.books.frame.resumer.set(SUSPENDED);
-                Outcome::Yielded(out)
-            }
+            Resumed::Suspended(out) => Outcome::Yielded(out),
             Resumed::Returned => Outcome::Ended(self.finish()),
         }
     }
@@ -255,7 +249,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     #[cold]
     fn finish(&mut self) -> Ended<Ret> {
         let head = self.head();
-        head.books.frame.resumer.set(FINISHED);
+        head.books.state.set(State::Finished);
         // SAFETY: the coroutine was there and has returned; the mark says that it is gone now.
         let coroutine = unsafe { (*head.coroutine.get()).assume_init_read() };
         coroutine::give_stack(head.stack_size, coroutine.into_stack());
@@ -265,7 +259,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     /// Ends a new generator without running it.
     pub(super) fn finish_unstarted(&mut self) {
         debug_assert_eq!(self.state(), State::New);
-        self.head().books.frame.resumer.set(FINISHED);
+        self.head().books.state.set(State::Finished);
         // SAFETY: the mark said that the body is there; it says now that it is gone.
         unsafe { (self.head().vtable.drop_body)(self.head) };
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::mem::MaybeUninit;
 
 use super::block::{Books, Closing, Command};
-use crate::coroutine::{self, current, unwind};
+use crate::coroutine::{self, Frame, current, unwind};
 
 /// The right of a generator's body to yield; the body gets it as its argument.
 ///
@@ -45,16 +45,11 @@ impl<Out, In: 'static> Yielder<Out, In> {
     pub fn yield_(&self, out: Out) -> In {
         // SAFETY: see the field.
         let books = unsafe { &*self.books };
-        let top = current::frame();
-        if !std::ptr::eq(top, &raw const books.frame) {
-            self.check_chain();
-        }
-        // SAFETY: this generator is on the running chain, as was checked; `switch` belongs to it.
-        let value = unsafe {
-            unwind::suspending(top, &books.frame, |may_throw| {
-                books.takes_only_send.set(!may_throw);
-                (*self.switch).suspend(out)
-            })
+        let value = if std::ptr::eq(current::frame(), &raw const books.frame) {
+            // SAFETY: this generator runs, with nothing on top of it.
+            unsafe { self.suspend(&raw const books.frame, out) }
+        } else {
+            self.suspend_with_others(out)
         };
         if books.command.get() != Command::Send {
             self.obey();
@@ -63,11 +58,38 @@ impl<Out, In: 'static> Yielder<Out, In> {
         unsafe { value.assume_init() }
     }
 
+    /// Suspends the generator, with everything from `top`, which runs, down to it.
+    ///
+    /// # Safety
+    /// - The generator is on the running chain, and `top` is the running frame.
+    #[inline(always)]
+    unsafe fn suspend(&self, top: *const Frame, out: Out) -> MaybeUninit<In> {
+        // SAFETY: see the field.
+        let books = unsafe { &*self.books };
+        let suspend = |may_throw: bool| {
+            if !may_throw {
+                books.takes_only_send.set(true);
+            }
+            // SAFETY: `switch` belongs to this generator, which is on the running chain.
+            let value = unsafe { (*self.switch).suspend(out) };
+            if !may_throw {
+                books.takes_only_send.set(false);
+            }
+            value
+        };
+        // SAFETY: the caller's promise.
+        unsafe { unwind::suspending(top, &books.frame, suspend) }
+    }
+
+    /// Suspends the generator from within coroutines that it resumed.
     #[cold]
-    fn check_chain(&self) {
+    #[inline(never)]
+    fn suspend_with_others(&self, out: Out) -> MaybeUninit<In> {
         // SAFETY: see the field.
         let on_chain = unsafe { &*self.books }.frame.is_on_chain();
         assert!(on_chain, "a yielder was used off its chain: its generator is not among the coroutines that run here");
+        // SAFETY: the generator is on the chain, as was checked.
+        unsafe { self.suspend(current::frame(), out) }
     }
 
     /// Does what was asked instead of a send.

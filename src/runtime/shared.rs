@@ -17,7 +17,7 @@ use super::parker::Parker;
 use super::worker::{Fresh, Worker};
 use crate::coroutine;
 use crate::stack::StackSize;
-use crate::task::{Header, RawTask, Refusal};
+use crate::task::{Header, JoinError, RawTask, Refusal};
 
 /// See the module's page.
 pub(crate) struct Shared {
@@ -279,9 +279,20 @@ impl Shared {
             // The tasks point here, and may be notified at any time.
             std::mem::forget(self.this.upgrade());
         }
+        // Their workers may be held for ever. Each was counted in `left`, for nothing is spawned any more.
+        let fresh = std::iter::from_fn(|| self.steal_any());
+        let refused = fresh.map(|Fresh(task)| task.refuse(JoinError::cancelled())).count();
         self.abandoned.store(true, Ordering::Release);
         self.unpark_all();
-        left
+        left.saturating_sub(refused as u64)
+    }
+
+    /// Takes a fresh task from wherever there is one.
+    fn steal_any(&self) -> Option<Fresh> {
+        let from_workers = || self.remotes.iter().map(|remote| remote.stealer.steal()).collect();
+        std::iter::repeat_with(|| self.injector.steal().or_else(from_workers))
+            .find(|steal| !steal.is_retry())?
+            .success()
     }
 }
 
