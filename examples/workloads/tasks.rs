@@ -1,0 +1,220 @@
+//! Tasks that spawn, join, yield, compute and send each other messages.
+
+use std::hint::black_box;
+
+use osier::sync::channel::{self, Receiver, Sender};
+use osier::{JoinHandle, Runtime, spawn, yield_now};
+
+use crate::Failure;
+use crate::args::Params;
+use crate::measure::{Report, Sample, check, timed};
+
+/// Runs `body` as a task on a runtime with as many workers as the parameters say.
+pub(crate) fn on_workers<T: Send>(
+    params: &Params,
+    body: impl FnOnce() -> Result<T, Failure> + Send,
+) -> Result<T, Failure> {
+    let runtime = Runtime::builder().workers(params.size("threads")).build();
+    runtime.map_err(|error| Failure::Wrong(format!("no runtime: {error}")))?.run(body)
+}
+
+/// The value of a task that has no reason to fail.
+pub(crate) fn value_of<T>(handle: JoinHandle<T>) -> Result<T, Failure> {
+    handle.join().map_err(|error| Failure::Wrong(format!("a task failed: {error}")))
+}
+
+/// Spawns `n` empty tasks in batches, joining each batch before the next.
+fn spawn_join_round(n: u64, batch: u64, wait: bool) -> Result<Sample, Failure> {
+    let mut handles = Vec::new();
+    let (sample, joined) = timed(|| {
+        let mut joined = 0;
+        while joined < n {
+            let size = batch.min(n - joined);
+            if wait {
+                handles.extend((0..size).map(|_| spawn(yield_now)));
+            } else {
+                handles.extend((0..size).map(|_| spawn(|| ())));
+            }
+            for handle in handles.drain(..) {
+                value_of(handle)?;
+                joined += 1;
+            }
+        }
+        Ok(joined)
+    });
+    check("tasks joined", joined?, n)?;
+    Ok(sample)
+}
+
+/// Some tasks yield, `n` times in all.
+fn yield_round(n: u64, tasks: u64) -> Result<Sample, Failure> {
+    let (sample, yielded) = timed(|| {
+        let share = |task| n * (task + 1) / tasks - n * task / tasks;
+        let yielding = |times| {
+            spawn(move || {
+                (0..times).for_each(|_| yield_now());
+                times
+            })
+        };
+        let handles: Vec<_> = (0..tasks).map(|task| yielding(share(task))).collect();
+        handles.into_iter().map(value_of).sum::<Result<u64, _>>()
+    });
+    check("yields", yielded?, n)?;
+    Ok(sample)
+}
+
+/// Receives a counter and sends it on, one higher, until it is `last`. Returns the highest number it had.
+fn pass_on(inbox: &Receiver<u64>, next: &Sender<u64>, last: u64) -> u64 {
+    let mut highest = 0;
+    for counter in inbox {
+        highest = counter;
+        if counter == last || next.send(counter + 1).is_err() {
+            break;
+        }
+    }
+    highest
+}
+
+/// A counter goes from task to task in a ring, until `n` messages were received.
+fn ring_round(n: u64, tasks: u64) -> Result<Sample, Failure> {
+    let (sample, highest) = timed(|| {
+        let (first, mut inbox) = channel::bounded(1);
+        let mut handles = Vec::new();
+        for _ in 1..tasks {
+            let (next, next_inbox) = channel::bounded(1);
+            let this_inbox = std::mem::replace(&mut inbox, next_inbox);
+            handles.push(spawn(move || pass_on(&this_inbox, &next, n)));
+        }
+        // The last one closes the ring. The first message goes in beforehand: afterwards no end is left here.
+        first.send(1).expect("there is room for one, and somebody to receive it");
+        handles.push(spawn(move || pass_on(&inbox, &first, n)));
+        handles.into_iter().map(value_of).collect::<Result<Vec<_>, _>>()
+    });
+    let highest = highest?;
+    let expected = |task| if task < n { n - (n - 1 - task) % tasks } else { 0 };
+    check("the highest number that each task had", highest, (0..tasks).map(expected).collect())?;
+    Ok(sample)
+}
+
+/// The number of a leaf, or the sum of those below: the leaves are `first` and the next ones, `size` of them.
+fn skynet_node<const WAIT: bool>(first: u64, size: u64) -> u64 {
+    const BRANCHES: usize = 10;
+    if WAIT {
+        yield_now();
+    }
+    if size == 1 {
+        return first;
+    }
+    let start_of = |branch: usize| size * branch as u64 / BRANCHES as u64;
+    let branches: [_; BRANCHES] = std::array::from_fn(|i| {
+        let (start, end) = (start_of(i), start_of(i + 1));
+        (start < end).then(|| spawn(move || skynet_node::<WAIT>(first + start, end - start)))
+    });
+    let sum_of = |branch: JoinHandle<u64>| branch.join().expect("a leaf has no reason to fail");
+    branches.into_iter().flatten().map(sum_of).sum()
+}
+
+fn skynet_round(n: u64, wait: bool) -> Result<Sample, Failure> {
+    let node = if wait { skynet_node::<true> } else { skynet_node::<false> };
+    let (sample, sum) = timed(|| value_of(spawn(move || node(0, n))));
+    check("the sum of the leaves", sum?, n * (n - 1) / 2)?;
+    Ok(sample)
+}
+
+/// The `k`th Fibonacci number: the first half in a task of its own, the second here.
+fn fib<const WAIT: bool>(k: u64) -> u64 {
+    if k < 2 {
+        return k;
+    }
+    let first = spawn(move || {
+        if WAIT {
+            yield_now();
+        }
+        fib::<WAIT>(k - 1)
+    });
+    let second = fib::<WAIT>(k - 2);
+    first.join().expect("a sum of small numbers has no reason to fail") + second
+}
+
+fn fib_round(k: u64, wait: bool) -> Result<Sample, Failure> {
+    let fib = if wait { fib::<true> } else { fib::<false> };
+    let (sample, number) = timed(|| value_of(spawn(move || fib(k))));
+    check("the Fibonacci number", number?, fib_by_sums(k))?;
+    Ok(sample)
+}
+
+/// The same number by adding up.
+fn fib_by_sums(k: u64) -> u64 {
+    (0..k).fold((0, 1), |(a, b), _| (b, a + b)).0
+}
+
+/// A chain of multiplications that no compiler takes apart, 1 to 2 ns a step.
+fn compute(seed: u64, steps: u64) -> u64 {
+    (0..steps).fold(seed, |x, _| (x ^ (x >> 29)).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+}
+
+/// `n` tasks that compute and do not wait.
+fn parallel_round(n: u64, steps: u64) -> Result<Sample, Failure> {
+    const SEED: u64 = 42;
+    let expected = compute(SEED, steps);
+    let (sample, right) = timed(|| {
+        let handles: Vec<_> = (0..n).map(|_| spawn(move || compute(black_box(SEED), steps))).collect();
+        handles.into_iter().map(|handle| Ok(u64::from(value_of(handle)? == expected))).sum::<Result<u64, _>>()
+    });
+    check("tasks that found the right number", right?, n)?;
+    Ok(sample)
+}
+
+pub(crate) fn spawn_join(params: &Params) -> Result<Report, Failure> {
+    let (batch, wait) = (params.number("batch"), params.is_set("wait"));
+    on_workers(params, || Report::of(params, params.number("n"), |n| spawn_join_round(n, batch, wait)))
+}
+
+pub(crate) fn yield_now_(params: &Params) -> Result<Report, Failure> {
+    let tasks = params.number("tasks");
+    on_workers(params, || Report::of(params, params.number("n"), |n| yield_round(n, tasks)))
+}
+
+/// Refuses a placement that cannot be had: nobody places tasks, so on one worker all are together, and on more anywhere.
+fn check_place(params: &Params) -> Result<(), Failure> {
+    match (params.word("place"), params.number("threads")) {
+        ("auto", _) | ("same", 1) => Ok(()),
+        (place, _) => Err(Failure::Unsupported(format!("osier does not place tasks: place={place}"))),
+    }
+}
+
+pub(crate) fn ping_pong(params: &Params) -> Result<Report, Failure> {
+    check_place(params)?;
+    match params.word("chan") {
+        "bounded1" => {}
+        chan => return Err(Failure::Unsupported(format!("osier has bounded channels only: chan={chan}"))),
+    }
+    // Two tasks and two channels are a ring of two.
+    on_workers(params, || Report::of(params, params.number("n"), |n| ring_round(n, 2)))
+}
+
+pub(crate) fn ring(params: &Params) -> Result<Report, Failure> {
+    check_place(params)?;
+    let tasks = params.number("tasks");
+    on_workers(params, || Report::of(params, params.number("n"), |n| ring_round(n, tasks)))
+}
+
+pub(crate) fn skynet(params: &Params) -> Result<Report, Failure> {
+    let wait = params.is_set("wait");
+    on_workers(params, || Report::of(params, params.number("n"), |n| skynet_round(n, wait))).map(Report::with_total)
+}
+
+pub(crate) fn fib_(params: &Params) -> Result<Report, Failure> {
+    let (k, wait) = (params.number("k"), params.is_set("wait"));
+    // Those calls that split up: one less than the next Fibonacci number.
+    let calls = (fib_by_sums(k + 1) - 1).max(1);
+    // The number before the fifth last is about a tenth.
+    let warm_up = k.saturating_sub(5);
+    let round = |n| fib_round(if n < calls { warm_up } else { k }, wait);
+    on_workers(params, || Report::of(params, calls, round)).map(Report::with_total)
+}
+
+pub(crate) fn parallel_speedup(params: &Params) -> Result<Report, Failure> {
+    let steps = params.number("iters");
+    on_workers(params, || Report::of(params, params.number("n"), |n| parallel_round(n, steps))).map(Report::with_total)
+}

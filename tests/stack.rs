@@ -1,0 +1,574 @@
+//! Stacks: what overflows says so and dies, what cannot be had is an error, and what is given back is used again.
+//!
+//! Programs that end their process run in one of their own: see `in_a_process_of_its_own`.
+
+mod common;
+
+use std::hint::black_box;
+
+use common::{assert_died_of, assert_ended_well, panic_text, program, run_program, stderr, watch};
+use osier::generator::{ResumeError, State};
+use osier::stack::{self, DEFAULT_STACK_SIZE, MIN_STACK_SIZE};
+use osier::{Generator, Yielder};
+
+/// The programs. Each is run by a test below, which looks at how the process ended.
+#[test]
+fn in_a_process_of_its_own() {
+    let Some(program) = program() else { return };
+    let _watch = watch();
+    match program.as_str() {
+        "generator overflows" => _ = overflowing_generator("deep-generator").next(),
+        "generator overflows after others" => generator_overflows_after_others(),
+        "recycled stack overflows" => recycled_stack_overflows(),
+        "inner generator overflows" => inner_generator_overflows(),
+        "null write" => _ = generator("null-writer", 0, |_| null_write()).next(),
+        "null write with a handler before" => {
+            install_user_handler();
+            _ = generator("null-writer", 0, |_| null_write()).next();
+        }
+        "overflow with a handler before" => {
+            install_user_handler();
+            _ = overflowing_generator("deep-generator").next();
+        }
+        "plain thread overflows" => {
+            assert_eq!(generator("first", 0, |y| y.yield_(1)).next(), Some(1));
+            let thread = std::thread::Builder::new().name("plain-thread".to_owned());
+            _ = thread.spawn(|| eat::<256>(0)).unwrap().join();
+        }
+        "wide characters on a small stack" => wide_characters_on_a_small_stack(),
+        "no address space for generators" => no_address_space_for_generators(),
+        other => {
+            if let Some(size) = other.strip_prefix("frames of ") {
+                overflow_with_frames_of(size.parse().unwrap());
+            } else {
+                runtime_program(other);
+            }
+        }
+    }
+}
+
+// ---- overflows
+
+/// Calls itself until the stack ends; each frame holds `SIZE` bytes, touched from the far end.
+#[inline(never)]
+#[allow(clippy::large_stack_arrays, clippy::large_stack_frames, reason = "large frames are what is tested")]
+fn eat<const SIZE: usize>(depth: u64) -> u64 {
+    let mut frame = [0_u8; SIZE];
+    black_box(&mut frame)[0] = 1;
+    let below = if black_box(depth) == u64::MAX { 0 } else { eat::<SIZE>(depth + 1) };
+    below + u64::from(black_box(&frame)[SIZE - 1])
+}
+
+/// A named generator with `stack_size` bytes of stack, or the default for 0.
+fn generator(name: &'static str, stack_size: usize, body: impl FnOnce(&Yielder<u64>) + 'static) -> Generator<u64> {
+    let builder = Generator::<u64>::builder(body).name(name);
+    if stack_size == 0 { builder.build() } else { builder.stack_size(stack_size).build() }
+}
+
+fn overflowing_generator(name: &'static str) -> Generator<u64> {
+    generator(name, 64 * 1024, |y| y.yield_(eat::<64>(0)))
+}
+
+fn generator_overflows_after_others() {
+    let mut others: Vec<_> =
+        (0..10).map(|_| generator("another", 64 * 1024, |y| (0..u64::MAX).for_each(|n| y.yield_(n)))).collect();
+    let mut deep = generator("deep-generator", 64 * 1024, |y| {
+        (0..3).for_each(|n| y.yield_(n));
+        y.yield_(eat::<64>(0));
+    });
+    for n in 0..4 {
+        others.iter_mut().for_each(|other| assert_eq!(other.next(), Some(n)));
+        assert_eq!(deep.next(), Some(n));
+    }
+}
+
+// H30
+fn recycled_stack_overflows() {
+    for n in 0..100_000 {
+        assert_eq!(generator("short-lived", 64 * 1024, move |y| y.yield_(n)).next(), Some(n));
+    }
+    _ = overflowing_generator("deep-generator").next();
+}
+
+fn inner_generator_overflows() {
+    let mut outer = generator("outer-generator", 0, |y| {
+        for item in overflowing_generator("deep-generator") {
+            y.yield_(item);
+        }
+    });
+    outer.next();
+}
+
+fn overflow_with_frames_of(size: usize) {
+    macro_rules! with {
+        ($($size:literal)*) => {
+            match size {
+                $($size => _ = generator("deep-generator", 64 * 1024, |y| y.yield_(eat::<$size>(0))).next(),)*
+                _ => panic!("no frames of {size}"),
+            }
+        };
+    }
+    with!(64 500 1000 4095 4096 4097 10000 33000 65536 100000 1048576);
+}
+
+/// Asserts that a program wrote one message that names the coroutine and its stack, and was aborted.
+#[track_caller]
+fn assert_overflowed(program: &str, name: &str, kib: usize) {
+    let _watch = watch();
+    let output = run_program(program);
+    let err = stderr(&output);
+    assert_died_of(&output, libc::SIGABRT);
+    assert!(err.contains(&format!("coroutine '{name}' overflowed its {kib} KiB stack")), "{err}");
+    assert_eq!(err.matches("overflowed").count(), 1, "{err}");
+    assert!(err.contains("hint:"), "{err}");
+}
+
+// H24
+#[test]
+fn an_overflowing_generator_is_named() {
+    assert_overflowed("generator overflows", "deep-generator", 64);
+}
+
+// H24
+#[test]
+fn an_overflowing_generator_is_named_among_others() {
+    assert_overflowed("generator overflows after others", "deep-generator", 64);
+}
+
+// H24
+#[test]
+fn an_overflowing_generator_inside_a_generator_is_named() {
+    assert_overflowed("inner generator overflows", "deep-generator", 64);
+}
+
+// H30
+#[test]
+fn a_stack_used_many_times_is_still_guarded() {
+    assert_overflowed("recycled stack overflows", "deep-generator", 64);
+}
+
+// H25
+#[test]
+fn frames_of_any_size_meet_the_guard() {
+    for size in [64, 500, 1000, 4095, 4096, 4097, 10_000, 33_000, 65_536, 100_000, 1_048_576] {
+        assert_overflowed(&format!("frames of {size}"), "deep-generator", 64);
+    }
+}
+
+// H26: glibc's wide printf has an unprobed frame of 33 KiB, twice this stack.
+fn wide_characters_on_a_small_stack() {
+    unsafe extern "C" {
+        fn swprintf(to: *mut libc::wchar_t, length: usize, format: *const libc::wchar_t, ...) -> libc::c_int;
+    }
+    let mut g = generator("prints-wide", MIN_STACK_SIZE, |y| {
+        let format: Vec<libc::wchar_t> = "%d %f\0".chars().map(|c| c as libc::wchar_t).collect();
+        let mut to = vec![0; 100];
+        // SAFETY: both pointers are to as many characters as said, the format ends with a zero, and the arguments are
+        // of the types that it names.
+        let length = unsafe { swprintf(to.as_mut_ptr(), to.len(), format.as_ptr(), 7_i32, 0.5_f64) };
+        y.yield_(u64::try_from(length).unwrap());
+    });
+    assert_eq!(g.next(), Some(10));
+}
+
+// H26
+#[test]
+fn an_unprobed_frame_of_c_meets_the_guard_or_fits() {
+    let _watch = watch();
+    let output = run_program("wide characters on a small stack");
+    if !output.status.success() {
+        assert_overflowed("wide characters on a small stack", "prints-wide", MIN_STACK_SIZE / 1024);
+    }
+}
+
+fn null_write() {
+    // SAFETY: none; the process dies of it, and that is the test.
+    unsafe { black_box(std::ptr::null_mut::<u8>()).write_volatile(1) };
+}
+
+/// A handler for `SIGSEGV` that a program may have: it says so and ends the process with code 42.
+fn install_user_handler() {
+    extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        let text = b"the user's handler\n";
+        // SAFETY: the kernel passes a valid `siginfo_t`; `write` and `_exit` may be called in a handler.
+        unsafe {
+            assert_eq!((*info).si_addr().addr(), 0);
+            libc::write(2, text.as_ptr().cast(), text.len());
+            libc::_exit(42);
+        }
+    }
+    // SAFETY: all zeroes is a valid `sigaction`, and the handler has the signature that SA_SIGINFO demands.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        assert_eq!(libc::sigaction(libc::SIGSEGV, &raw const action, std::ptr::null_mut()), 0);
+    }
+}
+
+// H27
+#[test]
+fn a_null_write_in_a_coroutine_dies_as_it_does_elsewhere() {
+    let _watch = watch();
+    let output = run_program("null write");
+    assert_died_of(&output, libc::SIGSEGV);
+    assert!(!stderr(&output).contains("overflowed"), "{}", stderr(&output));
+}
+
+// H27
+#[test]
+fn a_handler_that_was_there_before_gets_what_is_not_ours() {
+    let _watch = watch();
+    let output = run_program("null write with a handler before");
+    assert_eq!(output.status.code(), Some(42), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the user's handler"), "{}", stderr(&output));
+    assert_overflowed("overflow with a handler before", "deep-generator", 64);
+}
+
+// H27
+#[test]
+fn an_overflow_of_a_plain_thread_is_still_stds_to_report() {
+    let _watch = watch();
+    let output = run_program("plain thread overflows");
+    assert_died_of(&output, libc::SIGABRT);
+    let err = stderr(&output);
+    assert!(err.contains("'plain-thread'") && err.contains("has overflowed its stack"), "{err}");
+    assert!(!err.contains("coroutine"), "{err}");
+}
+
+// ---- exhaustion
+
+/// Leaves this process room for `bytes` more of address space.
+fn limit_address_space(bytes: usize) {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split(' ').next().unwrap().parse().unwrap();
+    let limit = libc::rlim_t::try_from(pages * 4096 + bytes).unwrap();
+    let limit = libc::rlimit { rlim_cur: limit, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: `setrlimit` only reads the struct.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
+}
+
+const MIB: usize = 1 << 20;
+
+fn no_address_space_for_generators() {
+    limit_address_space(64 * MIB);
+    let mut suspended = Vec::with_capacity(100);
+    let mut refused = loop {
+        let mut g = generator("wants-room", MIB, |y| y.yield_(1));
+        match g.start() {
+            Ok(_) => suspended.push(g),
+            Err(ResumeError::NoStack(error)) => {
+                assert!(error.to_string().contains("no stack for a coroutine"), "{error}");
+                break g;
+            }
+            Err(other) => panic!("{other}"),
+        }
+        assert!(suspended.len() < 100);
+    };
+    assert!(suspended.len() >= 20, "{}", suspended.len());
+    // Nothing has changed: it can be tried again, is refused again, and works once another has given its stack back.
+    assert_eq!(refused.state(), State::New);
+    assert!(matches!(refused.start(), Err(ResumeError::NoStack(_))));
+    assert!(panic_text(|| refused.next()).contains("no stack for a coroutine"));
+    drop(suspended.pop());
+    assert_eq!(refused.by_ref().collect::<Vec<_>>(), [1]);
+    suspended.iter_mut().for_each(|g| assert_eq!(g.next(), None));
+}
+
+#[test]
+fn generators_without_room_are_errors() {
+    let _watch = watch();
+    assert_ended_well(&run_program("no address space for generators"));
+}
+
+// ---- sizes
+
+#[test]
+fn a_stack_has_the_size_that_was_asked_for() {
+    // Frames of 1 KiB and what a debug build adds: three quarters of the stack at most.
+    fn use_up(bytes: usize) -> u64 {
+        #[inline(never)]
+        fn go(lowest: usize) -> u64 {
+            let frame = black_box([1_u8; 256]);
+            let here = (&raw const frame).addr();
+            if here < lowest { 1 } else { go(lowest) + u64::from(black_box(&frame)[0]) }
+        }
+        let top = 0_u8;
+        go((&raw const top).addr() - bytes)
+    }
+    let _watch = watch();
+    for size in [MIN_STACK_SIZE, 64 * 1024, DEFAULT_STACK_SIZE, MIB, 16 * MIB] {
+        let mut g = generator("uses-much", size, move |y| y.yield_(use_up(size - size / 4 - 2048)));
+        assert!(g.next().unwrap() > 1);
+    }
+    // Less than the least is the least; it is enough to start, to yield and to be unwound.
+    let mut least = generator("least", 1, |y| y.yield_(1));
+    assert_eq!(least.next(), Some(1));
+    assert!(least.close().unwrap().is_none());
+}
+
+#[test]
+fn stacks_are_counted_and_used_again() {
+    let _watch = watch();
+    // A size of its own, and a thread of its own: what it gives back is the next thing it gets.
+    let size = 48 * 4096;
+    let start = move || {
+        let mut g = generator("counted", size, |y| y.yield_((&raw const y).addr() as u64));
+        let at = g.next().unwrap();
+        (g, at)
+    };
+    std::thread::spawn(move || {
+        let (first, second) = (start(), start());
+        assert_ne!(first.1, second.1);
+        let at = first.1;
+        drop(first.0);
+        assert_eq!(start().1, at);
+        assert!(stack::usage().stacks >= 2 && stack::usage().regions >= 1);
+    })
+    .join()
+    .unwrap();
+}
+
+// ---- in tasks
+
+#[cfg(not(feature = "runtime"))]
+fn runtime_program(program: &str) {
+    panic!("no program '{program}'");
+}
+
+#[cfg(feature = "runtime")]
+use tasks::runtime_program;
+
+#[cfg(feature = "runtime")]
+mod tasks {
+    use super::*;
+    use crate::common::{FOR_EVER, count_in_proc, ms, until};
+    use osier::sync::channel;
+    use osier::{Runtime, task};
+    use std::sync::{Arc, Barrier};
+
+    pub(super) fn runtime_program(program: &str) {
+        match program {
+            "task overflows" => {
+                let task = task::Builder::new().name("deep-task").stack_size(96 * 1024);
+                _ = task.spawn(|| eat::<64>(0)).join();
+            }
+            "task without a name overflows" => _ = osier::spawn(|| eat::<64>(0)).join(),
+            "task overflows after it waited" => {
+                let task = task::Builder::new().name("deep-task").stack_size(96 * 1024);
+                let deep = task.spawn(|| {
+                    osier::sleep(ms(20));
+                    eat::<64>(0)
+                });
+                let others: Vec<_> = (0..100).map(|_| osier::spawn(|| osier::sleep(ms(1)))).collect();
+                others.into_iter().for_each(|other| other.join().unwrap());
+                _ = deep.join();
+            }
+            "task joined in place overflows" => {
+                let runtime = Runtime::builder().workers(1).build().unwrap();
+                runtime.run(|| {
+                    let task = task::Builder::new().name("deep-task").stack_size(96 * 1024);
+                    _ = task.spawn(|| eat::<64>(0)).join();
+                });
+            }
+            "later task on the same stack overflows" => {
+                let runtime = Runtime::builder().workers(1).stack_size(96 * 1024).build().unwrap();
+                runtime.run(|| {
+                    let named = |name: String| task::Builder::new().name(name);
+                    (0..10).for_each(|n| named(format!("short-{n}")).spawn(|| ()).join().unwrap());
+                    // Not joined in place: they run one after the other on one carrier.
+                    let deep = named("deep-task".to_owned()).spawn(|| eat::<64>(0));
+                    let others: Vec<_> = (0..10).map(|n| named(format!("after-{n}")).spawn(|| ())).collect();
+                    until(|| others.iter().all(osier::JoinHandle::is_finished));
+                    _ = deep.join();
+                });
+            }
+            "generator in a task overflows" => {
+                let task = task::Builder::new().name("outer-task");
+                let outer = task.spawn(|| {
+                    osier::yield_now();
+                    overflowing_generator("deep-generator").next()
+                });
+                _ = outer.join();
+            }
+            "worker 0 overflows" => overflow_on(0),
+            "worker 1 overflows" => overflow_on(1),
+            "null write in a task" => _ = osier::spawn(null_write).join(),
+            "cancelled with little stack left" => cancelled_with_little_stack_left(),
+            "no address space for tasks" => no_address_space_for_tasks(),
+            "no address space for workers" => no_address_space_for_workers(),
+            other => panic!("no program '{other}'"),
+        }
+    }
+
+    fn overflow_on(worker: usize) {
+        let runtime = Runtime::builder().workers(2).build().unwrap();
+        let both = Arc::new(Barrier::new(2));
+        let tasks: Vec<_> = (0..2)
+            .map(|_| {
+                let both = both.clone();
+                runtime.spawn(move || {
+                    // Holds its worker until the other has one too.
+                    both.wait();
+                    if task::worker() == Some(worker) {
+                        overflowing_generator(["on-worker-0", "on-worker-1"][worker]).next();
+                    }
+                })
+            })
+            .collect();
+        tasks.into_iter().for_each(|task| task.join().unwrap());
+    }
+
+    // H24
+    #[test]
+    fn an_overflowing_task_is_named() {
+        assert_overflowed("task overflows", "deep-task", 96);
+        assert_overflowed("task overflows after it waited", "deep-task", 96);
+        assert_overflowed("task joined in place overflows", "deep-task", 96);
+        assert_overflowed("later task on the same stack overflows", "deep-task", 96);
+    }
+
+    // H24
+    #[test]
+    fn an_overflowing_task_without_a_name_is_named_after_its_closure() {
+        let _watch = watch();
+        let output = run_program("task without a name overflows");
+        assert_died_of(&output, libc::SIGABRT);
+        let err = stderr(&output);
+        let kib = DEFAULT_STACK_SIZE / 1024;
+        assert!(err.contains("runtime_program") && err.contains(&format!("overflowed its {kib} KiB stack")), "{err}");
+    }
+
+    // H24
+    #[test]
+    fn an_overflowing_generator_in_a_task_is_named() {
+        assert_overflowed("generator in a task overflows", "deep-generator", 64);
+    }
+
+    // H24
+    #[test]
+    fn an_overflow_is_reported_on_every_worker() {
+        assert_overflowed("worker 0 overflows", "on-worker-0", 64);
+        assert_overflowed("worker 1 overflows", "on-worker-1", 64);
+    }
+
+    // H27
+    #[test]
+    fn a_null_write_in_a_task_dies_as_it_does_elsewhere() {
+        let _watch = watch();
+        let output = run_program("null write in a task");
+        assert_died_of(&output, libc::SIGSEGV);
+        assert!(!stderr(&output).contains("overflowed"), "{}", stderr(&output));
+    }
+
+    fn cancelled_with_little_stack_left() {
+        #[inline(never)]
+        fn go(lowest: usize) -> u64 {
+            let frame = black_box([1_u8; 64]);
+            if (&raw const frame).addr() > lowest {
+                return go(lowest) + u64::from(black_box(&frame)[0]);
+            }
+            osier::sleep(FOR_EVER);
+            0
+        }
+        for left in (512..8192).step_by(512).rev() {
+            let (started, starts) = channel::bounded(1);
+            let task = task::Builder::new().name("nearly-full").stack_size(MIN_STACK_SIZE);
+            let task = task.spawn(move || {
+                let top = 0_u8;
+                started.send(()).unwrap();
+                go((&raw const top).addr() - MIN_STACK_SIZE + left)
+            });
+            starts.recv().unwrap();
+            task.cancel();
+            assert!(task.join().unwrap_err().is_cancelled());
+        }
+    }
+
+    // H28
+    #[test]
+    fn a_cancel_with_little_stack_left_works_or_is_an_overflow() {
+        let _watch = watch();
+        let output = run_program("cancelled with little stack left");
+        if !output.status.success() {
+            assert_died_of(&output, libc::SIGABRT);
+            let err = stderr(&output);
+            assert!(err.contains("coroutine 'nearly-full' overflowed its 16 KiB stack"), "{err}");
+        }
+    }
+
+    fn no_address_space_for_tasks() {
+        let runtime = Runtime::builder().workers(1).stack_size(MIB).build().unwrap();
+        let (stop, stopped) = channel::bounded::<()>(0);
+        // A first run, so that thread and allocator have what they need.
+        runtime.run(|| (0..10).for_each(|_| osier::spawn(|| ()).join().unwrap()));
+        limit_address_space(64 * MIB);
+        runtime.run(|| {
+            let mut waiting = Vec::with_capacity(100);
+            let error = loop {
+                let stopped = stopped.clone();
+                match osier::try_spawn(move || stopped.recv().is_err()) {
+                    Ok(handle) => waiting.push(handle),
+                    Err(error) => break error,
+                }
+                // It starts, waits, and so takes a stack for itself.
+                osier::yield_now();
+                assert!(waiting.len() < 100);
+            };
+            assert!(waiting.len() >= 20, "{}", waiting.len());
+            assert!(!error.is_shutdown());
+            assert!(error.to_string().contains("no stack for a coroutine"), "{error}");
+
+            // Without a look beforehand, the task that finds no stack says so where it is joined.
+            let unlucky = osier::spawn(|| 1);
+            let error_at_join = unlucky.join().unwrap_err();
+            assert!(!error_at_join.is_cancelled() && !error_at_join.is_panic());
+            assert!(error_at_join.to_string().contains("could not start"), "{error_at_join}");
+            assert!(error_at_join.into_panic().is_none());
+
+            // The closure came back whole; everybody else is well, and their stacks serve again.
+            let closure = error.into_inner();
+            drop(stop);
+            assert!(closure());
+            waiting.into_iter().for_each(|waiting| assert!(waiting.join().unwrap()));
+            assert_eq!(osier::try_spawn(|| 2).unwrap().join().unwrap(), 2);
+        });
+    }
+
+    #[test]
+    fn tasks_without_room_are_errors() {
+        let _watch = watch();
+        assert_ended_well(&run_program("no address space for tasks"));
+    }
+
+    fn no_address_space_for_workers() {
+        drop(Runtime::builder().workers(2).build().unwrap());
+        let threads = count_in_proc("task");
+        limit_address_space(64 * MIB);
+        let error = Runtime::builder().workers(200).build().unwrap_err();
+        assert!(!error.to_string().is_empty());
+        until(|| count_in_proc("task") == threads);
+        assert_eq!(Runtime::builder().workers(2).build().unwrap().run(|| 3), 3);
+    }
+
+    #[test]
+    fn a_runtime_without_room_for_its_threads_is_an_error() {
+        let _watch = watch();
+        assert_ended_well(&run_program("no address space for workers"));
+    }
+
+    #[test]
+    fn a_runtimes_stack_size_is_that_of_its_tasks() {
+        let _watch = watch();
+        let runtime = Runtime::builder().workers(1).stack_size(4 * MIB).build().unwrap();
+        #[inline(never)]
+        fn go(depth: u32) -> u64 {
+            let frame = black_box([1_u8; 1024]);
+            if depth == 0 { 0 } else { go(depth - 1) + u64::from(black_box(&frame)[0]) }
+        }
+        assert_eq!(runtime.run(|| go(2000)), 2000);
+        assert_eq!(runtime.run(|| osier::spawn(|| go(2000)).join().unwrap()), 2000);
+        let small = runtime.run(|| task::Builder::new().stack_size(MIN_STACK_SIZE).spawn(|| 7).join().unwrap());
+        assert_eq!(small, 7);
+    }
+}
