@@ -15,6 +15,7 @@
 //! | a call that blocks its thread | [`task::unblock`] | a pool's |
 //!
 //! ```
+//! # #[cfg(feature = "runtime")] {
 //! use osier::{Generator, Yielder, sync::channel};
 //!
 //! // A generator produces, tasks on all workers consume.
@@ -34,6 +35,7 @@
 //!     workers.into_iter().map(|w| w.join().unwrap()).sum::<u64>()
 //! });
 //! assert_eq!(total, 338_350);
+//! # }
 //! ```
 //!
 //! # What is sound, and where it ends

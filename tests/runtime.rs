@@ -749,6 +749,8 @@ fn default_workers() {
     };
     assert_eq!(names(), [""; 0], "nothing starts before it is needed");
     assert!(run(task::worker).is_some());
+    // A thread takes its name when it starts to run.
+    until(|| names().len() == 3);
     assert_eq!(names(), ["osier-0\n", "osier-1\n", "osier-2\n"]);
 }
 

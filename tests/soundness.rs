@@ -28,6 +28,7 @@ fn in_a_process_of_its_own() {
     let _watch = watch();
     match program.as_str() {
         "signals" => signals(),
+        "random unwinding" => random_unwinding(),
         other => panic!("no program '{other}'"),
     }
 }
@@ -394,6 +395,124 @@ fn wait_at_random(
         }
     }
     seed
+}
+
+// ---- who unwinds
+
+/// Generators within reach of everybody on a thread.
+type Slots = [RefCell<Option<Generator<u64>>>; 8];
+
+thread_local! {
+    static SLOTS: Slots = const { [const { RefCell::new(None) }; 8] };
+}
+
+/// What bodies and destructors do: yield, wait, resume, close, drop and make others, panic, and nest destructors that
+/// do the same. Nothing panics out of a destructor; everything else may.
+struct Chaos<'a> {
+    yielder: Option<&'a Yielder<u64>>,
+    in_task: bool,
+    random: RefCell<Random>,
+}
+
+impl Chaos<'_> {
+    fn below(&self, end: u64) -> u64 {
+        self.random.borrow_mut().below(end)
+    }
+
+    fn act(&self, depth: u32, may_panic: bool) {
+        let slot = usize::try_from(self.below(8)).unwrap();
+        let slot = |f: &dyn Fn(&mut Generator<u64>)| {
+            // Taken out meanwhile, so that whoever comes by finds nothing.
+            let Some(mut g) = SLOTS.with(|slots| slots[slot].take()) else { return };
+            // A panic that leaves a body ends here.
+            _ = panic::catch_unwind(panic::AssertUnwindSafe(|| f(&mut g)));
+            let other = SLOTS.with(|slots| slots[slot].replace(Some(g)));
+            drop(other);
+        };
+        match self.below(12) {
+            0..2 => _ = self.yielder.map(|yielder| yielder.yield_(1)),
+            2..5 => slot(&|g| _ = g.next()),
+            5 => slot(&|g| _ = g.close()),
+            6 => slot(&|g| drop(std::mem::replace(g, chaotic(self.below(1 << 40), self.in_task)))),
+            7 => {
+                let made = chaotic(self.below(1 << 40), self.in_task);
+                let at = usize::try_from(self.below(8)).unwrap();
+                let other = SLOTS.with(|slots| slots[at].replace(Some(made)));
+                drop(other);
+            }
+            8 if depth > 0 => {
+                let _then = OnDrop(|| self.act(depth - 1, false));
+                self.act(depth - 1, may_panic);
+            }
+            9 if may_panic => panic!("chaos"),
+            10 if self.in_task => sleep(Duration::from_micros(self.below(30))),
+            11 if self.in_task => {
+                let n = self.below(100);
+                if let Ok(task) = try_spawn(move || n) {
+                    _ = task.join();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn chaotic(seed: u64, in_task: bool) -> Generator<u64> {
+    Generator::new(move |y: &Yielder<u64>| {
+        let chaos = Chaos { yielder: Some(y), in_task, random: RefCell::new(Random::seeded(seed)) };
+        let _last = OnDrop(|| chaos.act(1, false));
+        (0..20).for_each(|_| chaos.act(2, true));
+    })
+}
+
+fn chaotic_task(seed: u64) {
+    let chaos = Chaos { yielder: None, in_task: true, random: RefCell::new(Random::seeded(seed)) };
+    let _last = OnDrop(|| chaos.act(1, false));
+    (0..30).for_each(|_| {
+        chaos.act(2, true);
+        yield_now();
+    });
+}
+
+/// Throwing into what unwinds already would end the process; so would a wrong count of panics.
+fn random_unwinding() {
+    // Thousands of panics need not be seen.
+    panic::set_hook(Box::new(|_| ()));
+    let mut random = Random::new();
+    let rounds = if cfg!(debug_assertions) { 100 } else { 400 };
+    for _ in 0..rounds {
+        // What a leaked stack leaves behind is its thread's: a new one each time.
+        let seed = random.below(1 << 40);
+        let thread = thread::spawn(move || {
+            let chaos = Chaos { yielder: None, in_task: false, random: RefCell::new(Random::seeded(seed)) };
+            (0..300).for_each(|_| _ = panic::catch_unwind(panic::AssertUnwindSafe(|| chaos.act(2, true))));
+            SLOTS.with(|slots| slots.iter().for_each(|slot| drop(slot.take())));
+        });
+        thread.join().unwrap();
+
+        let runtime = runtime(1);
+        let seeds: Vec<_> = (0..30).map(|_| random.below(1 << 40)).collect();
+        let tasks: Vec<_> = seeds.iter().map(|&seed| runtime.spawn(move || chaotic_task(seed))).collect();
+        for (task, seed) in tasks.iter().zip(seeds) {
+            if seed % 3 == 0 {
+                task.cancel();
+            }
+            if seed % 5 == 0 {
+                yield_now();
+            }
+        }
+        for task in tasks {
+            drop(task.join());
+        }
+        runtime.run(|| SLOTS.with(|slots| slots.iter().for_each(|slot| drop(slot.take()))));
+    }
+}
+
+// H17, H48
+#[test]
+fn random_unwinding_among_waits_never_aborts() {
+    let _watch = watch();
+    assert_ended_well(&run_program("random unwinding"));
 }
 
 // ---- signals

@@ -186,6 +186,7 @@ fn print_tally(roots: &[PathBuf], tally: &Tally) {
 }
 
 fn print_top(tally: &Tally) {
+    println!("   The most frequent, of {} letters or more:", words::SHORTEST);
     let top = tally.top(10);
     let most = top.first().map_or(1, |&(_, count)| count);
     for (word, count) in top {

@@ -99,7 +99,7 @@ fn what_cannot_be_read_is_counted_and_not_fatal() {
     tree.file("large.txt", &[b'x'; 10_001]);
     let locked = tree.file("locked.txt", b"locked");
     #[cfg(unix)]
-    fs::set_permissions(&locked, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(&locked, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     // Whoever may read everything reads this one as well.
     let is_locked = u64::from(File::open(&locked).is_err());
     let tally = count(&tree.0, LIMITS, 2);

@@ -38,8 +38,8 @@ const BATCHES_AHEAD: usize = 16;
 /// So many tasks read, per worker. A reader that has been woken waits until its worker is done with what it computes;
 /// many of them hand out enough to keep the other workers busy for that long.
 const READERS: usize = 8;
-/// Batches of each reader that are being counted while it reads the next. With one fewer a reader would join what it has
-/// just spawned, and a task that is joined at once runs right there: nobody could steal it.
+/// So many counters a reader has spawned before it joins the oldest. With one it would join what it has just spawned, and
+/// a task that is joined at once runs right there: nobody could steal it.
 const COUNTING: usize = 2;
 
 /// What was read and what was found in it.
