@@ -11,6 +11,7 @@
 //! | a lazy sequence, a coroutine fed by `send` | [`Generator`] | the one that resumes it |
 //! | several bodies that switch to each other by name | [`Greenlet`] | the one that made them |
 //! | many things at once, on all cores | [`spawn`] and [`JoinHandle`] | all workers of a [`Runtime`] |
+//! | errors that arrive from outside, caught as values | [`catch`], [`raise`], [`mod@exception`] | the one that raises |
 //! | tasks that talk | [`sync::channel`] | any |
 //! | a call that blocks its thread | [`task::unblock`] | a pool's |
 //!
@@ -58,6 +59,7 @@
 //!
 //! Linux on x86-64 is what is tested; other Unixes and aarch64 are meant to work.
 
+pub mod exception;
 pub mod generator;
 pub mod greenlet;
 #[cfg(feature = "runtime")]
@@ -74,6 +76,9 @@ pub mod time;
 
 mod coroutine;
 
+pub use exception::{
+    Exception, Exit, ExitKind, OrRaise, Report, catch, catch_exit, catch_unwind, raise, resume_unwind, set_report_hook,
+};
 pub use generator::{Generator, Step, Yielder};
 pub use greenlet::Greenlet;
 #[cfg(feature = "runtime")]

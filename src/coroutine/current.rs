@@ -16,7 +16,7 @@
 //! - Thread-locals are read through functions that return values; no reference to one crosses a suspension.
 //! - A coroutine never changes its thread, so an address of one that the compiler keeps over a switch stays right.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::ptr;
@@ -37,6 +37,9 @@ pub(crate) struct Frame {
     greenlet: bool,
     /// The trees of greenlets whose root this coroutine is. Empty in a generator's frame.
     pub(crate) trees: Trees,
+    /// The type of its yielder, for generators whose yielder can be found through the chain; they have their frame in
+    /// `generator::block::Books`.
+    pub(crate) yields: Option<fn() -> TypeId>,
 }
 
 impl Frame {
@@ -48,6 +51,7 @@ impl Frame {
             unwinding: Cell::new(false),
             greenlet: false,
             trees: Trees::new(),
+            yields: None,
         }
     }
 
@@ -55,6 +59,13 @@ impl Frame {
     pub(crate) const fn of_greenlet() -> Self {
         let mut frame = Self::new();
         frame.greenlet = true;
+        frame
+    }
+
+    /// A generator's frame. With `yields`, it is the first field of the books of a generator with that yielder.
+    pub(crate) const fn of_generator(yields: Option<fn() -> TypeId>) -> Self {
+        let mut frame = Self::new();
+        frame.yields = yields;
         frame
     }
 
@@ -171,6 +182,8 @@ struct Thread {
     parked_unwinding: Cell<usize>,
     /// Whether an unwind began on this thread outside every coroutine, as far as is known.
     thread_unwinding: Cell<bool>,
+    /// How many `catch` run on this thread outside every coroutine.
+    catches: Cell<usize>,
 }
 
 thread_local! {
@@ -183,6 +196,7 @@ thread_local! {
             task: Cell::new(ptr::null()),
             parked_unwinding: Cell::new(0),
             thread_unwinding: Cell::new(false),
+            catches: Cell::new(0),
         }
     };
     static STACKS: RefCell<StackCache> = const { RefCell::new(StackCache::new()) };
@@ -259,6 +273,15 @@ pub(super) fn thread_unwinding() -> bool {
 
 pub(super) fn set_thread_unwinding(unwinding: bool) {
     THREAD.with(|thread| thread.thread_unwinding.set(unwinding));
+}
+
+/// How many `catch` run on this thread outside every coroutine.
+pub(crate) fn catches() -> usize {
+    THREAD.with(|thread| thread.catches.get())
+}
+
+pub(crate) fn set_catches(count: usize) {
+    THREAD.with(|thread| thread.catches.set(count));
 }
 
 /// Lends this thread's free stacks, or `None` when the thread is past its end.

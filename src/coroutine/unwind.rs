@@ -50,10 +50,15 @@ pub(crate) fn prepare() {
 
 /// Notes that an unwind begins in the running coroutine, or in none.
 fn note_beginning() {
+    note(true);
+}
+
+/// Notes whether the running coroutine is in the middle of an unwind; outside of all, whether the thread is.
+fn note(unwinding: bool) {
     // SAFETY: `current` is null or the running coroutine's frame.
     match unsafe { current::frame().as_ref() } {
-        Some(frame) => frame.unwinding.set(true),
-        None => current::set_thread_unwinding(true),
+        Some(frame) => frame.unwinding.set(unwinding),
+        None => current::set_thread_unwinding(unwinding),
     }
 }
 
@@ -69,11 +74,46 @@ pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, Payload> {
     panic::catch_unwind(AssertUnwindSafe(body))
 }
 
+/// Catches what unwinds out of `f`, in the middle of a coroutine or outside.
+///
+/// What began in `f` has ended here: afterwards the running coroutine, or the thread, is unwinding if it was before.
+pub(crate) fn intercept<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
+    let was_unwinding = thread::panicking() && is_running_unwinding();
+    let result = catch(f);
+    if result.is_err() {
+        note(was_unwinding);
+    }
+    result
+}
+
 /// Drops a value whose destructor may panic, where a panic has nowhere to go.
 pub(crate) fn drop_quietly<T>(value: T) {
     if let Err(payload) = catch(move || drop(value)) {
         // The payload's own destructor may panic as well, and so on: whoever does that is left alone with it.
         std::mem::forget(payload);
+    }
+}
+
+/// Finds out whose unwind began unnoticed. Somebody on this thread unwinds; if nobody is known to, it is the one that
+/// runs.
+fn attribute() {
+    let is_known = current::parked_unwinding() > 0
+        || current::thread_unwinding()
+        || current::chain().any(|frame| frame.unwinding.get());
+    if !is_known {
+        note_beginning();
+    }
+}
+
+/// Whether the running coroutine itself, or the thread outside of all, is in the middle of an unwind, on a thread that is
+/// panicking.
+#[cold]
+fn is_running_unwinding() -> bool {
+    attribute();
+    // SAFETY: `current` is null or the running coroutine's frame.
+    match unsafe { current::frame().as_ref() } {
+        Some(frame) => frame.unwinding.get(),
+        None => current::thread_unwinding(),
     }
 }
 
@@ -87,13 +127,7 @@ pub(crate) fn is_chain_unwinding(lowest: &Frame) -> bool {
 /// How many coroutines from the running one down to `lowest` are in the middle of an unwind, on a thread that is
 /// panicking.
 fn count_unwinding(lowest: &Frame) -> usize {
-    // Somebody on this thread unwinds. If nobody is known to, it is the one that runs, and its unwind began unnoticed.
-    let is_known = current::parked_unwinding() > 0
-        || current::thread_unwinding()
-        || current::chain().any(|frame| frame.unwinding.get());
-    if !is_known {
-        note_beginning();
-    }
+    attribute();
     let mut count = 0;
     for frame in current::chain() {
         count += usize::from(frame.unwinding.get());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Block<F>:  ┌ Head ──────────────────────────────────────────────┬──────┐
-//!              │ Books: frame, state, command, …         │ body │
+//!              │ Books: frame, state, command, …                     │ body │
 //!              │ coroutine, returned, name, size, vtable             │  F   │
 //!              └─────────────────────────────────────────────────────┴──────┘
 //! ```
@@ -12,19 +12,22 @@
 //! coroutines.md` has the numbers and the layouts that were slower).
 //!
 //! # Invariants
-//! - While the body runs, whoever resumed it holds the generator by `&mut`: so it says suspended then, and nobody looks.
-//! - `coroutine` is initialised from `start` to `finish`; `body` from `new` to `start` or `finish_unstarted`.
+//! - One call at a time: `Generator` and `ScopedGenerator` make it with `&mut self`, `Shared` under its own mark. So nobody
+//!   looks at `state` while the body runs, and it says suspended then.
+//! - `coroutine` is initialised from `mount` to `finish`; `body` from `new` to the first resume or `finish_unstarted`.
 //! - The block is freed only when the body has finished; otherwise it is leaked with the stack that points to it.
 
+use std::any::TypeId;
 use std::borrow::Cow;
 use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::mem::MaybeUninit;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use super::{State, Yielder};
 use crate::coroutine::unwind::{self, Payload};
 use crate::coroutine::{self, Coroutine, Frame, Resumed};
+use crate::exception::{self, Exception, ExitKind, Leaving};
 use crate::stack::StackSize;
 
 /// What the next resume asks of the body.
@@ -33,27 +36,44 @@ use crate::stack::StackSize;
 pub(super) enum Command {
     /// `yield_` returns the value passed.
     Send,
-    /// `yield_` unwinds.
+    /// `yield_` unwinds with the exception in `Books::thrown`.
+    Throw,
+    /// `yield_` unwinds with an exit.
     Close,
 }
 
-/// What generator and yielder both look at.
-#[derive(Debug)]
+/// What generator and yielder both look at. `repr(C)`: the frame leads to the books.
+#[repr(C)]
 pub(super) struct Books {
     pub(super) frame: Frame,
     /// Written by whoever resumes: before that, and after.
     state: Cell<State>,
+    /// Anything but `Send` is set before a resume, and taken by the yielder right after it.
     pub(super) command: Cell<Command>,
     /// Whether the body is suspended in the middle of its own unwind: nothing can be thrown into it.
     pub(super) takes_only_send: Cell<bool>,
+    /// With `Command::Throw`, what is thrown.
+    pub(super) thrown: Cell<Option<Exception>>,
+    /// The body's `Yielder<Out, In>`, while the body runs.
+    pub(super) yielder: Cell<*const ()>,
 }
 
-/// The payload of a close. It names its generator, so that an inner one passes it on.
-pub(super) struct Closing(usize);
+impl Books {
+    /// The exit that ends this generator. It names it, so that an inner one passes it on.
+    pub(super) fn closing(&self) -> Leaving {
+        Leaving::new(ExitKind::Close, ptr::from_ref(self).addr())
+    }
 
-impl Closing {
-    pub(super) fn of(books: *const Books) -> Self {
-        Self(books.addr())
+    /// Sorts out what a body unwound with.
+    #[cold]
+    fn classify<Ret>(&self, payload: Payload) -> Ended<Ret> {
+        if Leaving::of(&payload).is_some_and(|leaving| leaving.is_for(ExitKind::Close, ptr::from_ref(self).addr())) {
+            return Ended::Closed;
+        }
+        match exception::from_payload(payload) {
+            Ok(exception) => Ended::Raised(exception),
+            Err(payload) => Ended::Panicked(payload),
+        }
     }
 }
 
@@ -61,6 +81,8 @@ impl Closing {
 pub(super) enum Ended<Ret> {
     Returned(Ret),
     Closed,
+    Raised(Exception),
+    /// With a panic, or with an exit meant for a coroutine further out.
     Panicked(Payload),
 }
 
@@ -78,10 +100,14 @@ struct Head<Out, In: 'static, Ret> {
     coroutine: UnsafeCell<MaybeUninit<Switch<Out, In>>>,
     /// Written by the root when the body has ended, taken by `finish`.
     ended: Cell<Option<Ended<Ret>>>,
-    returned: Option<Ret>,
+    /// What the body returned to an iteration.
+    returned: Cell<Option<Ret>>,
+    /// Whether the body borrows from its creator, who must not go on while it is alive: it is never leaked.
+    borrows: bool,
     name: Cow<'static, str>,
     stack_size: StackSize,
-    vtable: Vtable<Out, In, Ret>,
+    /// One for each type of body, never freed. No reference, for what is yielded may borrow.
+    vtable: *const Vtable<Out, In, Ret>,
 }
 
 #[repr(C)]
@@ -104,9 +130,10 @@ struct Vtable<Out, In: 'static, Ret> {
 
 impl<Out, In: 'static, Ret, F> Block<Out, In, Ret, F>
 where
-    F: FnOnce(&Yielder<Out, In>) -> Ret + 'static,
+    F: FnOnce(&Yielder<Out, In>) -> Ret,
 {
-    const VTABLE: Vtable<Out, In, Ret> = Vtable { run: Self::run, drop_body: Self::drop_body, free: Self::free };
+    const VTABLE: *const Vtable<Out, In, Ret> =
+        &Vtable { run: Self::run, drop_body: Self::drop_body, free: Self::free };
 
     /// Takes the body out of its block.
     ///
@@ -123,6 +150,8 @@ where
         let body = unsafe { Self::take_body(head) };
         // SAFETY: the block outlives the body, or is leaked with it; `switch` is the running coroutine's.
         let yielder = unsafe { Yielder::new(switch, &raw const (*head.as_ptr()).books) };
+        // SAFETY: the block outlives the body, or is leaked with it.
+        unsafe { head.as_ref() }.books.yielder.set((&raw const yielder).cast());
         body(&yielder)
     }
 
@@ -144,20 +173,42 @@ pub(super) struct Owner<Out, In: 'static, Ret> {
     head: NonNull<Head<Out, In, Ret>>,
 }
 
+/// What a block is made with, besides its body.
+pub(super) struct Plan {
+    pub(super) name: Cow<'static, str>,
+    pub(super) stack_size: StackSize,
+    /// See [`Frame::yields`].
+    pub(super) yields: Option<fn() -> TypeId>,
+    pub(super) borrows: bool,
+}
+
 impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
-    pub(super) fn new<F>(body: F, name: Cow<'static, str>, stack_size: StackSize) -> Self
+    /// # Safety
+    /// - What `body` borrows stays valid until the owner is dropped; for ever, unless `plan.borrows`.
+    /// - `plan.yields` gives the type of `Yielder<Out, In>`.
+    #[inline]
+    pub(super) unsafe fn new<F>(body: F, plan: Plan) -> Self
     where
-        F: FnOnce(&Yielder<Out, In>) -> Ret + 'static,
+        F: FnOnce(&Yielder<Out, In>) -> Ret,
     {
         let books = Books {
-            frame: Frame::new(),
+            frame: Frame::of_generator(plan.yields),
             state: Cell::new(State::New),
             command: Cell::new(Command::Send),
             takes_only_send: Cell::new(false),
+            thrown: Cell::new(None),
+            yielder: Cell::new(ptr::null()),
         };
-        let vtable = Block::<Out, In, Ret, F>::VTABLE;
-        let coroutine = UnsafeCell::new(MaybeUninit::uninit());
-        let head = Head { books, coroutine, ended: Cell::new(None), returned: None, name, stack_size, vtable };
+        let head = Head {
+            books,
+            coroutine: UnsafeCell::new(MaybeUninit::uninit()),
+            ended: Cell::new(None),
+            returned: Cell::new(None),
+            borrows: plan.borrows,
+            name: plan.name,
+            stack_size: plan.stack_size,
+            vtable: Block::<Out, In, Ret, F>::VTABLE,
+        };
         let block = Box::new(Block { head, body: UnsafeCell::new(MaybeUninit::new(body)) });
         // `Block` is `repr(C)` with the head first, so a pointer to one is a pointer to the other.
         Self { head: NonNull::from(Box::leak(block)).cast() }
@@ -167,6 +218,11 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     fn head(&self) -> &Head<Out, In, Ret> {
         // SAFETY: the block is freed only when this owner is dropped.
         unsafe { self.head.as_ref() }
+    }
+
+    fn vtable(&self) -> &Vtable<Out, In, Ret> {
+        // SAFETY: it is a constant.
+        unsafe { &*self.head().vtable }
     }
 
     #[inline(always)]
@@ -186,18 +242,28 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         self.head().books.takes_only_send.get()
     }
 
-    pub(super) fn returned(&mut self) -> &mut Option<Ret> {
-        // SAFETY: `&mut self`, and the body never touches this field.
-        unsafe { &mut (*self.head.as_ptr()).returned }
+    pub(super) fn borrows(&self) -> bool {
+        self.head().borrows
     }
 
-    #[inline]
-    pub(super) fn set_command(&self, command: Command) {
-        self.head().books.command.set(command);
+    /// What the body returned to an iteration.
+    pub(super) fn returned(&self) -> &Cell<Option<Ret>> {
+        &self.head().returned
+    }
+
+    /// Makes the next resume unwind the body, from the `yield_` it waits in, with an exit.
+    pub(super) fn ask_to_close(&self) {
+        self.head().books.command.set(Command::Close);
+    }
+
+    /// Makes the next resume unwind the body, from the `yield_` it waits in, with an exception.
+    pub(super) fn ask_to_raise(&self, exception: Exception) {
+        self.head().books.thrown.set(Some(exception));
+        self.head().books.command.set(Command::Throw);
     }
 
     /// Gives a new generator its stack and puts its body there, ready to be resumed.
-    pub(super) fn start(&mut self) -> io::Result<()> {
+    pub(super) fn mount(&self) -> io::Result<()> {
         debug_assert_eq!(self.state(), State::New);
         let head = self.head;
         let stack = coroutine::take_stack(self.head().stack_size)?;
@@ -207,14 +273,10 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
             let block = unsafe { head.as_ref() };
             coroutine::current::set_frame(&raw const block.books.frame);
             // SAFETY: the vtable was made with the block; the body is there, since this is its only start.
-            let result = unwind::catch(|| unsafe { (block.vtable.run)(head, switch) });
+            let result = unwind::catch(|| unsafe { ((*block.vtable).run)(head, switch) });
             block.ended.set(Some(match result {
                 Ok(ret) => Ended::Returned(ret),
-                Err(payload) => match payload.downcast::<Closing>() {
-                    Ok(closing) if closing.0 == (&raw const block.books).addr() => Ended::Closed,
-                    Ok(closing) => Ended::Panicked(closing),
-                    Err(payload) => Ended::Panicked(payload),
-                },
+                Err(payload) => block.books.classify(payload),
             }));
         };
         // SAFETY:
@@ -229,15 +291,15 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
 
     /// Runs a suspended body to its next `yield_` or its end.
     #[inline(always)]
-    pub(super) fn resume(&mut self, value: MaybeUninit<In>) -> Outcome<Out, Ret> {
+    pub(super) fn resume(&self, value: MaybeUninit<In>) -> Outcome<Out, Ret> {
         debug_assert!(self.is_suspended());
         let head = self.head();
         let coroutine = head.coroutine.get();
         // SAFETY:
         // - The state says suspended: the coroutine is there and has not returned; a generator is not `Send`, so it was
         //   started on this thread.
-        // - `&mut self` lasts until the switch has come back: nobody else resumes it, or makes another reference to the
-        //   coroutine, while its body runs or is parked with others.
+        // - One call at a time is made: nobody else resumes it, or makes another reference to the coroutine, while its
+        //   body runs or is parked with others.
         let resumed = unsafe { unwind::resuming(&head.books.frame, || (*coroutine).assume_init_mut().resume(value)) };
         match resumed {
             Resumed::Suspended(out) => Outcome::Yielded(out),
@@ -247,7 +309,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
 
     /// Gives the stack of a body that has ended back, and says how it ended.
     #[cold]
-    fn finish(&mut self) -> Ended<Ret> {
+    fn finish(&self) -> Ended<Ret> {
         let head = self.head();
         head.books.state.set(State::Finished);
         // SAFETY: the coroutine was there and has returned; the mark says that it is gone now.
@@ -257,27 +319,19 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     }
 
     /// Ends a new generator without running it.
-    pub(super) fn finish_unstarted(&mut self) {
+    pub(super) fn finish_unstarted(&self) {
         debug_assert_eq!(self.state(), State::New);
         self.head().books.state.set(State::Finished);
         // SAFETY: the mark said that the body is there; it says now that it is gone.
-        unsafe { (self.head().vtable.drop_body)(self.head) };
+        unsafe { (self.vtable().drop_body)(self.head) };
     }
 
-    /// Gives up a body that cannot be ended: its stack and this block stay for ever.
-    #[cold]
-    pub(super) fn leak(&mut self) {
-        self.head = NonNull::dangling();
-    }
-}
-
-impl<Out, In: 'static, Ret> Drop for Owner<Out, In, Ret> {
-    fn drop(&mut self) {
-        if self.head == NonNull::dangling() {
-            return;
-        }
-        debug_assert_eq!(self.state(), State::Finished);
-        // SAFETY: the generator has finished, so body and coroutine are gone; this owner is the block's only one.
-        unsafe { (self.head().vtable.free)(self.head) };
+    /// Frees the block of a body that has ended.
+    ///
+    /// # Safety
+    /// - The generator has finished, and its owner is not used afterwards.
+    pub(super) unsafe fn free(&mut self) {
+        // SAFETY: the caller's promise: body and coroutine are gone, and this owner is the block's only one.
+        unsafe { (self.vtable().free)(self.head) };
     }
 }

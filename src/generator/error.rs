@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::exception::{Exception, Raise, raise};
+
 /// What a resume came back with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<Out, Ret = ()> {
@@ -40,7 +42,7 @@ pub enum State {
     Suspended,
     /// It runs, or waits in a resume of another coroutine.
     Executing,
-    /// Its body has returned, was closed or panicked.
+    /// Its body has returned, was closed, raised or panicked.
     Finished,
 }
 
@@ -60,8 +62,37 @@ pub enum ResumeError<In> {
     Unwinding,
     /// No stack could be had; the generator is as before.
     NoStack(io::Error),
-    /// It was asked to close and yielded again.
+    /// It was asked to close and yielded again; it stays suspended.
     IgnoredClose,
+    /// An exception left the body, which has ended.
+    Raised(Exception),
+}
+
+impl<In> ResumeError<In> {
+    /// Drops the value that came back, so that the error says only why.
+    pub fn without_value(self) -> ResumeError<()> {
+        match self {
+            Self::NotStarted(_) => ResumeError::NotStarted(()),
+            Self::AlreadyStarted => ResumeError::AlreadyStarted,
+            Self::Finished(value) => ResumeError::Finished(value.map(drop)),
+            Self::Executing(value) => ResumeError::Executing(value.map(drop)),
+            Self::Unwinding => ResumeError::Unwinding,
+            Self::NoStack(error) => ResumeError::NoStack(error),
+            Self::IgnoredClose => ResumeError::IgnoredClose,
+            Self::Raised(exception) => ResumeError::Raised(exception),
+        }
+    }
+}
+
+/// Raises the exception that left the body, or else the error itself, without the value.
+impl<In> Raise for ResumeError<In> {
+    #[track_caller]
+    fn raise(self) -> ! {
+        match self {
+            Self::Raised(exception) => raise(exception),
+            error => raise(error.without_value()),
+        }
+    }
 }
 
 impl<In> fmt::Display for ResumeError<In> {
@@ -74,6 +105,7 @@ impl<In> fmt::Display for ResumeError<In> {
             Self::Unwinding => f.write_str("generator is suspended in its own unwind"),
             Self::NoStack(error) => error.fmt(f),
             Self::IgnoredClose => f.write_str("generator ignored close"),
+            Self::Raised(exception) => exception.fmt(f),
         }
     }
 }
@@ -82,6 +114,7 @@ impl<In: fmt::Debug> Error for ResumeError<In> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::NoStack(error) => Some(error),
+            Self::Raised(exception) => Some(exception.as_ref()),
             _ => None,
         }
     }

@@ -10,30 +10,49 @@
 //! | `for x in f(): ...` | `for x in f() { ... }` |
 //! | `next(g)` the first time | `g.start()`, or `g.next()` |
 //! | `g.send(v)` | `g.send(v)` |
+//! | `g.throw(ValueError())` | `g.throw(ValueError)` |
+//! | `yield from inner` | `y.yield_from(&mut inner)`, over iterables `y.yield_all(iter)` |
 //! | `g.close()`, `del g` | `g.close()`, `drop(g)` |
 //! | `StopIteration.value` | `Step::Returned(value)`, or `g.take_return()` after a `for` |
 //! | `ValueError: generator already executing` | `ResumeError::Executing` |
+//! | `except` around a `yield` | [`catch`](crate::catch), or [`Yielder::try_yield`] |
+//! | `except GeneratorExit` | [`catch_exit`](crate::catch_exit) |
+//!
+//! | form | made by | for |
+//! | --- | --- | --- |
+//! | [`Generator`] | `Generator::new` | nearly everything |
+//! | [`Shared`] | [`Generator::shared`] | generators that resume each other, and themselves by mistake |
+//! | [`ScopedGenerator`] | [`scoped`] | a body that borrows |
 //!
 //! # Rooms
-//! - `block`: one allocation that holds the body, the coroutine and the books; start, resume, finish.
-//! - `yielder`: the body's side.
+//! - `block`: one allocation that holds the body, the coroutine and the books; mount, resume, finish.
+//! - `calls`: start, send, throw, close and drop, the same for every form.
+//! - `shared`, `scoped`: the other forms.
+//! - `yielder`: the body's side. `delegate`: `yield from`.
 //! - `error`: what a resume can answer.
 
 mod block;
+mod calls;
+mod delegate;
 mod error;
+mod scoped;
+mod shared;
 mod yielder;
 
+pub use delegate::Resume;
 pub use error::{ResumeError, State, Step};
-pub use yielder::Yielder;
+pub use scoped::{ScopedGenerator, scoped};
+pub use shared::Shared;
+pub use yielder::{Yielder, yield_};
 
+use std::any::TypeId;
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
 
-use crate::coroutine::{self, unwind};
+use crate::exception::{Exception, Raise};
 use crate::stack::StackSize;
-use block::{Command, Ended, Outcome, Owner};
+use block::{Owner, Plan};
 
 /// A body that runs until it yields a value, and goes on from there when it is resumed.
 ///
@@ -45,7 +64,8 @@ use block::{Command, Ended, Outcome, Owner};
 ///
 /// Dropping a generator that is suspended closes it: its body unwinds from the `yield_` it waits in, running
 /// destructors. A body that yields again instead is asked three times; then its stack is leaked. A suspended generator
-/// that lies in a thread-local is leaked when its thread ends: what its frames borrow may be gone by then.
+/// that lies in a thread-local is leaked when its thread ends: what its frames borrow may be gone by then. Leaks, and
+/// exceptions that leave a body in its drop, are [reported](crate::set_report_hook).
 ///
 /// # Examples
 /// A running average, as in Python:
@@ -87,6 +107,7 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     pub fn new<F>(body: F) -> Self
     where
         F: FnOnce(&Yielder<Out, In>) -> Ret + 'static,
+        Out: 'static,
     {
         Self::builder(body).build()
     }
@@ -104,21 +125,14 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     ///
     /// # Errors
     /// [`ResumeError::AlreadyStarted`], [`ResumeError::Finished`], [`ResumeError::Executing`], or
-    /// [`ResumeError::NoStack`], after which it can be tried again.
+    /// [`ResumeError::NoStack`], after which it can be tried again. [`ResumeError::Raised`] with the exception that left
+    /// the body, which finishes the generator.
     ///
     /// # Panics
     /// With the body's panic, which finishes the generator.
     #[inline]
     pub fn start(&mut self) -> Result<Step<Out, Ret>, ResumeError<In>> {
-        match self.state() {
-            State::New => {}
-            State::Suspended => return Err(ResumeError::AlreadyStarted),
-            State::Executing => return Err(ResumeError::Executing(None)),
-            State::Finished => return Err(ResumeError::Finished(None)),
-        }
-        self.owner.start().map_err(ResumeError::NoStack)?;
-        self.owner.set_command(Command::Send);
-        self.step(MaybeUninit::uninit())
+        self.owner.start()
     }
 
     /// Goes on with the body: `value` is what its `yield_` returns. Runs up to the next `yield_`.
@@ -126,36 +140,46 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     /// # Errors
     /// [`ResumeError::NotStarted`], [`ResumeError::Finished`] or [`ResumeError::Executing`], each with `value` in it.
     /// [`ResumeError::Finished`] without it if the body took the value and then unwound, from an earlier close.
+    /// [`ResumeError::Raised`] with the exception that left the body, which finishes the generator.
     ///
     /// # Panics
     /// With the body's panic, which finishes the generator.
     #[inline(always)]
     pub fn send(&mut self, value: In) -> Result<Step<Out, Ret>, ResumeError<In>> {
-        if !self.owner.is_suspended() {
-            return Err(self.cannot_send(value));
-        }
-        self.step(MaybeUninit::new(value))
+        self.owner.send(value)
     }
 
-    #[cold]
-    fn cannot_send(&self, value: In) -> ResumeError<In> {
-        match self.state() {
-            State::New => ResumeError::NotStarted(value),
-            State::Finished => ResumeError::Finished(Some(value)),
-            State::Executing | State::Suspended => ResumeError::Executing(Some(value)),
-        }
-    }
-
-    /// Resumes a suspended body with a value and says what came of it.
-    #[inline(always)]
-    fn step(&mut self, value: MaybeUninit<In>) -> Result<Step<Out, Ret>, ResumeError<In>> {
-        match self.owner.resume(value) {
-            Outcome::Yielded(out) => Ok(Step::Yielded(out)),
-            Outcome::Ended(Ended::Returned(ret)) => Ok(Step::Returned(ret)),
-            // An earlier close, which the body had answered by yielding, has unwound it only now.
-            Outcome::Ended(Ended::Closed) => Err(ResumeError::Finished(None)),
-            Outcome::Ended(Ended::Panicked(payload)) => unwind::throw(payload),
-        }
+    /// Goes on with the body by raising `e` from the `yield_` it waits in; a [`try_yield`](Yielder::try_yield) gives it
+    /// as an error. Runs up to the next `yield_`.
+    ///
+    /// A generator that has not started ends unrun, and one that has finished stays so; `e` comes back.
+    ///
+    /// # Errors
+    /// [`ResumeError::Raised`] with the exception that left the body, which finishes the generator: `e` itself, the same
+    /// object, if the body did not catch it. [`ResumeError::Executing`]. [`ResumeError::Unwinding`] if it is suspended
+    /// in the middle of its own unwind, and takes only `send`.
+    ///
+    /// # Panics
+    /// With the body's panic, which finishes the generator.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::generator::ResumeError;
+    /// use osier::{Generator, Step, Yielder, catch};
+    ///
+    /// let mut g = Generator::new(|y: &Yielder<&str>| {
+    ///     if catch(|| y.yield_("working")).is_err() {
+    ///         y.yield_("recovered");
+    ///     }
+    /// });
+    /// g.start()?;
+    /// assert_eq!(g.throw(std::fmt::Error)?, Step::Yielded("recovered"));
+    /// let error = g.throw(std::fmt::Error).unwrap_err();
+    /// assert!(matches!(error, ResumeError::Raised(e) if e.is::<std::fmt::Error>()));
+    /// # Ok::<(), ResumeError<()>>(())
+    /// ```
+    pub fn throw(&mut self, e: impl Into<Exception>) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        self.owner.throw(e.into())
     }
 
     /// Asks the body to end: unwinds it from the `yield_` it waits in. `Ok` when it has ended.
@@ -164,41 +188,31 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     /// started drops its body unrun; closing one that has finished does nothing.
     ///
     /// # Errors
-    /// [`ResumeError::IgnoredClose`] if the body yielded again, and stays suspended; [`ResumeError::Executing`];
-    /// [`ResumeError::Unwinding`] if it is suspended in the middle of its own unwind, and takes only `send`.
+    /// [`ResumeError::IgnoredClose`] if the body yielded again, and stays suspended; [`ResumeError::Raised`] if an
+    /// exception left it instead; [`ResumeError::Executing`]; [`ResumeError::Unwinding`] if it is suspended in the
+    /// middle of its own unwind, and takes only `send`.
     ///
     /// # Panics
     /// With the panic of a destructor on the body's stack.
     pub fn close(&mut self) -> Result<Option<Ret>, ResumeError<In>> {
-        match self.state() {
-            State::New => self.owner.finish_unstarted(),
-            State::Finished => {}
-            State::Executing => return Err(ResumeError::Executing(None)),
-            State::Suspended if self.owner.is_unwinding() => return Err(ResumeError::Unwinding),
-            State::Suspended => {
-                self.owner.set_command(Command::Close);
-                let outcome = self.owner.resume(MaybeUninit::uninit());
-                self.owner.set_command(Command::Send);
-                match outcome {
-                    Outcome::Yielded(_) => return Err(ResumeError::IgnoredClose),
-                    Outcome::Ended(Ended::Closed) => {}
-                    Outcome::Ended(Ended::Returned(ret)) => return Ok(Some(ret)),
-                    Outcome::Ended(Ended::Panicked(payload)) => unwind::throw(payload),
-                }
-            }
-        }
-        Ok(None)
+        self.owner.close()
     }
 
     /// Starts the generator and drops what it yields first, so that it is ready for `send`.
     ///
     /// # Panics
-    /// If no stack can be had, or with the body's panic.
+    /// With the body's panic. An exception that leaves the body is raised, and so is [`ResumeError::NoStack`].
     pub fn primed(mut self) -> Self {
-        if let Err(ResumeError::NoStack(error)) = self.start() {
-            panic!("cannot start generator '{}': {error}", self.name());
+        match self.start() {
+            // One that was primed before, or has ended, needs no priming.
+            Ok(_) | Err(ResumeError::AlreadyStarted | ResumeError::Finished(_)) => self,
+            Err(error) => error.raise(),
         }
-        self
+    }
+
+    /// Turns it into a form with many handles, for generators that resume each other.
+    pub fn shared(self) -> Shared<Out, In, Ret> {
+        Shared::new(self.owner)
     }
 
     /// Where the generator is in its life.
@@ -223,50 +237,15 @@ impl<Out, Ret> Iterator for Generator<Out, (), Ret> {
     /// Resumes the body, starting it the first time; `None` once it has returned, and ever after.
     ///
     /// # Panics
-    /// With the body's panic; if no stack can be had; or if the generator is executing already.
+    /// With the body's panic. An exception that leaves the body is [raised](crate::raise), and so is why it could not be
+    /// resumed, as a [`ResumeError<()>`](ResumeError): no stack, or executing already.
     #[inline(always)]
     fn next(&mut self) -> Option<Out> {
-        let step = if self.owner.is_suspended() { self.step(MaybeUninit::new(())).ok()? } else { self.first_step()? };
-        match step {
-            Step::Yielded(out) => Some(out),
-            Step::Returned(ret) => {
-                *self.owner.returned() = Some(ret);
-                None
-            }
-        }
-    }
-}
-
-impl<Out, Ret> Generator<Out, (), Ret> {
-    #[cold]
-    fn first_step(&mut self) -> Option<Step<Out, Ret>> {
-        match self.start() {
-            Ok(step) => Some(step),
-            Err(ResumeError::Finished(_)) => None,
-            Err(error) => panic!("cannot resume generator '{}': {error}", self.name()),
-        }
+        self.owner.next()
     }
 }
 
 impl<Out, Ret> std::iter::FusedIterator for Generator<Out, (), Ret> {}
-
-impl<Out, In: 'static, Ret> Drop for Generator<Out, In, Ret> {
-    fn drop(&mut self) {
-        const TRIES: usize = 3;
-        let tries = if self.state() != State::Suspended || coroutine::may_unwind() { TRIES } else { 0 };
-        for _ in 0..tries {
-            // The panic of a destructor on the body's stack has been shown by the panic hook and ends here.
-            match unwind::catch(|| self.close()) {
-                Ok(Err(ResumeError::IgnoredClose)) => {}
-                Ok(_) => break,
-                Err(payload) => unwind::drop_quietly(payload),
-            }
-        }
-        if !matches!(self.state(), State::Finished) {
-            self.owner.leak();
-        }
-    }
-}
 
 impl<Out, In: 'static, Ret> fmt::Debug for Generator<Out, In, Ret> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -313,8 +292,13 @@ impl<F> Builder<F> {
     pub fn build<Out, In: 'static, Ret>(self) -> Generator<Out, In, Ret>
     where
         F: FnOnce(&Yielder<Out, In>) -> Ret + 'static,
+        Out: 'static,
     {
-        Generator { owner: Owner::new(self.body, self.name, self.stack_size), _thread: PhantomData }
+        let yields: fn() -> TypeId = TypeId::of::<Yielder<Out, In>>;
+        let plan = Plan { name: self.name, stack_size: self.stack_size, yields: Some(yields), borrows: false };
+        // SAFETY: the body is `'static`; `yields` gives that type.
+        let owner = unsafe { Owner::new(self.body, plan) };
+        Generator { owner, _thread: PhantomData }
     }
 }
 

@@ -1,10 +1,19 @@
 //! The body's side of a generator.
 
+use std::any::TypeId;
 use std::fmt;
 use std::mem::MaybeUninit;
 
-use super::block::{Books, Closing, Command};
+use super::block::{Books, Command};
 use crate::coroutine::{self, Frame, current, unwind};
+use crate::exception::{self, Exception};
+
+/// What a resume asked of the body.
+pub(super) enum Asked<In> {
+    GoOn(In),
+    Raise(Exception),
+    Close,
+}
 
 /// The right of a generator's body to yield; the body gets it as its argument.
 ///
@@ -33,29 +42,109 @@ impl<Out, In: 'static> Yielder<Out, In> {
         Self { switch, books }
     }
 
+    fn books(&self) -> &Books {
+        // SAFETY: see the field.
+        unsafe { &*self.books }
+    }
+
     /// Hands `out` to whoever resumed the generator and waits for the next resume; returns what that sends.
     ///
     /// # Suspends
-    /// The generator, and everything that runs on top of it. When the generator is closed or dropped, this call
-    /// unwinds.
+    /// The generator, and everything that runs on top of it. When the generator is closed or dropped, or an exception is
+    /// thrown into it, this call unwinds: see [`catch`](crate::catch) and [`catch_exit`](crate::catch_exit).
+    ///
+    /// A call that is itself part of an unwind, in a destructor, is never made to unwind: see
+    /// [`ResumeError::Unwinding`](super::ResumeError::Unwinding).
     ///
     /// # Panics
     /// If the generator is not on the running chain: the yielder was lent to another coroutine that runs alone.
     #[inline]
     pub fn yield_(&self, out: Out) -> In {
-        // SAFETY: see the field.
-        let books = unsafe { &*self.books };
-        let value = if std::ptr::eq(current::frame(), &raw const books.frame) {
-            // SAFETY: this generator runs, with nothing on top of it.
-            unsafe { self.suspend(&raw const books.frame, out) }
-        } else {
-            self.suspend_with_others(out)
-        };
-        if books.command.get() != Command::Send {
+        let value = self.suspend(out);
+        if self.books().command.get() != Command::Send {
             self.obey();
         }
         // SAFETY: with `Command::Send`, whoever resumed passed a value.
         unsafe { value.assume_init() }
+    }
+
+    /// Yields as [`yield_`](Self::yield_) does, and gives an exception that is thrown in as an error: `try` around one
+    /// `yield`. Nothing unwinds for it, so it also works with `panic = "abort"`, and costs a fraction.
+    ///
+    /// # Suspends
+    /// As `yield_`. A close unwinds from here.
+    ///
+    /// # Errors
+    /// With what was thrown in.
+    ///
+    /// # Panics
+    /// As `yield_`.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Generator, Step, Yielder};
+    ///
+    /// let mut g = Generator::new(|y: &Yielder<String, u32>| {
+    ///     let mut answer = "ready".to_owned();
+    ///     loop {
+    ///         answer = match y.try_yield(answer) {
+    ///             Ok(n) => format!("got {n}"),
+    ///             Err(exception) => format!("caught: {exception}"),
+    ///         };
+    ///     }
+    /// })
+    /// .primed();
+    /// assert_eq!(g.throw(std::fmt::Error)?, Step::Yielded(format!("caught: {}", std::fmt::Error)));
+    /// assert_eq!(g.send(7)?, Step::Yielded("got 7".to_owned()));
+    /// # #[allow(unreachable_code, reason = "fixes the body's return type")]
+    /// # Ok::<(), osier::generator::ResumeError<u32>>(())
+    /// ```
+    #[inline]
+    pub fn try_yield(&self, out: Out) -> Result<In, Exception> {
+        match self.exchange(out) {
+            Asked::GoOn(value) => Ok(value),
+            Asked::Raise(exception) => Err(exception),
+            Asked::Close => self.leave(),
+        }
+    }
+
+    /// Yields, and says what was asked without doing it.
+    #[inline]
+    pub(super) fn exchange(&self, out: Out) -> Asked<In> {
+        let value = self.suspend(out);
+        match self.books().command.get() {
+            // SAFETY: with `Command::Send`, whoever resumed passed a value.
+            Command::Send => Asked::GoOn(unsafe { value.assume_init() }),
+            _ => self.asked(),
+        }
+    }
+
+    /// Takes a command that is no send.
+    #[cold]
+    fn asked(&self) -> Asked<In> {
+        match self.books().command.replace(Command::Send) {
+            Command::Throw => Asked::Raise(self.books().thrown.take().expect("a throw leaves its exception")),
+            Command::Close => Asked::Close,
+            Command::Send => unreachable!("a send is answered where it arrives"),
+        }
+    }
+
+    /// Unwinds the body, for it was asked to close.
+    #[cold]
+    pub(super) fn leave(&self) -> ! {
+        self.books().closing().throw()
+    }
+
+    /// Suspends the generator. The command is left for the caller to look at.
+    #[inline(always)]
+    fn suspend(&self, out: Out) -> MaybeUninit<In> {
+        let frame = &raw const self.books().frame;
+        if std::ptr::eq(current::frame(), frame) {
+            // SAFETY: this generator runs, with nothing on top of it.
+            unsafe { self.suspend_from(frame, out) }
+        } else {
+            self.suspend_with_others(out)
+        }
     }
 
     /// Suspends the generator, with everything from `top`, which runs, down to it.
@@ -63,9 +152,8 @@ impl<Out, In: 'static> Yielder<Out, In> {
     /// # Safety
     /// - The generator is on the running chain, and `top` is the running frame.
     #[inline(always)]
-    unsafe fn suspend(&self, top: *const Frame, out: Out) -> MaybeUninit<In> {
-        // SAFETY: see the field.
-        let books = unsafe { &*self.books };
+    unsafe fn suspend_from(&self, top: *const Frame, out: Out) -> MaybeUninit<In> {
+        let books = self.books();
         let suspend = |may_throw: bool| {
             if !may_throw {
                 books.takes_only_send.set(true);
@@ -85,18 +173,87 @@ impl<Out, In: 'static> Yielder<Out, In> {
     #[cold]
     #[inline(never)]
     fn suspend_with_others(&self, out: Out) -> MaybeUninit<In> {
-        // SAFETY: see the field.
-        let on_chain = unsafe { &*self.books }.frame.is_on_chain();
+        let on_chain = self.books().frame.is_on_chain();
         assert!(on_chain, "a yielder was used off its chain: its generator is not among the coroutines that run here");
         // SAFETY: the generator is on the chain, as was checked.
-        unsafe { self.suspend(current::frame(), out) }
+        unsafe { self.suspend_from(current::frame(), out) }
     }
 
     /// Does what was asked instead of a send.
     #[cold]
     fn obey(&self) -> ! {
-        unwind::throw(Box::new(Closing::of(self.books)))
+        match self.asked() {
+            Asked::Raise(exception) => exception::throw(exception),
+            _ => self.leave(),
+        }
     }
+}
+
+impl<Out> Yielder<Out> {
+    /// Yields every item of `items`: Python's `yield from` over any iterable.
+    ///
+    /// # Suspends
+    /// As [`yield_`](Self::yield_), from which exceptions and closes unwind.
+    ///
+    /// # Panics
+    /// As `yield_`.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Generator, Yielder};
+    ///
+    /// let g = Generator::new(|y: &Yielder<u32>| {
+    ///     y.yield_all([1, 2]);
+    ///     y.yield_all(3..5);
+    /// });
+    /// assert_eq!(g.collect::<Vec<_>>(), [1, 2, 3, 4]);
+    /// ```
+    pub fn yield_all(&self, items: impl IntoIterator<Item = Out>) {
+        items.into_iter().for_each(|item| self.yield_(item));
+    }
+}
+
+/// Yields from the innermost running generator that yields an `Out` and takes an `In`: for code deep in calls that was
+/// not given the yielder.
+///
+/// It is the same as [`Yielder::yield_`], but for the search, and the types are compared at run time: a literal may need
+/// its type (`yield_(1_u32)`). Generators made by [`scoped`](super::scoped) are not found.
+///
+/// # Suspends
+/// That generator, and everything that runs on top of it, as `Yielder::yield_` does.
+///
+/// # Panics
+/// If no such generator is on the running chain.
+///
+/// # Examples
+/// ```
+/// use osier::{Generator, Yielder, generator::yield_};
+///
+/// fn walk(depth: u32) {
+///     if depth > 0 {
+///         walk(depth - 1);
+///         yield_::<u32, ()>(depth);
+///         walk(depth - 1);
+///     }
+/// }
+///
+/// let g = Generator::new(|_: &Yielder<u32>| walk(3));
+/// assert_eq!(g.collect::<Vec<_>>(), [1, 2, 1, 3, 1, 2, 1]);
+/// ```
+pub fn yield_<Out: 'static, In: 'static>(out: Out) -> In {
+    let wanted = TypeId::of::<Yielder<Out, In>>();
+    let Some(frame) = current::chain().find(|frame| frame.yields.is_some_and(|of| of() == wanted)) else {
+        panic!(
+            "no running generator yields `{}` and takes `{}`",
+            std::any::type_name::<Out>(),
+            std::any::type_name::<In>()
+        )
+    };
+    // SAFETY: a frame that says so is the first field of its generator's books.
+    let books = unsafe { &*std::ptr::from_ref(frame).cast::<Books>() };
+    // SAFETY: its body runs, since it is on the chain, so its yielder is there; and it is of this type.
+    let yielder = unsafe { &*books.yielder.get().cast::<Yielder<Out, In>>() };
+    yielder.yield_(out)
 }
 
 impl<Out, In: 'static> fmt::Debug for Yielder<Out, In> {

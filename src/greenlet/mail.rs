@@ -6,7 +6,6 @@
 use std::fmt;
 use std::io;
 
-use super::node::Node;
 use crate::coroutine::unwind::{self, Payload};
 
 /// What a switch, or the end of a greenlet, brings.
@@ -79,20 +78,5 @@ impl fmt::Display for Failure {
             Self::RootEnded => f.write_str("a greenlet ended after the root of its tree"),
             Self::NoStack(error) => write!(f, "a greenlet ended and its parent cannot start: {error}"),
         }
-    }
-}
-
-/// The payload of an exit. It names its greenlet, so that an inner root that catches another's passes it on.
-///
-/// The value waits in the greenlet's node: it need not be `Send`, as a payload must.
-pub(super) struct Exiting(usize);
-
-impl Exiting {
-    pub(super) fn of<T>(node: &Node<T>) -> Self {
-        Self(std::ptr::from_ref(node).addr())
-    }
-
-    pub(super) fn names<T>(&self, node: &Node<T>) -> bool {
-        self.0 == std::ptr::from_ref(node).addr()
     }
 }

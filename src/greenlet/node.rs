@@ -26,10 +26,11 @@ use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 use super::Greenlet;
-use super::mail::{Exiting, Mail};
+use super::mail::Mail;
 use super::tree::{Tree, TreeHead};
 use crate::coroutine::unwind;
 use crate::coroutine::{self, Coroutine, Frame, Resumed, Yielder, current};
+use crate::exception::{ExitKind, Leaving};
 use crate::stack::StackSize;
 
 /// A pointer to a node, made by its `Rc`. Each use says why the node is alive.
@@ -214,11 +215,11 @@ impl<T: 'static> Node<T> {
 
     /// What a body that unwound leaves to its parent.
     fn outcome_of(&self, payload: unwind::Payload) -> Mail<T> {
-        match payload.downcast::<Exiting>() {
-            Ok(exiting) if exiting.names(self) => self.leaving.take().map_or(Mail::Nothing, Mail::Value),
-            Ok(exiting) => Mail::Panic(exiting),
-            Err(payload) => Mail::Panic(payload),
+        let whom = ptr::from_ref(self).addr();
+        if Leaving::of(&payload).is_some_and(|leaving| leaving.is_for(ExitKind::Greenlet, whom)) {
+            return self.leaving.take().map_or(Mail::Nothing, Mail::Value);
         }
+        Mail::Panic(payload)
     }
 
     /// Drops the body of a new greenlet, which ends it.
@@ -277,7 +278,8 @@ impl<T: 'static> Node<T> {
         assert!(!self.is_root(), "the root of a tree of greenlets cannot exit: it has no parent");
         let former = self.leaving.replace(value);
         unwind::drop_quietly(former);
-        unwind::throw(Box::new(Exiting::of(self)))
+        // The value waits in the node: it need not be `Send`, as a payload must.
+        Leaving::new(ExitKind::Greenlet, ptr::from_ref(self).addr()).throw()
     }
 }
 

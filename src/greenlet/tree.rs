@@ -36,6 +36,7 @@ use super::mail::{Failure, Mail};
 use super::node::{self, Head, Link, Node, State};
 use super::{Greenlet, handle};
 use crate::coroutine::{Frame, Resumed, current, unwind};
+use crate::exception;
 
 /// How many greenlets may stand above the root before a switch to another suspended one goes through the root.
 ///
@@ -501,7 +502,7 @@ pub(super) fn obey<T: 'static>(mail: Mail<T>) -> T {
 fn unwind_by<T: 'static>(mail: Mail<T>) -> ! {
     match mail {
         Mail::Exit(value) => leave(value),
-        Mail::Panic(payload) => unwind::throw(payload),
+        Mail::Panic(payload) => exception::go_on(payload),
         Mail::Failed(failure) => panic!("{failure}"),
         Mail::Nothing | Mail::Value(_) => panic!("{}", Failure::NoValue),
     }

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use crossbeam_deque::Worker as Deque;
 
-use crate::coroutine::unwind;
+use crate::exception::Raise;
 use crate::stack::StackSize;
 use crate::task::{self, JoinHandle, SpawnError};
 
@@ -301,10 +301,7 @@ where
             task::throw_if_cancelled();
             panic!("the runtime shut down before the task of `run` returned")
         }
-        Err(error) => match error.clone().into_panic() {
-            Some(payload) => unwind::throw(payload),
-            None => panic!("{error}"),
-        },
+        Err(error) => error.raise(),
     }
 }
 

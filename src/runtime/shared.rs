@@ -197,7 +197,7 @@ impl Shared {
 
     // ---- the end
 
-    pub(super) fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
 

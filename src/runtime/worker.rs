@@ -204,7 +204,7 @@ impl Worker {
     pub(crate) fn join_in_place(child: RawTask) -> bool {
         let (Some(worker), Some(joiner)) = (Self::get(), RawTask::current()) else { return false };
         let budget = worker.joins_in_place.get();
-        if budget == 0 || joiner.header().is_cancelled() {
+        if budget == 0 || joiner.header().has_request() {
             return false;
         }
         let Some(Fresh(newest)) = worker.fresh.pop() else { return false };

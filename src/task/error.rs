@@ -6,7 +6,8 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::coroutine::unwind::Payload;
+use crate::coroutine::unwind::{self, Payload};
+use crate::exception::{self, Exception, Leaving, Raise, raise};
 
 /// Why a joined task has no value.
 #[derive(Clone)]
@@ -21,10 +22,25 @@ enum Kind {
     LeftBehind,
     /// The payload, for the first who takes it, and its text, for everybody.
     Panicked(Arc<(Mutex<Option<Payload>>, String)>),
+    Raised(Exception),
     NoStack(Arc<io::Error>),
 }
 
 impl JoinError {
+    /// Sorts out what a task's closure unwound with.
+    #[cold]
+    pub(crate) fn from_payload(payload: Payload) -> Self {
+        if Leaving::of(&payload).is_some() {
+            // Also one that was meant for a coroutine the task does not run in, and that was resumed here.
+            return Self::cancelled();
+        }
+        exception::from_payload(payload).map_or_else(Self::panicked, Self::raised)
+    }
+
+    pub(crate) fn raised(exception: Exception) -> Self {
+        Self { kind: Kind::Raised(exception) }
+    }
+
     pub(crate) fn cancelled() -> Self {
         Self { kind: Kind::Cancelled }
     }
@@ -57,6 +73,14 @@ impl JoinError {
         matches!(self.kind, Kind::Panicked(_))
     }
 
+    /// The exception that left the task: raised in it, or thrown into it and not caught.
+    pub fn exception(&self) -> Option<&Exception> {
+        match &self.kind {
+            Kind::Raised(exception) => Some(exception),
+            _ => None,
+        }
+    }
+
     /// Takes the payload of the task's panic. `None` if it did not panic, or if a clone of this error has taken it.
     pub fn into_panic(self) -> Option<Box<dyn Any + Send>> {
         match self.kind {
@@ -72,6 +96,7 @@ impl fmt::Display for JoinError {
             Kind::Cancelled => f.write_str("task was cancelled"),
             Kind::LeftBehind => f.write_str("task did not end when it was cancelled, and was left behind"),
             Kind::Panicked(shared) => write!(f, "task panicked: {}", shared.1),
+            Kind::Raised(exception) => write!(f, "task raised an exception: {exception}"),
             Kind::NoStack(error) => write!(f, "task could not start: {error}"),
         }
     }
@@ -87,7 +112,23 @@ impl Error for JoinError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.kind {
             Kind::NoStack(error) => Some(&**error),
+            Kind::Raised(exception) => Some(exception.as_ref()),
             _ => None,
+        }
+    }
+}
+
+/// Raises the exception that left the task, unwinds on with its panic if nobody has taken that, or else raises the error
+/// itself.
+impl Raise for JoinError {
+    #[track_caller]
+    fn raise(self) -> ! {
+        match self.exception() {
+            Some(exception) => raise(exception.clone()),
+            None => match self.clone().into_panic() {
+                Some(payload) => unwind::throw(payload),
+                None => raise(self),
+            },
         }
     }
 }

@@ -8,6 +8,7 @@ use super::error::JoinError;
 use super::raw::{RawTask, TaskRef};
 use super::wait_queue::Waiter;
 use crate::coroutine::unwind;
+use crate::exception::Exception;
 use crate::runtime::Worker;
 
 /// The right to a task's result. Dropping it detaches the task, which runs on.
@@ -54,7 +55,7 @@ impl<T> JoinHandle<T> {
     /// here, and the joined task runs on, detached.
     ///
     /// # Errors
-    /// The task panicked, was cancelled, or could not get a stack.
+    /// The task panicked, was cancelled, was left by an exception, or could not get a stack.
     pub fn join(self) -> Result<T, JoinError> {
         if !self.is_finished() && !Worker::join_in_place(self.task()) {
             let task = self.task();
@@ -108,6 +109,26 @@ impl<T> JoinHandle<T> {
     /// ```
     pub fn cancel(&self) {
         self.task().cancel();
+    }
+
+    /// Raises `e` in the task, in the wait it is in or in its next one, as gevent's `kill(exception, block=False)` does.
+    /// [`catch`](crate::catch) takes it, and it is used up then; else it leaves the task, and the join.
+    ///
+    /// A task that has not started never runs. An exception that comes while another one is still on its way is dropped.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{catch, raise, sleep, spawn};
+    /// use std::time::Duration;
+    ///
+    /// osier::run(|| {
+    ///     let t = spawn(|| sleep(Duration::from_secs(3600)));
+    ///     t.throw(std::fmt::Error);
+    ///     assert!(t.join().unwrap_err().exception().unwrap().is::<std::fmt::Error>());
+    /// });
+    /// ```
+    pub fn throw(&self, e: impl Into<Exception>) {
+        self.task().throw(e.into());
     }
 
     /// The name given to the task's builder, else its closure's type.

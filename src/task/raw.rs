@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   TaskCell<F, T>:  ┌ Header ───────────────────────────────────────────┬───────────────────────┐
-//!                    │ run, end, refs, cancelled   any thread            │ slot                  │
+//!                    │ run, end, refs, requests    any thread            │ slot                  │
+//!                    │ thrown                      any thread            │                       │
 //!                    │ home, carrier, live links   its home worker       │ F, then Result<T, _>, │
 //!                    │ inbox_link                  who won `notify`      │ then empty            │
 //!                    │ waiters                     under their lock      │                       │
@@ -23,18 +24,23 @@
 use std::borrow::Cow;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::cancel;
 use super::carrier::Carrier;
 use super::error::JoinError;
 use super::state::{End, EndState, RunState};
 use super::wait_queue::WaitQueue;
 use crate::coroutine::{Frame, current, unwind};
+use crate::exception::Exception;
 use crate::primitives::AtomicPtr;
 use crate::runtime::{Shared, Worker};
 use crate::stack::StackSize;
+
+/// Somebody wants the task to unwind with an exit; until that is answered.
+const CANCEL: u8 = 1;
+/// Somebody wants it to unwind with the exception in `thrown`.
+const THROW: u8 = 2;
 
 /// What is known of a task without knowing its types. See the module's page.
 /// What a switch looks at comes first, to share a cache line.
@@ -44,9 +50,10 @@ pub(crate) struct Header {
     carrier: Cell<*const Carrier>,
     pub(crate) run: RunState,
     pub(crate) end: EndState,
-    cancelled: AtomicBool,
+    /// What the task shall unwind for: the bits above.
+    requests: AtomicU8,
     pub(crate) is_listed: Cell<bool>,
-    /// Whether a cancellation has been thrown into it.
+    /// Whether a cancellation has been thrown into it, and not been answered.
     pub(crate) was_thrown_into: Cell<bool>,
     /// Whether its frames borrow from a caller that waits: such a task is never left behind.
     pub(crate) borrows: bool,
@@ -54,6 +61,8 @@ pub(crate) struct Header {
     home: AtomicUsize,
     runtime: *const Shared,
     refs: AtomicUsize,
+    /// The exception to throw, in a box, or null. Whoever swaps it out owns it.
+    thrown: std::sync::atomic::AtomicPtr<Exception>,
     inbox_link: AtomicPtr<Header>,
     /// While it is parked in a queue: takes it out, for a task that is left behind. Lies on its stack.
     unlink: Cell<Option<NonNull<dyn Fn() -> bool>>>,
@@ -115,9 +124,7 @@ impl<F: FnOnce() -> T, T> TaskCell<F, T> {
     unsafe fn run(header: NonNull<Header>) {
         // SAFETY: the caller's promise, here and below. The closure runs with the slot empty and unborrowed.
         let Slot::Closure(closure) = (unsafe { Self::replace(header, Slot::Empty) }) else { return };
-        let result = unwind::catch(closure).map_err(|payload| {
-            if cancel::is_payload(&payload) { JoinError::cancelled() } else { JoinError::panicked(payload) }
-        });
+        let result = unwind::catch(closure).map_err(JoinError::from_payload);
         // SAFETY: as above. An empty slot has no destructor.
         drop(unsafe { Self::replace(header, Slot::Result(result)) });
     }
@@ -226,9 +233,10 @@ impl RawTask {
         let header = self.header();
         header.home.store(home, Ordering::Relaxed);
         header.carrier.set(carrier);
-        if header.is_cancelled() {
+        if header.has_request() {
+            let error = self.take_thrown().map_or_else(JoinError::cancelled, JoinError::raised);
             // SAFETY: the task is started by the only one that took it out of its queue, so the slot is ours.
-            unsafe { (header.vtable.refuse)(self.0, JoinError::cancelled()) };
+            unsafe { (header.vtable.refuse)(self.0, error) };
         } else {
             // SAFETY: as above.
             unsafe { (header.vtable.run)(self.0) };
@@ -303,6 +311,53 @@ impl RawTask {
     /// The caller holds a reference.
     pub(crate) fn cancel(self) {
         self.request_cancel();
+        self.notify();
+    }
+
+    /// Raises `exception` in the task, in the wait it is in or its next one; a fresh one never runs. One that comes
+    /// while another is pending is dropped.
+    ///
+    /// The caller holds a reference.
+    pub(crate) fn throw(self, exception: Exception) {
+        let header = self.header();
+        let boxed = Box::into_raw(Box::new(exception));
+        // Release: pairs with the Acquire in `take_thrown`.
+        if header.thrown.compare_exchange(ptr::null_mut(), boxed, Ordering::Release, Ordering::Relaxed).is_err() {
+            // SAFETY: it was boxed just now, and was not passed on.
+            drop(unsafe { Box::from_raw(boxed) });
+            return;
+        }
+        // Release: as in `request_cancel`.
+        header.requests.fetch_or(THROW, Ordering::Release);
+        self.notify();
+    }
+
+    /// Takes the exception that was thrown in, if there is one.
+    pub(crate) fn take_thrown(self) -> Option<Exception> {
+        let header = self.header();
+        // The bit first: a throw that comes in between sets it again, at worst for nothing; see `settle_requests`.
+        // Acquire: pairs with the Release in `throw`.
+        header.requests.fetch_and(!THROW, Ordering::Acquire);
+        // Acquire: pairs with the Release in `throw`.
+        let boxed = header.thrown.swap(ptr::null_mut(), Ordering::Acquire);
+        // SAFETY: `throw` boxed it, and we swapped it out.
+        (!boxed.is_null()).then(|| *unsafe { Box::from_raw(boxed) })
+    }
+
+    /// Whether the running task, `self`, really has something to unwind for. An exception may have been taken before
+    /// the bit for it was set; then the bit is cleared.
+    pub(crate) fn settle_requests(self) -> bool {
+        let header = self.header();
+        // Acquire: pairs with the Release in `throw`, so that the exception of a bit that is cleared here is seen below.
+        let requests = header.requests.fetch_and(!THROW, Ordering::Acquire);
+        if header.thrown.load(Ordering::Relaxed).is_null() {
+            return requests & CANCEL != 0;
+        }
+        header.requests.fetch_or(THROW, Ordering::Relaxed);
+        true
+    }
+
+    fn notify(self) {
         if !self.header().end.is_done() && self.header().run.notify() {
             self.push_to_home();
         }
@@ -312,7 +367,18 @@ impl RawTask {
     pub(crate) fn request_cancel(self) {
         // Release: pairs with the Acquire in `is_cancelled`; and the notification that follows orders it before the
         // task's next look.
-        self.header().cancelled.store(true, Ordering::Release);
+        self.header().requests.fetch_or(CANCEL, Ordering::Release);
+    }
+
+    /// Notes that the task has answered the requests to unwind that were made so far.
+    pub(crate) fn answer_cancel(self) {
+        self.header().requests.fetch_and(!CANCEL, Ordering::Relaxed);
+    }
+
+    /// Whether the runtime of the running task, `self`, is shutting down.
+    pub(crate) fn is_shutting_down(self) -> bool {
+        // SAFETY: the task has not ended, so its runtime is alive.
+        unsafe { &*self.runtime() }.is_closing()
     }
 
     /// Queues a task at its home worker, after `run.notify()` said so.
@@ -338,9 +404,19 @@ impl RawTask {
 
 impl Header {
     #[inline(always)]
-    pub(crate) fn is_cancelled(&self) -> bool {
-        // Acquire: pairs with the Release in `cancel`.
-        self.cancelled.load(Ordering::Acquire)
+    pub(crate) fn has_request(&self) -> bool {
+        // Acquire: pairs with the Release in `request_cancel` and `throw`.
+        self.requests.load(Ordering::Acquire) != 0
+    }
+}
+
+impl Drop for Header {
+    fn drop(&mut self) {
+        let thrown = *self.thrown.get_mut();
+        if !thrown.is_null() {
+            // SAFETY: `throw` boxed it, and nobody took it out.
+            unwind::drop_quietly(unsafe { Box::from_raw(thrown) });
+        }
     }
 }
 
@@ -378,7 +454,8 @@ impl TaskRef {
             run: RunState::fresh(),
             end: EndState::new(),
             refs: AtomicUsize::new(2),
-            cancelled: AtomicBool::new(false),
+            requests: AtomicU8::new(0),
+            thrown: std::sync::atomic::AtomicPtr::new(ptr::null_mut()),
             borrows: plan.borrows,
             home: AtomicUsize::new(0),
             runtime,

@@ -1,6 +1,7 @@
 //! Blocking calls, off the workers.
 
 use crate::coroutine::unwind;
+use crate::exception::{catch, raise};
 use crate::sync::channel;
 
 /// Runs `f` on a pool of threads made for blocking, and waits for its value as a task waits.
@@ -15,7 +16,7 @@ use crate::sync::channel;
 /// A cancelled task unwinds from here at once; `f` runs on to its end, and its value is dropped on the pool's thread.
 ///
 /// # Panics
-/// With `f`'s panic.
+/// With `f`'s panic. An exception that leaves `f` is [raised](crate::raise) here.
 ///
 /// # Examples
 /// ```
@@ -32,11 +33,12 @@ where
     let (sender, receiver) = channel::bounded(1);
     let work = move || {
         // The receiver is gone if its task was cancelled: then the value is dropped here.
-        _ = sender.try_send(unwind::catch(f));
+        _ = sender.try_send(unwind::catch(|| catch(f)));
     };
     ::blocking::unblock(work).detach();
     match receiver.recv() {
-        Ok(Ok(value)) => value,
+        Ok(Ok(Ok(value))) => value,
+        Ok(Ok(Err(exception))) => raise(exception),
         Ok(Err(payload)) => unwind::throw(payload),
         Err(_) => unreachable!("the closure always sends what became of it"),
     }

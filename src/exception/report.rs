@@ -1,0 +1,106 @@
+//! Reports: what happened where nobody can receive it.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::Exception;
+use crate::coroutine::unwind;
+
+/// Something that went wrong where no caller can be told: Python's unraisable errors.
+///
+/// Its `Display` is the line that is printed when no hook is set.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Report<'a> {
+    /// An exception left the body of a generator that was being dropped.
+    #[non_exhaustive]
+    RaisedInDrop {
+        /// The generator's.
+        name: &'a str,
+        /// What was raised.
+        exception: &'a Exception,
+    },
+    /// A generator that was being dropped yielded again instead of ending.
+    #[non_exhaustive]
+    IgnoredClose {
+        /// The generator's.
+        name: &'a str,
+    },
+    /// A suspended generator could not be unwound: its stack, and all that lies on it, stays for ever.
+    #[non_exhaustive]
+    Leaked {
+        /// The generator's.
+        name: &'a str,
+    },
+    /// A task caught its cancellation with `std::panic::catch_unwind`. It is thrown again, at the wait it is in now.
+    #[non_exhaustive]
+    Swallowed {
+        /// The task's.
+        name: &'a str,
+    },
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RaisedInDrop { name, exception } => {
+                write!(f, "exception ignored in the drop of generator '{name}': {exception}")
+            }
+            Self::IgnoredClose { name } => write!(f, "generator '{name}' ignored its close in drop"),
+            Self::Leaked { name } => write!(f, "generator '{name}' did not end: its stack is leaked"),
+            Self::Swallowed { name } => {
+                write!(f, "task '{name}' swallowed its cancellation, which is thrown again")
+            }
+        }
+    }
+}
+
+type Hook = dyn Fn(&Report<'_>) + Send + Sync;
+
+static HOOK: RwLock<Option<Arc<Hook>>> = RwLock::new(None);
+
+/// Sets what is done with [`Report`]s, for the whole process, and returns what was done before. At first they are
+/// printed to standard error.
+///
+/// The hook runs where the report arises, perhaps in a destructor and during an unwind: it should write down what it is
+/// told, and neither wait nor yield. A panic in it is dropped.
+///
+/// # Examples
+/// ```
+/// use osier::{Generator, Report, Yielder, catch_exit, set_report_hook};
+/// use std::sync::Mutex;
+///
+/// static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// let before = set_report_hook(|report| SEEN.lock().unwrap().push(report.to_string()));
+///
+/// let stubborn = Generator::builder(|y: &Yielder<u32>| loop { _ = catch_exit(|| y.yield_(1)) }).name("stubborn");
+/// drop(stubborn.build().primed());
+/// let text = SEEN.lock().unwrap().join("; ");
+/// assert_eq!(text, "generator 'stubborn' ignored its close in drop; \
+///                   generator 'stubborn' did not end: its stack is leaked");
+/// set_report_hook(before);
+/// ```
+pub fn set_report_hook(hook: impl Fn(&Report<'_>) + Send + Sync + 'static) -> Box<dyn Fn(&Report<'_>) + Send + Sync> {
+    let old = HOOK.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::new(hook));
+    match old {
+        Some(old) => Box::new(move |report| old(report)),
+        None => Box::new(print),
+    }
+}
+
+fn print(report: &Report<'_>) {
+    eprintln!("osier: {report}");
+}
+
+/// Tells the hook.
+#[cold]
+pub(crate) fn report(report: &Report<'_>) {
+    let hook = HOOK.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let told = unwind::intercept(|| match hook {
+        Some(hook) => hook(report),
+        None => print(report),
+    });
+    if let Err(payload) = told {
+        unwind::drop_quietly(payload);
+    }
+}

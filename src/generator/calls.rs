@@ -1,0 +1,180 @@
+//! The four calls and the drop, the same for every form of a generator.
+//!
+//! They take `&self`, since the handles of a shared generator have no more; all that they touch lies in cells. Each form
+//! makes one call at a time, and refuses others as `Executing` before it comes here.
+
+use std::mem::MaybeUninit;
+
+use super::block::{Ended, Outcome, Owner};
+use super::{ResumeError, State, Step};
+use crate::coroutine::{self, unwind};
+use crate::exception::{Exception, Raise, Report, raise, report};
+
+/// How often a drop asks a body to end.
+const TRIES: usize = 3;
+
+impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
+    #[inline]
+    pub(super) fn start(&self) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        match self.state() {
+            State::New => {}
+            State::Suspended => return Err(ResumeError::AlreadyStarted),
+            State::Executing => return Err(ResumeError::Executing(None)),
+            State::Finished => return Err(ResumeError::Finished(None)),
+        }
+        self.mount().map_err(ResumeError::NoStack)?;
+        self.step(MaybeUninit::uninit())
+    }
+
+    #[inline(always)]
+    pub(super) fn send(&self, value: In) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        if !self.is_suspended() {
+            return Err(self.cannot_send(value));
+        }
+        self.step(MaybeUninit::new(value))
+    }
+
+    #[cold]
+    fn cannot_send(&self, value: In) -> ResumeError<In> {
+        match self.state() {
+            State::New => ResumeError::NotStarted(value),
+            State::Finished => ResumeError::Finished(Some(value)),
+            State::Executing | State::Suspended => ResumeError::Executing(Some(value)),
+        }
+    }
+
+    pub(super) fn throw(&self, exception: Exception) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        match self.state() {
+            State::New => {
+                self.finish_unstarted();
+                Err(ResumeError::Raised(exception))
+            }
+            State::Finished => Err(ResumeError::Raised(exception)),
+            State::Executing => Err(ResumeError::Executing(None)),
+            State::Suspended if self.is_unwinding() => Err(ResumeError::Unwinding),
+            State::Suspended => {
+                self.ask_to_raise(exception);
+                self.step(MaybeUninit::uninit())
+            }
+        }
+    }
+
+    pub(super) fn close(&self) -> Result<Option<Ret>, ResumeError<In>> {
+        match self.state() {
+            State::New => self.finish_unstarted(),
+            State::Finished => {}
+            State::Executing => return Err(ResumeError::Executing(None)),
+            State::Suspended if self.is_unwinding() => return Err(ResumeError::Unwinding),
+            State::Suspended => {
+                self.ask_to_close();
+                match self.resume(MaybeUninit::uninit()) {
+                    Outcome::Yielded(_) => return Err(ResumeError::IgnoredClose),
+                    Outcome::Ended(Ended::Closed) => {}
+                    Outcome::Ended(Ended::Returned(ret)) => return Ok(Some(ret)),
+                    Outcome::Ended(Ended::Raised(exception)) => return Err(ResumeError::Raised(exception)),
+                    Outcome::Ended(Ended::Panicked(payload)) => unwind::throw(payload),
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Resumes a suspended body and says what came of it.
+    #[inline(always)]
+    fn step(&self, value: MaybeUninit<In>) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        match self.resume(value) {
+            Outcome::Yielded(out) => Ok(Step::Yielded(out)),
+            Outcome::Ended(Ended::Returned(ret)) => Ok(Step::Returned(ret)),
+            // Spelled out, for a call here keeps the result of every step in memory.
+            Outcome::Ended(Ended::Raised(exception)) => Err(ResumeError::Raised(exception)),
+            // An earlier close, which the body had answered by yielding, has unwound it only now.
+            Outcome::Ended(Ended::Closed) => Err(ResumeError::Finished(None)),
+            Outcome::Ended(Ended::Panicked(payload)) => unwind::throw(payload),
+        }
+    }
+
+    /// Gives up a generator that nobody holds any more: asks its body to end, and says so if it does not.
+    #[cold]
+    fn abandon(&self) {
+        // A body that borrows is unwound wherever that is: its frames borrow from callers that still run.
+        if self.state() == State::Suspended && (self.borrows() || coroutine::may_unwind()) {
+            for attempt in 0..TRIES {
+                match unwind::intercept(|| self.close()) {
+                    Ok(Err(ResumeError::IgnoredClose)) if attempt == 0 => {
+                        report(&Report::IgnoredClose { name: self.name() });
+                    }
+                    Ok(Err(ResumeError::IgnoredClose)) => {}
+                    Ok(Err(ResumeError::Raised(exception))) => {
+                        report(&Report::RaisedInDrop { name: self.name(), exception: &exception });
+                    }
+                    Ok(_) => break,
+                    // The panic of a destructor on the body's stack has been shown by the panic hook and ends here.
+                    Err(payload) => unwind::drop_quietly(payload),
+                }
+            }
+        }
+        if self.state() == State::New {
+            // A new body is a closure; its destructor may panic, or raise, as any value's.
+            self.finish_unstarted();
+        }
+        if self.state() != State::Finished {
+            report(&Report::Leaked { name: self.name() });
+            if self.borrows() {
+                eprintln!("osier: generator '{}' borrows from its caller, which cannot go on", self.name());
+                std::process::abort();
+            }
+        }
+    }
+}
+
+impl<Out, Ret> Owner<Out, (), Ret> {
+    #[inline(always)]
+    pub(super) fn next(&self) -> Option<Out> {
+        if !self.is_suspended() {
+            return self.first();
+        }
+        match self.resume(MaybeUninit::new(())) {
+            Outcome::Yielded(out) => Some(out),
+            Outcome::Ended(ended) => {
+                self.end_iteration(ended);
+                None
+            }
+        }
+    }
+
+    #[cold]
+    fn first(&self) -> Option<Out> {
+        match self.start() {
+            Ok(Step::Yielded(out)) => return Some(out),
+            Ok(Step::Returned(ret)) => self.returned().set(Some(ret)),
+            Err(ResumeError::Finished(_)) => {}
+            Err(error) => error.raise(),
+        }
+        None
+    }
+
+    #[cold]
+    fn end_iteration(&self, ended: Ended<Ret>) {
+        match ended {
+            Ended::Returned(ret) => self.returned().set(Some(ret)),
+            Ended::Closed => {}
+            Ended::Raised(exception) => raise(exception),
+            Ended::Panicked(payload) => unwind::throw(payload),
+        }
+    }
+}
+
+impl<Out, In: 'static, Ret> Drop for Owner<Out, In, Ret> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.state() != State::Finished {
+            self.abandon();
+            if self.state() != State::Finished {
+                // Block and stack stay for ever: somebody may still run on them.
+                return;
+            }
+        }
+        // SAFETY: it has finished, and this is the end of its owner.
+        unsafe { self.free() };
+    }
+}

@@ -1,0 +1,212 @@
+//! Delegation: Python's `yield from`.
+
+use super::yielder::Asked;
+use super::{Generator, ResumeError, Shared, Step, Yielder};
+use crate::exception::{Exception, Raise};
+
+/// What can be resumed as a generator: the four calls.
+///
+/// [`Yielder::yield_from`] takes any of them: a [`Generator`], its [`Shared`] form, or a type of your own.
+///
+/// # Examples
+/// A delegate that is no coroutine:
+/// ```
+/// use osier::generator::{Resume, ResumeError};
+/// use osier::{Exception, Generator, Step, Yielder};
+///
+/// /// Yields what is sent to it, doubled, until that is 0.
+/// struct Doubler;
+///
+/// impl Resume<u32> for Doubler {
+///     type Out = u32;
+///     type Ret = &'static str;
+///
+///     fn start(&mut self) -> Result<Step<u32, &'static str>, ResumeError<u32>> {
+///         Ok(Step::Yielded(0))
+///     }
+///     fn send(&mut self, value: u32) -> Result<Step<u32, &'static str>, ResumeError<u32>> {
+///         Ok(if value == 0 { Step::Returned("done") } else { Step::Yielded(2 * value) })
+///     }
+///     fn throw(&mut self, exception: Exception) -> Result<Step<u32, &'static str>, ResumeError<u32>> {
+///         Err(ResumeError::Raised(exception))
+///     }
+///     fn close(&mut self) -> Result<Option<&'static str>, ResumeError<u32>> {
+///         Ok(None)
+///     }
+/// }
+///
+/// let mut g = Generator::new(|y: &Yielder<u32, u32>| y.yield_from(&mut Doubler)).primed();
+/// assert_eq!(g.send(21)?, Step::Yielded(42));
+/// assert_eq!(g.send(0)?, Step::Returned("done"));
+/// # Ok::<(), ResumeError<u32>>(())
+/// ```
+pub trait Resume<In> {
+    /// What it yields.
+    type Out;
+    /// What it returns in the end.
+    type Ret;
+
+    /// Runs to the first yield; see [`Generator::start`].
+    ///
+    /// # Errors
+    /// As [`Generator::start`].
+    fn start(&mut self) -> Result<Step<Self::Out, Self::Ret>, ResumeError<In>>;
+
+    /// Goes on with a value; see [`Generator::send`].
+    ///
+    /// # Errors
+    /// As [`Generator::send`].
+    fn send(&mut self, value: In) -> Result<Step<Self::Out, Self::Ret>, ResumeError<In>>;
+
+    /// Goes on with an exception; see [`Generator::throw`].
+    ///
+    /// # Errors
+    /// As [`Generator::throw`].
+    fn throw(&mut self, exception: Exception) -> Result<Step<Self::Out, Self::Ret>, ResumeError<In>>;
+
+    /// Asks it to end; see [`Generator::close`].
+    ///
+    /// # Errors
+    /// As [`Generator::close`].
+    fn close(&mut self) -> Result<Option<Self::Ret>, ResumeError<In>>;
+}
+
+impl<Out, In: 'static> Yielder<Out, In> {
+    /// Starts `fresh` and lets it stand in for this generator until it returns: what it yields is yielded, what is sent
+    /// or thrown in goes to it. Gives what it returned.
+    ///
+    /// When this generator is closed, `fresh` is closed first, whatever it answers; then this call unwinds. An exception
+    /// that leaves `fresh` is raised here.
+    ///
+    /// # Suspends
+    /// As [`yield_`](Self::yield_).
+    ///
+    /// # Panics
+    /// As `yield_`. What `fresh` refuses is raised as a [`ResumeError<()>`](ResumeError): not fresh, executing already,
+    /// no stack to be had, or that it ignored a close.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Generator, Step, Yielder};
+    ///
+    /// fn averager(y: &Yielder<(), Option<f64>>) -> f64 {
+    ///     let (mut total, mut count) = (0.0, 0.0);
+    ///     while let Some(value) = y.yield_(()) {
+    ///         total += value;
+    ///         count += 1.0;
+    ///     }
+    ///     total / count
+    /// }
+    ///
+    /// let mut report = Generator::new(|y: &Yielder<(), Option<f64>>| {
+    ///     let girls = y.yield_from(&mut Generator::new(averager));
+    ///     let boys = y.yield_from(&mut Generator::new(averager));
+    ///     format!("girls {girls:.1}, boys {boys:.1}")
+    /// })
+    /// .primed();
+    /// for value in [40.0, 44.0] {
+    ///     report.send(Some(value))?;
+    /// }
+    /// report.send(None)?;
+    /// report.send(Some(38.5))?;
+    /// assert_eq!(report.send(None)?, Step::Returned("girls 42.0, boys 38.5".to_owned()));
+    /// # Ok::<(), osier::generator::ResumeError<Option<f64>>>(())
+    /// ```
+    pub fn yield_from<G: Resume<In, Out = Out> + ?Sized>(&self, fresh: &mut G) -> G::Ret {
+        let first = fresh.start();
+        self.delegate(first, fresh)
+    }
+
+    /// Goes on with a generator that was started before, as [`yield_from`](Self::yield_from) does with a fresh one:
+    /// `first` is sent to it. `None` if it had finished.
+    ///
+    /// # Suspends
+    /// As [`yield_`](Self::yield_).
+    ///
+    /// # Panics
+    /// As `yield_from`.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Generator, Yielder};
+    ///
+    /// let mut rest = Generator::new(|y: &Yielder<u32>| (1..5).for_each(|n| y.yield_(n)));
+    /// assert_eq!(rest.next(), Some(1));
+    /// let g = Generator::new(move |y: &Yielder<u32>| {
+    ///     assert_eq!(y.resume_from((), &mut rest), Some(()));
+    ///     assert_eq!(y.resume_from((), &mut rest), None);
+    /// });
+    /// assert_eq!(g.collect::<Vec<_>>(), [2, 3, 4]);
+    /// ```
+    pub fn resume_from<G: Resume<In, Out = Out> + ?Sized>(&self, first: In, started: &mut G) -> Option<G::Ret> {
+        match started.send(first) {
+            Err(ResumeError::Finished(_)) => None,
+            step => Some(self.delegate(step, started)),
+        }
+    }
+
+    fn delegate<G: Resume<In, Out = Out> + ?Sized>(
+        &self,
+        mut step: Result<Step<Out, G::Ret>, ResumeError<In>>,
+        inner: &mut G,
+    ) -> G::Ret {
+        loop {
+            let out = match step {
+                Ok(Step::Yielded(out)) => out,
+                Ok(Step::Returned(ret)) => return ret,
+                Err(error) => error.raise(),
+            };
+            step = match self.exchange(out) {
+                Asked::GoOn(value) => inner.send(value),
+                Asked::Raise(exception) => inner.throw(exception),
+                Asked::Close => match inner.close() {
+                    // As in Python, what it returned is lost: this generator was asked to end, and ends.
+                    Ok(_) => self.leave(),
+                    Err(error) => error.raise(),
+                },
+            };
+        }
+    }
+}
+
+impl<Out, In: 'static, Ret> Resume<In> for Generator<Out, In, Ret> {
+    type Out = Out;
+    type Ret = Ret;
+
+    fn start(&mut self) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        Self::start(self)
+    }
+
+    fn send(&mut self, value: In) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        Self::send(self, value)
+    }
+
+    fn throw(&mut self, exception: Exception) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        Self::throw(self, exception)
+    }
+
+    fn close(&mut self) -> Result<Option<Ret>, ResumeError<In>> {
+        Self::close(self)
+    }
+}
+
+impl<Out, In: 'static, Ret> Resume<In> for Shared<Out, In, Ret> {
+    type Out = Out;
+    type Ret = Ret;
+
+    fn start(&mut self) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        Self::start(self)
+    }
+
+    fn send(&mut self, value: In) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        Self::send(self, value)
+    }
+
+    fn throw(&mut self, exception: Exception) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        Self::throw(self, exception)
+    }
+
+    fn close(&mut self) -> Result<Option<Ret>, ResumeError<In>> {
+        Self::close(self)
+    }
+}
