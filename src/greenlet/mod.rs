@@ -52,6 +52,7 @@ use crate::coroutine::{Frame, current};
 use crate::stack::StackSize;
 use mail::Mail;
 use node::{Link, Node, State};
+use tree::Tree;
 
 /// A handle to a body that runs until it switches to another, and goes on from there when it is switched to.
 ///
@@ -188,17 +189,16 @@ impl<T: 'static> Greenlet<T> {
         let top = current::frame();
         let (node, tree) = (self.node(), self.node().tree());
         let Some(me) = tree.runs_at(top) else { return self.try_switch_slow(top, value) };
-        // SAFETY: `me` runs, so it is not freed.
-        let running = unsafe { me.as_ref() };
-        let mail = if node.state.get() == State::Suspended {
+        // SAFETY: it runs, so it is not freed.
+        let me = unsafe { me.as_ref() };
+        let mail = if Tree::may_resume(me, node) {
             tree.post(node, Mail::Value(value));
-            // SAFETY: `me` runs on `top`, and the target is suspended.
-            unsafe { tree::drive_directly(tree, me, top) }
-        } else if node.state.get() == State::Active && running.depth.get() != 0 && tree.stands_right_below(me, node) {
+            // SAFETY: `me` runs on `top`, the running frame, and the target is suspended.
+            unsafe { tree::drive_directly(tree, node, me, top) }
+        } else if tree.may_give_way(me, node) {
             tree.post(node, Mail::Value(value));
-            // SAFETY: `me` runs, on `top`, and is no root, since its depth is not 0.
-            unsafe { running.suspend(top) };
-            running.tree().take()
+            // SAFETY: `me` runs on `top`, the running frame, and is no root.
+            unsafe { tree::give_way(me, top) }
         } else {
             return self.try_switch_slow(top, value);
         };

@@ -63,8 +63,6 @@ pub(super) struct Tree<T: 'static> {
     target: Cell<*const Node<T>>,
     /// Borrowed by nobody; each access is one read or one write.
     mail: UnsafeCell<Mail<T>>,
-    /// Whether the target is suspended and the root is to resume it.
-    through_root: Cell<bool>,
 }
 
 impl<T: 'static> Tree<T> {
@@ -75,7 +73,6 @@ impl<T: 'static> Tree<T> {
             root: Cell::new(ptr::null()),
             target: Cell::new(ptr::null()),
             mail: UnsafeCell::new(Mail::Nothing),
-            through_root: Cell::new(false),
         })
     }
 
@@ -92,7 +89,8 @@ impl<T: 'static> Tree<T> {
     #[inline(always)]
     pub(super) fn runs_at(&self, top: *const Frame) -> Option<Link<T>> {
         if ptr::eq(top, self.head.context.get()) {
-            return NonNull::new(self.root.get().cast_mut());
+            // SAFETY: it was set when the tree was made.
+            return Some(unsafe { NonNull::new_unchecked(self.root.get().cast_mut()) });
         }
         if top.is_null() {
             return None;
@@ -103,11 +101,23 @@ impl<T: 'static> Tree<T> {
         ptr::eq(head.tree.get(), &raw const self.head).then(|| link_of(top))
     }
 
+    /// Whether `me`, who runs, is to resume `to` itself: the switch is `drive_directly`.
+    #[inline(always)]
+    pub(super) fn may_resume(me: &Node<T>, to: &Node<T>) -> bool {
+        to.state.get() == State::Suspended && me.depth.get() < MOST_ABOVE_ROOT
+    }
+
+    /// Whether those below `me`, who runs, surely know what to do about `to` if `me` gives way to them.
+    #[inline(always)]
+    pub(super) fn may_give_way(&self, me: &Node<T>, to: &Node<T>) -> bool {
+        let state = to.state.get();
+        me.depth.get() != 0 && (state == State::Suspended || state == State::Active && self.stands_right_below(me, to))
+    }
+
     /// Whether `me`, who runs and is no root, was resumed by the active greenlet `to` itself, outside every generator.
     #[inline(always)]
-    pub(super) fn stands_right_below(&self, me: Link<T>, to: &Node<T>) -> bool {
-        // SAFETY: `me` runs, so it is not freed.
-        let resumer = unsafe { me.as_ref() }.head.frame.resumer.get();
+    fn stands_right_below(&self, me: &Node<T>, to: &Node<T>) -> bool {
+        let resumer = me.head.frame.resumer.get();
         ptr::eq(resumer, &raw const to.head.frame)
             || ptr::eq(to, self.root.get()) && ptr::eq(resumer, self.head.context.get())
     }
@@ -120,15 +130,8 @@ impl<T: 'static> Tree<T> {
 
     /// Whether the mail is for `me`.
     #[inline(always)]
-    fn is_for(&self, me: Link<T>) -> bool {
-        ptr::eq(self.target.get(), me.as_ptr())
-    }
-
-    /// Whether a greenlet with `depth` others below it is to resume the target `to`: if that is suspended, and few stand
-    /// above the root, or the root itself asks. Where nobody of the tree runs, there is none below either.
-    #[inline(always)]
-    fn may_resume(&self, to: &Node<T>, depth: u8) -> bool {
-        to.state.get() == State::Suspended && (depth == 0 || depth < MOST_ABOVE_ROOT && !self.through_root.get())
+    fn is_for(&self, me: &Node<T>) -> bool {
+        ptr::eq(self.target.get(), me)
     }
 
     /// Takes the mail back of an active target that cannot be reached from here.
@@ -300,32 +303,30 @@ fn go_on<T: 'static>(tree: *const Tree<T>, top: *const Frame) -> Mail<T> {
     let posted = unsafe { &*tree };
     // We ask only now who runs: this may have changed while users' code ran.
     let me = posted.locate(top);
-    if me.is_some_and(|me| posted.is_for(me)) {
+    // SAFETY: who was located runs, so it is not freed.
+    if me.is_some_and(|me| posted.is_for(unsafe { me.as_ref() })) {
         return posted.take();
     }
     // SAFETY: `me` is what the tree says of `top`, the running frame; its target is suspended or within reach.
     unsafe { drive(tree, me, top) }
 }
 
-/// Moves control until it is back in `me`, who runs directly on the running frame `top`; returns the mail for it.
+/// Resumes the target `to`, and moves control until it is back in `me`, who runs directly on the running frame `top`;
+/// returns the mail for it.
 ///
 /// The mail that comes back may also be one that this place must throw since nobody else can be given it.
 ///
 /// # Safety
-/// - `tree` has mail for a target that is suspended, and is the tree of `me`, who runs on `top`.
+/// - `tree` has mail for `to`, which is suspended, and is the tree of `me`, who runs on `top`.
 #[inline(always)]
-pub(super) unsafe fn drive_directly<T: 'static>(tree: &Tree<T>, me: Link<T>, top: *const Frame) -> Mail<T> {
-    // SAFETY: it runs, so it is not freed.
-    let node = unsafe { me.as_ref() };
-    let depth = node.depth.get();
+pub(super) unsafe fn drive_directly<T: 'static>(
+    tree: &Tree<T>,
+    mut to: &Node<T>,
+    me: &Node<T>,
+    top: *const Frame,
+) -> Mail<T> {
+    let depth = me.depth.get();
     loop {
-        // SAFETY: the target is suspended or active, so it is not freed.
-        let to = unsafe { &*tree.target.get() };
-        if !tree.may_resume(to, depth) {
-            // SAFETY: `me` runs on `top`.
-            return unsafe { give_way(tree, Some(me), top) };
-        }
-        tree.through_root.set(false);
         // SAFETY: it is suspended, so no root, and the target.
         let resumed = unsafe { to.resume(depth + 1) };
         if !came_back_plainly(to, &resumed) {
@@ -333,15 +334,36 @@ pub(super) unsafe fn drive_directly<T: 'static>(tree: &Tree<T>, me: Link<T>, top
             return unsafe { pass_on_and_drive(NonNull::from(to), resumed, top) };
         }
         // It suspended for another target of the same tree, which it was in all the while. We did not move: no
-        // generator lies between the root of this coroutine, or the context, and us.
+        // generator lies between us and the root of our own stack.
         if tree.is_for(me) {
             return tree.take();
+        }
+        if depth != 0 {
+            // SAFETY: it runs on `top`, and is no root.
+            return unsafe { give_way(me, top) };
+        }
+        // SAFETY: the target is suspended or active, so it is not freed.
+        to = unsafe { &*tree.target.get() };
+        if to.state.get() != State::Suspended {
+            return tree.give_up();
         }
     }
 }
 
-/// Moves control as `drive_directly` does, but from any place: something nested in `me`, or where nobody of the tree
-/// runs any more.
+/// Lets those below `me` find the target, until `me` itself is one; returns the mail for it.
+///
+/// # Safety
+/// - `me` is no root and on the running chain, `top` is the running frame, and the tree has mail for another.
+#[inline(always)]
+pub(super) unsafe fn give_way<T: 'static>(me: &Node<T>, top: *const Frame) -> Mail<T> {
+    // SAFETY: the caller's promise.
+    unsafe { me.suspend(top) };
+    // `me` was resumed as the target of its tree, which may be another one now.
+    me.tree().take()
+}
+
+/// Moves control until it is back in `me`, as `drive_directly` does, but from any place: from something nested in `me`,
+/// or where nobody of the tree runs.
 ///
 /// # Safety
 /// - `tree` has mail for a target that is suspended, or active and within reach of `me`, but not `me`.
@@ -352,6 +374,8 @@ pub(super) unsafe fn drive<T: 'static>(
     mut me: Option<Link<T>>,
     top: *const Frame,
 ) -> Mail<T> {
+    // How many may stand above the root if we resume the target.
+    let mut most = MOST_ABOVE_ROOT;
     loop {
         // SAFETY: a tree with mail is not freed: its target is not.
         let here = unsafe { &*tree };
@@ -359,49 +383,32 @@ pub(super) unsafe fn drive<T: 'static>(
         let to = unsafe { &*here.target.get() };
         // SAFETY: who was located runs, so it is not freed.
         let depth = me.map_or(0, |me| unsafe { me.as_ref() }.depth.get());
-        if !here.may_resume(to, depth) {
-            // SAFETY: `me` was located at `top`.
-            return unsafe { give_way(here, me, top) };
+        if to.state.get() != State::Suspended || depth > 0 && depth >= most {
+            return match me {
+                // SAFETY: it was located at `top`, the running frame, and it is no root.
+                Some(me) if depth != 0 => unsafe { give_way(me.as_ref(), top) },
+                _ => here.give_up(),
+            };
         }
-        here.through_root.set(false);
         // SAFETY: it is suspended, so no root, and the target.
         let resumed = unsafe { to.resume(depth + 1) };
+        most = 0;
         if !came_back_plainly(to, &resumed) {
             // SAFETY: it has just come back to us.
             tree = match unsafe { pass_on(NonNull::from(to), resumed, top) } {
                 Ok(tree) => tree,
                 Err(mail) => return mail,
             };
+            most = MOST_ABOVE_ROOT;
         }
         // SAFETY: a tree with mail is not freed.
         let here = unsafe { &*tree };
         me = here.locate(top);
-        if me.is_some_and(|me| here.is_for(me)) {
+        // SAFETY: who was located runs, so it is not freed.
+        if me.is_some_and(|me| here.is_for(unsafe { me.as_ref() })) {
             return here.take();
         }
     }
-}
-
-/// Lets those below have control; returns the mail that brings it back.
-///
-/// # Safety
-/// - `me` is what `tree` says of `top`, which is the running frame. The tree has mail, but not for `me`.
-#[inline(always)]
-unsafe fn give_way<T: 'static>(tree: &Tree<T>, me: Option<Link<T>>, top: *const Frame) -> Mail<T> {
-    let Some(me) = me else { return tree.give_up() };
-    // SAFETY: who was located runs, so it is not freed.
-    let node = unsafe { me.as_ref() };
-    if node.depth.get() == 0 {
-        return tree.give_up();
-    }
-    // SAFETY: the target is suspended or active, so it is not freed.
-    let to = unsafe { &*tree.target.get() };
-    tree.through_root.set(to.state.get() == State::Suspended);
-    // SAFETY: it is on the running chain, and no root, since its depth is not 0; `top` is the running frame.
-    unsafe { node.suspend(top) };
-    // It was resumed as the target of its tree, which may be another one now.
-    debug_assert!(node.tree().is_for(me));
-    node.tree().take()
 }
 
 /// Whether `to` suspended, having handles: then the hand-over goes on as it is.
