@@ -214,7 +214,7 @@ fn unwinding_neighbours_leave_the_threads_count_of_panics_right() {
                                 (0..(n + round) % 4).for_each(|_| yield_now());
                                 sleep(Duration::from_micros(100 * (n % 3)));
                             });
-                            panic::resume_unwind(Box::new(n));
+                            osier::resume_unwind(Box::new(n));
                         })
                     })
                     .collect();
@@ -223,21 +223,24 @@ fn unwinding_neighbours_leave_the_threads_count_of_panics_right() {
                         spawn(move || {
                             (0..n).for_each(|_| yield_now());
                             // A panic of its own among neighbours that unwind, caught where it should be.
-                            let caught = panic::catch_unwind(|| {
+                            let caught = osier::catch_unwind(|| {
                                 yield_now();
-                                panic::resume_unwind(Box::new(n));
+                                osier::resume_unwind(Box::new(n));
                             });
                             *caught.map(|()| 0).unwrap_err().downcast::<u64>().unwrap()
                         })
                     })
                     .collect();
                 let cancelled: Vec<_> = (0..10)
-                    .map(|_| {
-                        spawn(|| {
+                    .map(|n| {
+                        spawn(move || {
                             let _waits = OnDrop(|| {
                                 yield_now();
                                 sleep(Duration::from_micros(50));
                             });
+                            if n % 2 == 0 {
+                                drop(osier::catch_unwind(|| osier::resume_unwind(Box::new(n))));
+                            }
                             sleep(FOR_EVER);
                         })
                     })
@@ -260,6 +263,41 @@ fn unwinding_neighbours_leave_the_threads_count_of_panics_right() {
         let looks: Vec<_> = (0..4 * workers).map(|_| runtime.spawn(thread::panicking)).collect();
         assert!(looks.into_iter().all(|look| !look.join().unwrap()));
     }
+}
+
+/// A task that caught a panic of its own, with std's `catch_unwind`, while a neighbour waits in the middle of an unwind:
+/// nobody can tell whether it unwinds too, so a cancel may have to wait for the neighbour. It must not be forgotten.
+// H17
+#[test]
+fn a_cancel_that_comes_beside_an_unwinding_neighbour_is_not_lost() {
+    let _watch = watch();
+    let runtime = runtime(1);
+    let (in_drop, dropping) = channel::bounded(1);
+    let (go_on, goes_on) = channel::bounded::<()>(0);
+    let neighbour = runtime.spawn(move || {
+        let _waits = OnDrop(|| {
+            in_drop.send(()).unwrap();
+            _ = goes_on.recv();
+        });
+        panic!("a neighbour that takes its time");
+    });
+    dropping.recv().unwrap();
+    let (caught, catches) = channel::bounded(1);
+    let task = runtime.spawn(move || {
+        drop(panic::catch_unwind(|| panic!("caught")));
+        caught.send(()).unwrap();
+        sleep(FOR_EVER);
+    });
+    catches.recv().unwrap();
+    // The worker has nothing else to do: when it answers, the task sleeps.
+    runtime.run(yield_now);
+    task.cancel();
+    runtime.run(yield_now);
+    drop(go_on);
+    assert!(neighbour.join().map(|()| 0).unwrap_err().is_panic());
+    let (ended, ends) = channel::bounded(1);
+    thread::spawn(move || ended.send(task.join().map_err(|error| error.is_cancelled())));
+    assert_eq!(ends.recv_timeout(ms(5000)), Ok(Err(true)), "the task sleeps on, though nobody unwinds any more");
 }
 
 /// Cancels that come at any moment, into tasks that wait in every way and clean up in every way.

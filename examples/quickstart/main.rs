@@ -57,6 +57,9 @@ const TIME: Duration = Duration::from_secs(6);
 /// Timed runs with each number of workers: at least, and at most.
 const RUNS: (usize, usize) = (3, 9);
 
+/// How often the comparison begins before it gives up on files that change.
+const TRIES: usize = 3;
+
 fn main() -> ExitCode {
     let arguments: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
     let (mistake, failure) = (ExitCode::from(2), ExitCode::FAILURE);
@@ -120,11 +123,24 @@ struct Comparison {
     many: Vec<Run>,
 }
 
+/// Compares, and begins again when a file changes meanwhile: one reads what others may be writing.
 fn compare(roots: &[PathBuf], cores: usize) -> io::Result<Comparison> {
     let progress = Arc::new(Progress::new());
+    for _ in 0..TRIES {
+        if let Some(comparison) = compare_once(roots, cores, &progress)? {
+            progress.end();
+            return Ok(comparison);
+        }
+        progress.begin("a file has changed, so once more".into(), true);
+    }
+    Err(io::Error::other("the files change all the time: give a DIR that stands still"))
+}
+
+/// Compares; nothing if a file changes meanwhile.
+fn compare_once(roots: &[PathBuf], cores: usize, progress: &Arc<Progress>) -> io::Result<Option<Comparison>> {
     // The first run fills the page cache, so that no timed one is the one that waits for the disk.
     progress.begin("reading everything once".into(), true);
-    let (tally, first) = run(roots, cores, &progress)?;
+    let (tally, first) = run(roots, cores, progress)?;
     let mut comparison = Comparison { tally, one: Vec::new(), many: Vec::new() };
     let pairs = runs_in(TIME, first.time, cores);
     // In turn, so that whatever else the machine does meets both alike.
@@ -132,19 +148,17 @@ fn compare(roots: &[PathBuf], cores: usize) -> io::Result<Comparison> {
         for (workers, is_one) in [(1, true), (cores, false)] {
             let name = format!("run {i} of {pairs} with {}", plural(workers as u64, "worker"));
             progress.begin(name, i == 1);
-            let (tally, run) = run(roots, workers, &progress)?;
-            if tally != comparison.tally {
-                let what = differences(&comparison.tally, &tally);
-                return Err(io::Error::other(format!("two runs differ, did a file change meanwhile? {what}")));
+            let (tally, run) = run(roots, workers, progress)?;
+            if !is_of_same_files(&comparison.tally, &tally)? {
+                return Ok(None);
             }
             let runs = if is_one { &mut comparison.one } else { &mut comparison.many };
             runs.push(run);
         }
     }
-    progress.end();
     comparison.one.sort_by_key(|run| run.time);
     comparison.many.sort_by_key(|run| run.time);
-    Ok(comparison)
+    Ok(Some(comparison))
 }
 
 /// How often both kinds of run fit into `time`, if one run on all cores takes `first`.
@@ -165,8 +179,13 @@ fn run(roots: &[PathBuf], workers: usize, progress: &Arc<Progress>) -> io::Resul
     Ok((tally, Run { time, workers: runtime.metrics().workers }))
 }
 
-fn differences(a: &Tally, b: &Tally) -> String {
-    format!("{} files, {} bytes, {} words; then {}, {}, {}", a.files, a.bytes, a.words, b.files, b.bytes, b.words)
+/// Whether both counted the same files; it is an error if they did and did not find the same in them.
+fn is_of_same_files(a: &Tally, b: &Tally) -> io::Result<bool> {
+    if a.input == b.input && a != b {
+        let words = format!("{} and {} words, {} and {} different", a.words, b.words, a.distinct(), b.distinct());
+        return Err(io::Error::other(format!("two counts of the same files do not agree: {words}")));
+    }
+    Ok(a.input == b.input)
 }
 
 fn print_tally(roots: &[PathBuf], tally: &Tally) {

@@ -92,6 +92,16 @@ fn one_worker_and_many_find_the_same() {
 }
 
 #[test]
+fn a_changed_file_is_another_input() {
+    let tree = Tree::new();
+    tree.file("text", b"willow");
+    let before = count(&tree.0, LIMITS, 2);
+    assert_eq!(count(&tree.0, LIMITS, 1).input, before.input);
+    tree.file("text", b"willows");
+    assert_ne!(count(&tree.0, LIMITS, 2).input, before.input);
+}
+
+#[test]
 fn what_cannot_be_read_is_counted_and_not_fatal() {
     let tree = Tree::new();
     tree.file("good.txt", b"good");

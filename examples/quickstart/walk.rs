@@ -10,6 +10,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use osier::{Generator, Yielder};
 
@@ -27,10 +28,18 @@ pub(crate) struct Limits {
 /// What the walk came across.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// A file and its size in bytes.
-    File(PathBuf, u64),
+    /// A file.
+    File(Candidate),
     /// Something whose directory entry, or a directory whose list, cannot be read.
     Unreadable,
+}
+
+/// A file as its directory entry describes it.
+#[derive(Debug, Hash)]
+pub(crate) struct Candidate {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+    modified: Option<SystemTime>,
 }
 
 /// Deeper directories are left out as unreadable: the generator's stack is finite.
@@ -88,8 +97,9 @@ fn describe(entry: &fs::DirEntry) -> Option<Entry> {
     if kind.is_dir() {
         Some(Entry::Directory(entry.path()))
     } else if kind.is_file() {
-        let size = entry.metadata().map(|metadata| Found::File(entry.path(), metadata.len()));
-        Some(Entry::Other(size.unwrap_or(Found::Unreadable)))
+        let Ok(metadata) = entry.metadata() else { return Some(Entry::Other(Found::Unreadable)) };
+        let (bytes, modified) = (metadata.len(), metadata.modified().ok());
+        Some(Entry::Other(Found::File(Candidate { path: entry.path(), bytes, modified })))
     } else {
         None
     }

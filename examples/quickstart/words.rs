@@ -14,6 +14,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::mem;
 use std::path::PathBuf;
@@ -54,6 +55,8 @@ pub(crate) struct Tally {
     pub(crate) too_large: u64,
     /// Whether the walk ended at a limit.
     pub(crate) limited: bool,
+    /// A hash of what the walk saw: of two counts of the same files, the same.
+    pub(crate) input: u64,
     counts: HashMap<String, u64>,
 }
 
@@ -88,6 +91,7 @@ impl Tally {
         self.not_utf8_bytes += other.not_utf8_bytes;
         self.too_large += other.too_large;
         self.limited |= other.limited;
+        self.input ^= other.input;
     }
 
     pub(crate) fn count_file(&mut self, text: io::Result<Vec<u8>>) {
@@ -158,26 +162,28 @@ fn send_batches(batches: &Sender<Vec<PathBuf>>, roots: Vec<PathBuf>, limits: Lim
     let mut seen = Tally::default();
     let (mut batch, mut batch_bytes) = (Vec::new(), 0);
     let (mut files, mut bytes) = (0, 0);
+    let mut input = DefaultHasher::new();
     for found in walk(roots) {
-        let (path, size) = match found {
+        let file = match found {
             Found::Unreadable => {
                 seen.unreadable += 1;
                 continue;
             }
-            Found::File(_, size) if size > limits.file_bytes => {
+            Found::File(file) if file.bytes > limits.file_bytes => {
                 seen.too_large += 1;
                 continue;
             }
-            Found::File(path, size) => (path, size),
+            Found::File(file) => file,
         };
-        (files, bytes) = (files + 1, bytes + size);
+        (files, bytes) = (files + 1, bytes + file.bytes);
         if files > limits.files || bytes > limits.bytes {
             // Leaving the loop drops the generator where it waits: what is not asked for is not walked.
             seen.limited = true;
             break;
         }
-        batch.push(path);
-        batch_bytes += size;
+        file.hash(&mut input);
+        batch_bytes += file.bytes;
+        batch.push(file.path);
         if batch.len() == BATCH_FILES || batch_bytes >= BATCH_BYTES {
             batch_bytes = 0;
             if batches.send(mem::take(&mut batch)).is_err() {
@@ -185,6 +191,7 @@ fn send_batches(batches: &Sender<Vec<PathBuf>>, roots: Vec<PathBuf>, limits: Lim
             }
         }
     }
+    seen.input = input.finish();
     // An error says that no reader is left; `count` sees why when it joins them.
     let _ = batches.send(batch);
     seen

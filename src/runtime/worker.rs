@@ -67,6 +67,8 @@ pub(crate) struct Worker {
     until_far_end: Cell<u32>,
     joins_in_place: Cell<u32>,
     has_acknowledged: Cell<bool>,
+    /// Whether a request was not thrown into a task because somebody on this thread was unwinding.
+    has_put_off: Cell<bool>,
     /// For each other worker, what we saw last.
     looks: Box<[Cell<Look>]>,
     /// Where to look first when stealing; moves on each time.
@@ -88,6 +90,7 @@ impl Worker {
             until_far_end: Cell::new(FAR_END),
             joins_in_place: Cell::new(IN_PLACE),
             has_acknowledged: Cell::new(false),
+            has_put_off: Cell::new(false),
             looks,
             next_victim: Cell::new(index + 1),
         }
@@ -269,6 +272,9 @@ impl Worker {
             match job {
                 Job::Ready(task) => self.resume(task),
                 Job::Fresh(task) => self.start(task),
+            }
+            if self.has_put_off.get() && !std::thread::panicking() {
+                self.repeat_requests();
             }
         }
     }
@@ -535,6 +541,22 @@ impl Worker {
         let carrier = self.take_carrier(size)?;
         self.carriers.borrow_mut().push(carrier);
         Ok(())
+    }
+
+    /// Notes that a task has a request that could not be thrown into it now.
+    pub(crate) fn put_off_requests(&self) {
+        self.has_put_off.set(true);
+    }
+
+    /// Wakes the tasks that have requests, when nobody on this thread unwinds any more.
+    #[cold]
+    fn repeat_requests(&self) {
+        self.has_put_off.set(false);
+        for task in self.live_tasks() {
+            if task.header().has_request() && task.header().run.notify() {
+                self.push_ready(task);
+            }
+        }
     }
 
     // ---- the end

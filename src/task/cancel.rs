@@ -18,7 +18,15 @@ pub(crate) fn is_due(task: RawTask) -> bool {
 
 #[cold]
 fn may_throw(task: RawTask) -> bool {
-    task.settle_requests() && (!std::thread::panicking() || !unwind::is_chain_unwinding(task.frame()))
+    if !task.settle_requests() {
+        return false;
+    }
+    let unwinds = std::thread::panicking() && unwind::is_chain_unwinding(task.frame());
+    if unwinds {
+        // It may be a neighbour that unwinds: then nobody else would wake this task when that has ended.
+        Worker::here().put_off_requests();
+    }
+    !unwinds
 }
 
 /// Unwinds the running task, for which an unwind is due.

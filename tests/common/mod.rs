@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::panic::Location;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Barrier, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,15 @@ pub(crate) fn watch() -> Watch {
     static STARTED: std::sync::Once = std::sync::Once::new();
     static NEXT: AtomicU64 = AtomicU64::new(0);
     STARTED.call_once(|| {
-        thread::Builder::new().name("watchdog".to_owned()).spawn(guard_watched).expect("a thread for the watchdog");
+        // Waits until it runs: a test may leave the process no room for what a thread needs to start.
+        let started = Arc::new(Barrier::new(2));
+        let runs = started.clone();
+        let guard = move || {
+            runs.wait();
+            guard_watched();
+        };
+        thread::Builder::new().name("watchdog".to_owned()).spawn(guard).expect("a thread for the watchdog");
+        started.wait();
     });
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("{} ({})", Location::caller(), thread::current().name().unwrap_or("a thread without a name"));
