@@ -904,7 +904,7 @@ fn yields_through_inner(log: &Log) -> Generator<u32> {
     })
 }
 
-// GN-097 (greenlet's GL-097, c): a deep yield
+// GL-097, c: a deep yield
 #[test]
 fn an_outer_generator_yields_through_an_inner_one() {
     let log = Log::default();

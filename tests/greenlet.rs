@@ -730,6 +730,25 @@ fn a_body_that_swallows_its_exit_goes_on() {
 }
 
 #[test]
+fn an_exit_thrown_into_one_that_unwinds_and_waits_is_a_value() {
+    let _watch = watch();
+    let seen = Rc::new(Cell::new(0));
+    let g = Greenlet::new({
+        let seen = seen.clone();
+        move |n| {
+            let me = Greenlet::<u64>::current();
+            let _switches = OnDrop(|| {
+                let to = me.clone();
+                seen.set(Greenlet::new(move |n| to.throw_exit(n + 1)).switch(4));
+            });
+            throw(Boom(n));
+        }
+    });
+    assert_eq!(boom(catch(|| g.switch(1)).unwrap_err()), 1);
+    assert_eq!(seen.get(), 5);
+}
+
+#[test]
 fn roots_and_outsiders_cannot_exit() {
     let _watch = watch();
     let expected = "the root of a tree of greenlets cannot exit: it has no parent";
@@ -833,6 +852,7 @@ fn the_dropper_is_the_parent_meanwhile() {
     assert!(!first.is_dead());
 }
 
+// GL-067: here a body that is being dropped gets hold of another handle to itself.
 #[test]
 fn one_that_finds_another_handle_while_it_is_dropped_lives_on() {
     let _watch = watch();
@@ -1363,6 +1383,32 @@ fn a_greenlet_in_a_thread_local_is_leaked_at_the_threads_end() {
     });
     thread.join().unwrap();
     assert_eq!(tally.dropped(), 0);
+}
+
+#[test]
+fn a_thread_that_is_past_its_end_can_still_run_greenlets() {
+    struct AtEnd(Option<Greenlet<u64>>, std::sync::mpsc::Sender<(bool, u64)>);
+    impl Drop for AtEnd {
+        fn drop(&mut self) {
+            let refused = self.0.as_ref().map(|g| g.try_switch(1));
+            let sum = Greenlet::new(|n: u64| Greenlet::new(move |m: u64| m + n).switch(40)).switch(2);
+            self.1.send((matches!(refused, Some(Err(SwitchError::RootEnded(1)))), sum)).unwrap();
+        }
+    }
+    thread_local!(static AT_END: RefCell<Option<AtEnd>> = const { RefCell::new(None) });
+    let _watch = watch();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        // Registered before the thread is a root, and so destroyed after that has ended.
+        AT_END.set(None);
+        let root = Greenlet::<u64>::current();
+        let g = Greenlet::new(move |n| root.switch(n));
+        g.switch(1);
+        AT_END.set(Some(AtEnd(Some(g), sender)));
+    })
+    .join()
+    .unwrap();
+    assert_eq!(receiver.recv(), Ok((true, 42)));
 }
 
 // GL-059: what the thread itself holds is unwound before it ends.

@@ -18,7 +18,8 @@
 //!
 //! # Trees
 //! Greenlets that can switch to each other form a tree. All of it has one type of value, and its root is whatever ran
-//! when its first greenlet was made: the thread, a task, or a greenlet of another type. When a body returns, what it
+//! when its first greenlet was made: the thread, a task, or a greenlet of another type. (`Greenlet<i32>` and
+//! `Greenlet<u64>` are two types: where a body's argument is an integer, say which.) When a body returns, what it
 //! returned comes out of the switch that its *parent* waits in, whoever switched to it last; a panic, too, goes on in
 //! the parent. A parent that has not begun begins, with the value as its argument; one that has ended passes it on to
 //! its own.
@@ -236,7 +237,7 @@ impl<T: 'static> Greenlet<T> {
     ///
     /// One that has not begun ends unrun, and `value` goes to its parent as well; so does the value for one that has
     /// ended. Thrown into the running greenlet, this is [`exit`](exit()). A body that catches the unwind goes on as it
-    /// likes.
+    /// likes. One that is unwinding already, and waits for the running one in a destructor, gets `value` as from a switch.
     ///
     /// # Suspends
     /// As [`switch`](Self::switch) does.

@@ -150,7 +150,8 @@ impl<T: 'static> Tree<T> {
     /// Puts mail where there is none.
     #[inline(always)]
     pub(super) fn put(&self, mail: Mail<T>) {
-        debug_assert!(matches!(self.take(), Mail::Nothing));
+        // SAFETY: nobody borrows it but we, and only for the match.
+        debug_assert!(matches!(unsafe { &*self.mail.get() }, Mail::Nothing));
         // SAFETY: nobody borrows it. There is no mail: nothing needs to be dropped.
         unsafe { self.mail.get().write(mail) };
     }
@@ -501,13 +502,15 @@ fn hand_over<T: 'static>(mut to: Greenlet<T>, mut mail: Mail<T>, top: *const Fra
 pub(super) fn obey<T: 'static>(mail: Mail<T>) -> T {
     match mail {
         Mail::Value(value) => value,
-        mail => unwind_by(mail),
+        mail => obey_other(mail),
     }
 }
 
 #[cold]
-fn unwind_by<T: 'static>(mail: Mail<T>) -> ! {
+fn obey_other<T: 'static>(mail: Mail<T>) -> T {
     match mail {
+        // A destructor that an unwind runs has switched, and the one it switched to asks for what is happening already.
+        Mail::Exit(Some(value)) if is_unwinding::<T>() => value,
         Mail::Exit(value) => leave(value),
         Mail::Panic(payload) => exception::go_on(payload),
         Mail::Failed(failure) => panic!("{failure}"),
