@@ -19,7 +19,7 @@ fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
 
 /// A panic without the hook's message.
 fn throw(payload: impl std::any::Any + Send) -> ! {
-    panic::resume_unwind(Box::new(payload))
+    osier::resume_unwind(Box::new(payload))
 }
 
 #[derive(Debug, PartialEq)]
@@ -29,7 +29,7 @@ struct Boom(u64);
 fn boom(payload: Payload) -> u64 {
     match payload.downcast::<Boom>() {
         Ok(boom) => boom.0,
-        Err(payload) => panic::resume_unwind(payload),
+        Err(payload) => osier::resume_unwind(payload),
     }
 }
 
@@ -408,7 +408,7 @@ fn a_panic_goes_on_in_the_parent_where_it_waits() {
         move |n| {
             let payload = catch(|| root.switch(n)).unwrap_err();
             log.push(format!("{name} {:?}", payload.downcast_ref::<Boom>()));
-            panic::resume_unwind(payload)
+            osier::resume_unwind(payload)
         }
     };
     let (first, second) = (Greenlet::new(body("first")), Greenlet::new(|_| throw(Boom(9))));
@@ -805,7 +805,7 @@ fn dropping_the_last_handle_of_a_suspended_one_unwinds_it_there_and_then() {
             })
             .unwrap_err();
             log.push("exit; quitting");
-            panic::resume_unwind(payload);
+            osier::resume_unwind(payload);
         }
     });
     g.switch(());
@@ -1248,7 +1248,7 @@ fn a_killed_one_that_ends_later_fails_its_parent_for_want_of_a_value() {
     let g = Greenlet::new(move |n| {
         let exit = catch(|| root.switch(n)).unwrap_err();
         root.switch(1);
-        panic::resume_unwind(exit)
+        osier::resume_unwind(exit)
     });
     g.switch(0);
     assert!(!g.kill());

@@ -41,11 +41,21 @@ fn next(coroutine: &mut Successor, n: u64) -> u64 {
     }
 }
 
-/// One coroutine counts to `n`, a resume a number.
+/// One coroutine is resumed `n` times, and then ends. Nothing is sent or yielded: the switch alone.
 pub(crate) fn switch_round(n: u64) -> Result<Sample, Failure> {
-    let mut coroutine = successor()?;
-    let (sample, last) = timed(|| (0..n).fold(0, |last, _| next(&mut coroutine, last)));
-    check("numbers counted", last, n)?;
+    let body = move |yielder: &Yielder<(), ()>, ()| (0..=n).for_each(|_| yielder.suspend(()));
+    let mut coroutine = Coroutine::with_stack(stack()?, body);
+    coroutine.resume(());
+    let (sample, ()) = timed(|| {
+        for _ in 0..n {
+            match coroutine.resume(()) {
+                CoroutineResult::Yield(()) => {}
+                CoroutineResult::Return(()) => panic!("the coroutine ended too early"),
+            }
+        }
+    });
+    let has_ended = matches!(coroutine.resume(()), CoroutineResult::Return(()));
+    check("ends after the last switch", u64::from(has_ended), 1)?;
     Ok(sample)
 }
 

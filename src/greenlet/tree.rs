@@ -85,7 +85,7 @@ impl<T: 'static> Tree<T> {
         self.head.context.get() == ENDED
     }
 
-    /// Who runs, if the running frame `top` is that of one of this tree: no generator, no other type.
+    /// Who runs, if `top`, the running frame or one below it, is that of one of this tree: no generator, no other type.
     #[inline(always)]
     pub(super) fn runs_at(&self, top: *const Frame) -> Option<Link<T>> {
         if ptr::eq(top, self.head.context.get()) {
@@ -95,7 +95,7 @@ impl<T: 'static> Tree<T> {
         if top.is_null() {
             return None;
         }
-        // SAFETY: `top` is the running frame.
+        // SAFETY: `top` is on the running chain.
         let head = unsafe { Head::of(top) }?;
         // A tree lives as long as each of its nodes, so no other lies at its address, and its nodes are `Node<T>`.
         ptr::eq(head.tree.get(), &raw const self.head).then(|| link_of(top))
@@ -125,7 +125,8 @@ impl<T: 'static> Tree<T> {
     /// Who runs, where `top` may also be the frame of something nested in it. `None` if nobody of this tree does.
     pub(super) fn locate(&self, top: *const Frame) -> Option<Link<T>> {
         // SAFETY: who was located runs, so it is not freed.
-        locate::<T>(top).filter(|me| ptr::eq(unsafe { me.as_ref() }.tree(), self))
+        let is_ours = |me: &Link<T>| ptr::eq(unsafe { me.as_ref() }.tree(), self);
+        self.runs_at(top).or_else(|| locate::<T>(top).filter(is_ours))
     }
 
     /// Whether the mail is for `me`.
@@ -259,7 +260,7 @@ fn context_of(top: *const Frame) -> *const Frame {
 /// Whether `target`, which is active, is within reach of whoever runs at `top`, the running frame.
 fn is_mine_to_reach<T: 'static>(top: *const Frame, target: &Node<T>) -> bool {
     // SAFETY: who was located is on the running chain.
-    locate::<T>(top).is_some_and(|me| unsafe { is_within_reach(me, target) })
+    target.tree().locate(top).is_some_and(|me| unsafe { is_within_reach(me, target) })
 }
 
 /// Whether `target`, which is active, gets control if `me`, who runs, suspends, and then each that has it.
@@ -279,10 +280,9 @@ pub(super) unsafe fn is_within_reach<T: 'static>(me: Link<T>, target: &Node<T>) 
             return false;
         }
         // Suspended, it gives control to the `drive` that resumed it, which then asks who it is.
-        match locate::<T>(node.head.frame.resumer.get()) {
-            // SAFETY: it was found on the running chain.
-            Some(below) if ptr::eq(unsafe { below.as_ref() }.tree(), node.tree()) => at = below,
-            _ => return false,
+        match node.tree().locate(node.head.frame.resumer.get()) {
+            Some(below) => at = below,
+            None => return false,
         }
     }
 }
