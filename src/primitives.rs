@@ -13,3 +13,16 @@ pub(crate) use std::sync::{
     Condvar, Mutex,
     atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence},
 };
+
+/// Makes a function `const`, except where loom's types, whose constructors are not, take the place of std's.
+macro_rules! const_unless_modelled {
+    ($(#[$attribute:meta])* $visibility:vis fn $($rest:tt)*) => {
+        #[cfg(not(all(test, osier_loom)))]
+        $(#[$attribute])*
+        $visibility const fn $($rest)*
+        #[cfg(all(test, osier_loom))]
+        $(#[$attribute])*
+        $visibility fn $($rest)*
+    };
+}
+pub(crate) use const_unless_modelled;

@@ -23,6 +23,10 @@ enum Kind {
     /// The payload, for the first who takes it, and its text, for everybody.
     Panicked(Arc<(Mutex<Option<Payload>>, String)>),
     Raised(Exception),
+    /// It did not end in time.
+    Timeout,
+    /// Somebody else has taken the result.
+    Taken,
     NoStack(Arc<io::Error>),
 }
 
@@ -49,6 +53,14 @@ impl JoinError {
         Self { kind: Kind::LeftBehind }
     }
 
+    pub(crate) fn timeout() -> Self {
+        Self { kind: Kind::Timeout }
+    }
+
+    pub(crate) fn taken() -> Self {
+        Self { kind: Kind::Taken }
+    }
+
     pub(crate) fn panicked(payload: Payload) -> Self {
         let text = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
             (Some(text), _) => (*text).to_owned(),
@@ -66,6 +78,11 @@ impl JoinError {
     /// was left behind, counts as well.
     pub fn is_cancelled(&self) -> bool {
         matches!(self.kind, Kind::Cancelled | Kind::LeftBehind)
+    }
+
+    /// Whether there was no result in time. There may be one later.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.kind, Kind::Timeout)
     }
 
     /// Whether the task panicked.
@@ -97,6 +114,8 @@ impl fmt::Display for JoinError {
             Kind::LeftBehind => f.write_str("task did not end when it was cancelled, and was left behind"),
             Kind::Panicked(shared) => write!(f, "task panicked: {}", shared.1),
             Kind::Raised(exception) => write!(f, "task raised an exception: {exception}"),
+            Kind::Timeout => f.write_str("no result in time"),
+            Kind::Taken => f.write_str("the result has been taken"),
             Kind::NoStack(error) => write!(f, "task could not start: {error}"),
         }
     }

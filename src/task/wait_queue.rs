@@ -205,6 +205,37 @@ impl WaitQueue {
         self.last = waiter;
     }
 
+    /// Puts `waiter` before all others: one that was here before, and must come back.
+    ///
+    /// # Safety
+    /// - As [`push`](Self::push).
+    pub(crate) unsafe fn push_front(&mut self, waiter: *const Waiter) {
+        // SAFETY: the caller keeps it alive.
+        let links = unsafe { &*waiter };
+        links.previous.set(ptr::null());
+        links.next.set(self.first);
+        // SAFETY: what is linked is alive: that is `push`'s demand.
+        match unsafe { self.first.as_ref() } {
+            Some(first) => first.previous.set(waiter),
+            None => self.last = waiter,
+        }
+        self.first = waiter;
+    }
+
+    /// The waiter that has waited longest, by the pointer that it was pushed with.
+    pub(crate) fn first(&self) -> Option<*const Waiter> {
+        (!self.first.is_null()).then_some(self.first)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_null()
+    }
+
+    /// Whether there is one waiter and no more.
+    pub(crate) fn is_single(&self) -> bool {
+        !self.is_empty() && ptr::eq(self.first, self.last)
+    }
+
     /// Takes `waiter` out. False if it was notified before.
     ///
     /// # Safety
@@ -236,5 +267,10 @@ impl WaitQueue {
         unsafe { self.remove(linked) };
         deliver(waiter);
         Some(linked.notify())
+    }
+
+    /// Takes everybody out and notifies them, in the order of their arrival.
+    pub(crate) fn notify_all(&mut self) -> Vec<Wakeup> {
+        std::iter::from_fn(|| self.notify_first(|_| ())).collect()
     }
 }

@@ -1,0 +1,207 @@
+//! Results that come later: a value or an exception, for any number of getters.
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::event::RawEvent;
+use super::raw_mutex::RawMutex;
+use crate::exception::Exception;
+use crate::task::JoinError;
+
+/// A value or an exception that is set once, and that any number of tasks and threads wait for: gevent's `AsyncResult`.
+///
+/// A handle: clones are the same result. Each getter gets a clone of the value; an exception is the same object for all.
+///
+/// # Examples
+/// ```
+/// use osier::sync::AsyncResult;
+///
+/// let answer = AsyncResult::new();
+/// let asker = osier::spawn({
+///     let answer = answer.clone();
+///     move || answer.get().unwrap() + 1
+/// });
+/// answer.set(41).unwrap();
+/// assert_eq!(asker.join().unwrap(), 42);
+/// assert_eq!(answer.set(1), Err(1), "it is set once");
+/// ```
+///
+/// What is not `Send` stays on its thread:
+/// ```compile_fail
+/// let result = osier::sync::AsyncResult::<std::rc::Rc<u8>>::new();
+/// osier::spawn(move || result.wait());
+/// ```
+pub struct AsyncResult<T> {
+    inner: Arc<Inner<T>>,
+}
+
+struct Inner<T> {
+    /// Whether somebody sets it, or has.
+    claimed: AtomicBool,
+    /// Set when the result is there.
+    ready: RawEvent,
+    /// Guards the result once it is there. Tasks wait for it: the `Clone` of a value runs under it.
+    lock: RawMutex,
+    /// Written by whoever claimed, before `ready`; afterwards under the lock. Empty once taken.
+    result: UnsafeCell<Option<Result<T, JoinError>>>,
+}
+
+// SAFETY: the result is touched by its setter alone until it is ready, and then under the lock: so a `&Inner` moves a
+// `T` between threads, but never shares it.
+unsafe impl<T: Send> Send for Inner<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Inner<T> {}
+
+impl<T> AsyncResult<T> {
+    /// Makes one that is not set.
+    pub fn new() -> Self {
+        let inner = Inner {
+            claimed: AtomicBool::new(false),
+            ready: RawEvent::default(),
+            lock: RawMutex::new(),
+            result: UnsafeCell::new(None),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Sets the value; whoever waits goes on.
+    ///
+    /// # Errors
+    /// It was set before; the value comes back.
+    pub fn set(&self, value: T) -> Result<(), T> {
+        self.complete(Ok(value)).map_err(|refused| refused.unwrap_or_else(|_| unreachable!("a value was given")))
+    }
+
+    /// Sets an exception, which every getter gets as a [`JoinError`].
+    ///
+    /// # Errors
+    /// It was set before; the exception comes back.
+    pub fn set_exception(&self, e: impl Into<Exception>) -> Result<(), Exception> {
+        let exception = e.into();
+        self.complete(Err(JoinError::raised(exception.clone()))).map_err(|_| exception)
+    }
+
+    /// Sets what a task ended with.
+    pub(crate) fn complete(&self, result: Result<T, JoinError>) -> Result<(), Result<T, JoinError>> {
+        // Relaxed: what is written is published by `ready`.
+        if self.inner.claimed.swap(true, Ordering::Relaxed) {
+            return Err(result);
+        }
+        // SAFETY: it was claimed by this call, and it is not ready, so nobody else touches the result.
+        unsafe { *self.inner.result.get() = Some(result) };
+        self.inner.ready.set();
+        Ok(())
+    }
+
+    /// Whether it was set.
+    pub fn is_ready(&self) -> bool {
+        self.inner.ready.is_set()
+    }
+
+    /// Waits until it is set, whatever with.
+    ///
+    /// # Suspends
+    /// The calling task, or on a plain thread the thread. A cancelled task unwinds from here, unless it was set first.
+    pub fn wait(&self) {
+        self.inner.ready.wait(None);
+    }
+
+    /// Waits until it is set, for at most `timeout`. Whether it was.
+    ///
+    /// # Suspends
+    /// As [`AsyncResult::wait`].
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.inner.ready.wait_timeout(timeout)
+    }
+
+    /// Waits for the value and returns a clone of it.
+    ///
+    /// # Suspends
+    /// As [`AsyncResult::wait`]; also while another getter clones the value, if that waits.
+    ///
+    /// # Errors
+    /// An exception was set; the task behind it panicked or was cancelled; somebody has taken the value.
+    pub fn get(&self) -> Result<T, JoinError>
+    where
+        T: Clone,
+    {
+        self.wait();
+        self.with(|result| result.clone().unwrap_or_else(|| Err(JoinError::taken())))
+    }
+
+    /// Waits for the value for at most `timeout`, and returns a clone of it. With no time at all it does not wait.
+    ///
+    /// # Suspends
+    /// As [`AsyncResult::get`].
+    ///
+    /// # Errors
+    /// As [`AsyncResult::get`]; or the time is up: [`JoinError::is_timeout`].
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, JoinError>
+    where
+        T: Clone,
+    {
+        if self.wait_timeout(timeout) { self.get() } else { Err(JoinError::timeout()) }
+    }
+
+    /// Takes the result, without cloning it, if it is there and nobody has taken it. Those who get it later get an error.
+    ///
+    /// # Suspends
+    /// While a getter clones the value, if that waits.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::sync::AsyncResult;
+    ///
+    /// let result = AsyncResult::new();
+    /// assert!(result.take().is_none());
+    /// result.set(String::from("moved")).unwrap();
+    /// assert_eq!(result.take().unwrap().unwrap(), "moved");
+    /// assert!(result.take().is_none() && result.is_ready() && result.get().is_err());
+    /// ```
+    pub fn take(&self) -> Option<Result<T, JoinError>> {
+        if self.is_ready() { self.with(Option::take) } else { None }
+    }
+
+    /// Lends the result, which is there.
+    fn with<R>(&self, f: impl FnOnce(&mut Option<Result<T, JoinError>>) -> R) -> R {
+        struct Unlock<'a>(&'a RawMutex);
+        impl Drop for Unlock<'_> {
+            fn drop(&mut self) {
+                // SAFETY: it was locked right before this guard was made.
+                unsafe { self.0.unlock() };
+            }
+        }
+        debug_assert!(self.is_ready());
+        _ = self.inner.lock.lock_until(None);
+        let _unlock = Unlock(&self.inner.lock);
+        // SAFETY: it is ready, and the lock is held.
+        f(unsafe { &mut *self.inner.result.get() })
+    }
+
+    /// What waits and wakes, for `wait` over several objects.
+    #[allow(dead_code, reason = "for waits over several objects")]
+    pub(crate) fn ready(&self) -> &RawEvent {
+        &self.inner.ready
+    }
+}
+
+impl<T> Clone for AsyncResult<T> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<T> Default for AsyncResult<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> fmt::Debug for AsyncResult<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncResult").field("ready", &self.is_ready()).finish()
+    }
+}

@@ -1,0 +1,168 @@
+//! Events: a flag that tasks wait for.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::waiting::{after, lock};
+use crate::task::{WaitQueue, Waiter, Wakeup, Woken};
+
+/// A flag that any number of tasks and threads wait for: gevent's and Python's `Event`.
+///
+/// A handle: clones are the same event. Setting it lets everybody go on who waits, and everybody who comes until it is
+/// cleared. For a value instead of a flag there is [`AsyncResult`](super::AsyncResult).
+///
+/// # Examples
+/// ```
+/// use osier::sync::Event;
+///
+/// let ready = Event::new();
+/// let waiters: Vec<_> = (0..3)
+///     .map(|n| {
+///         let ready = ready.clone();
+///         osier::spawn(move || {
+///             ready.wait();
+///             n
+///         })
+///     })
+///     .collect();
+/// ready.set();
+/// assert_eq!(waiters.into_iter().map(|w| w.join().unwrap()).sum::<i32>(), 3);
+/// ```
+#[derive(Clone, Default)]
+pub struct Event {
+    raw: Arc<RawEvent>,
+}
+
+impl Event {
+    /// Makes an event that is not set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether it is set.
+    pub fn is_set(&self) -> bool {
+        self.raw.is_set()
+    }
+
+    /// Sets it. Whoever waits goes on, also if it is cleared right afterwards.
+    pub fn set(&self) {
+        self.raw.set();
+    }
+
+    /// Takes the flag down: whoever comes from now on waits.
+    pub fn clear(&self) {
+        self.raw.clear();
+    }
+
+    /// Waits until it is set; not at all if it is.
+    ///
+    /// # Suspends
+    /// The calling task, or on a plain thread the thread. A cancelled task unwinds from here, unless the event was set
+    /// first.
+    pub fn wait(&self) {
+        self.raw.wait(None);
+    }
+
+    /// Waits until it is set, for at most `timeout`. Whether it was.
+    ///
+    /// # Suspends
+    /// As [`Event::wait`].
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.raw.wait_timeout(timeout)
+    }
+
+    /// Waits until it is set, or until `deadline`. Whether it was.
+    ///
+    /// # Suspends
+    /// As [`Event::wait`].
+    pub fn wait_deadline(&self, deadline: Instant) -> bool {
+        self.raw.wait(Some(deadline))
+    }
+
+    /// What waits and wakes, for `wait` over several objects.
+    #[allow(dead_code, reason = "for waits over several objects")]
+    pub(crate) fn raw(&self) -> &RawEvent {
+        &self.raw
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event").field("set", &self.is_set()).finish()
+    }
+}
+
+/// An event without the handle.
+#[derive(Debug)]
+pub(crate) struct RawEvent {
+    /// Raised under the lock of the queue.
+    flag: AtomicBool,
+    waiters: Mutex<WaitQueue>,
+}
+
+impl Default for RawEvent {
+    fn default() -> Self {
+        Self { flag: AtomicBool::new(false), waiters: Mutex::new(WaitQueue::new()) }
+    }
+}
+
+impl RawEvent {
+    pub(crate) fn is_set(&self) -> bool {
+        // Acquire: pairs with the Release in `set`.
+        self.flag.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set(&self) {
+        let mut waiters = lock(&self.waiters);
+        // Release: pairs with the Acquire in `is_set`.
+        self.flag.store(true, Ordering::Release);
+        let wakeups = waiters.notify_all();
+        drop(waiters);
+        wakeups.into_iter().for_each(Wakeup::fire);
+    }
+
+    pub(crate) fn clear(&self) {
+        // Release: whoever sets it again, and reads that it was cleared, sees what was done before.
+        self.flag.swap(false, Ordering::AcqRel);
+    }
+
+    pub(crate) fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.is_set() || (!timeout.is_zero() && self.wait(after(timeout)))
+    }
+
+    /// Waits until it is set, or until `deadline`. Whether it was.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
+        if self.is_set() {
+            return true;
+        }
+        let waiter = Waiter::new();
+        // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
+        if !unsafe { self.watch(&raw const waiter) } {
+            return true;
+        }
+        waiter.wait(deadline, || self.unwatch(&waiter)) == Woken::Notified
+    }
+
+    /// Enters a waiter, to be notified when it is set. False if it is set: then it was not entered.
+    ///
+    /// # Safety
+    /// - As [`WaitQueue::push`].
+    pub(crate) unsafe fn watch(&self, waiter: *const Waiter) -> bool {
+        let mut waiters = lock(&self.waiters);
+        // Under the lock: whoever sets it afterwards finds the waiter.
+        let is_set = self.is_set();
+        if !is_set {
+            // SAFETY: the caller's promise.
+            unsafe { waiters.push(waiter) };
+        }
+        !is_set
+    }
+
+    /// Takes a waiter out that was entered. False if it was notified.
+    pub(crate) fn unwatch(&self, waiter: &Waiter) -> bool {
+        // SAFETY: it was pushed by `watch`.
+        unsafe { lock(&self.waiters).remove(waiter) }
+    }
+}
