@@ -391,7 +391,7 @@ fn a_clone_that_waits_runs_alone() {
             let result = AsyncResult::new();
             let getters = waiters(50, {
                 let result = result.clone();
-                move || drop(result.get().unwrap_or_else(|e| panic!("{e}")))
+                move || _ = result.get().unwrap_or_else(|e| panic!("{e}"))
             });
             result.set(Slow { clones: Cell::new(0) }).unwrap_or_else(|_| panic!("set before"));
             getters.into_iter().for_each(|g| g.join().unwrap());
