@@ -1,17 +1,17 @@
 //! The atomics and locks of the protocols: std's, or loom's while a model test runs.
 //!
-//! Only rooms with a protocol of their own use them (`runtime::{idle, inbox, parker}`, `task::state`); these contain no
-//! coroutine, so a model checker can run them.
+//! Only rooms with a protocol of their own use them (`runtime::{idle, inbox, parker}`, `task::{state, wait_queue, choice,
+//! crowd}`); these contain no coroutine, so a model checker can run them.
 
 #[cfg(all(test, osier_loom))]
 pub(crate) use loom::sync::{
-    Condvar, Mutex,
-    atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence},
+    Condvar, Mutex, MutexGuard,
+    atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering, fence},
 };
 #[cfg(not(all(test, osier_loom)))]
 pub(crate) use std::sync::{
-    Condvar, Mutex,
-    atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence},
+    Condvar, Mutex, MutexGuard,
+    atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering, fence},
 };
 
 /// Makes a function `const`, except where loom's types, whose constructors are not, take the place of std's.
@@ -26,3 +26,11 @@ macro_rules! const_unless_modelled {
     };
 }
 pub(crate) use const_unless_modelled;
+
+/// Gives up the thread's time slice.
+pub(crate) fn yield_thread() {
+    #[cfg(all(test, osier_loom))]
+    loom::thread::yield_now();
+    #[cfg(not(all(test, osier_loom)))]
+    std::thread::yield_now();
+}

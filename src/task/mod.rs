@@ -16,18 +16,25 @@
 //! # Rooms
 //! - `state`: where a task is, and whether it has ended: two words.
 //! - `raw`: the task in memory. `carrier`: the coroutine it runs on.
-//! - `park`: going away and coming back. `cancel`: unwinding from there. `wait_queue`: who waits for what.
+//! - `park`: going away and coming back. `cancel`: unwinding from there.
+//! - `sleeper`: who waits, and how. `wait_queue`: for what. `choice`, `crowd`: for several things at once.
 //! - `join`, `error`, `unblock`: what users hold.
 
 mod cancel;
 mod carrier;
+#[allow(dead_code, reason = "select takes it up")]
+mod choice;
+#[allow(dead_code, reason = "wait takes it up")]
+mod crowd;
 mod error;
 mod join;
 mod park;
 mod raw;
+mod sleeper;
 mod state;
 #[cfg(feature = "blocking")]
 mod unblock;
+#[allow(dead_code, reason = "select and wait take the rest up")]
 mod wait_queue;
 
 pub use error::{JoinError, SpawnError};
@@ -38,9 +45,18 @@ pub use unblock::unblock;
 
 pub(crate) use cancel::throw_if_cancelled;
 pub(crate) use carrier::{Carrier, Pause};
+#[allow(unused_imports, reason = "select takes these up")]
+pub(crate) use choice::Choice;
+#[allow(unused_imports, reason = "wait takes these up")]
+pub(crate) use crowd::Crowd;
 pub(crate) use error::Refusal;
 pub(crate) use raw::{Header, Plan, RawTask, TaskRef};
-pub(crate) use wait_queue::{WaitQueue, Waiter, Wakeup, Woken};
+#[allow(unused_imports, reason = "for waits that have no waiter")]
+pub(crate) use sleeper::Sleeper;
+pub(crate) use sleeper::{Wakeup, Woken};
+#[allow(unused_imports, reason = "select takes these up")]
+pub(crate) use wait_queue::Taken;
+pub(crate) use wait_queue::{WaitQueue, Waiter};
 
 use std::borrow::Cow;
 

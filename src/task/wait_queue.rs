@@ -5,27 +5,28 @@
 //! task's state changed; that gives a [`Wakeup`]. After unlocking, the wakeup is fired, which queues the task or
 //! unparks the thread. Between the two the task cannot end (see `task::state`), so no reference is counted.
 //!
+//! A waiter waits alone, or is one of several of a [`Choice`], or one of the many of a [`Crowd`]: the queue does not mind.
+//! Protocol and proof: arch-notes/sync.md, "The wait queue".
+//!
 //! # Invariants
-//! - A waiter leaves its stack only when it is in no queue.
+//! - A waiter leaves its place only when it is in no queue.
 //! - A waiter is touched by others only under its queue's lock, and its mark is the last thing they write.
 //! - The mark says that it is coming before the task is notified: a task that takes the notification waits for it.
 
 use std::cell::Cell;
 use std::ptr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
-use super::cancel;
-use super::park::Alarm;
-use super::raw::RawTask;
-use crate::runtime::Parker;
+use super::choice::Choice;
+use super::crowd::Crowd;
+use super::sleeper::{Sleeper, Wakeup, Woken};
+use crate::primitives::{AtomicU8, Ordering, yield_thread};
 
-/// One call that waits, on the stack of whoever called.
+/// One place in a queue, on the stack of whoever waits there.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     who: Who,
-    /// Whether what it waits for has come: one of the three below. Written under the queue's lock.
+    /// Whether what it waits for has come: one of those below. Written under the queue's lock.
     mark: AtomicU8,
     previous: Cell<*const Waiter>,
     next: Cell<*const Waiter>,
@@ -33,142 +34,141 @@ pub(crate) struct Waiter {
 
 /// What it waits for has not come.
 const WAITING: u8 = 0;
+/// It was taken out of its queue by somebody who will deliver, and notify it, later.
+const TAKEN: u8 = 1;
+/// It was taken out of its queue because its choice has been made elsewhere.
+const PASSED_OVER: u8 = 2;
 /// It has come, and somebody is about to notify the task: the waiter must stay where it is.
-const TOUCHED: u8 = 1;
+const TOUCHED: u8 = 3;
 /// It has come, and nobody touches the waiter any more.
-const NOTIFIED: u8 = 2;
+const NOTIFIED: u8 = 4;
 
+/// Who is notified. The pointers are valid as long as the waiter is in a queue.
 #[derive(Debug)]
 enum Who {
-    Task(RawTask),
-    Thread(Arc<Parker>),
-}
-
-/// How a wait ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Woken {
-    Notified,
-    /// The deadline has passed; the waiter is in no queue any more.
-    Elapsed,
-}
-
-/// The right, and the duty, to wake one waiter after unlocking.
-#[must_use = "a waiter sleeps on until its wakeup is fired"]
-#[derive(Debug)]
-pub(crate) enum Wakeup {
-    /// It was not asleep: it will look.
-    None,
-    Task(RawTask),
-    Thread(Arc<Parker>),
-}
-
-impl Wakeup {
-    /// Wakes the waiter. The queue's lock must have been released.
-    pub(crate) fn fire(self) {
-        match self {
-            Self::None => {}
-            Self::Task(task) => task.push_to_home(),
-            Self::Thread(parker) => parker.unpark(),
-        }
-    }
+    Alone(Sleeper),
+    /// One of several, by its number.
+    OneOf(*const Choice, usize),
+    /// One of many, by its number.
+    Among(*const Crowd, usize),
 }
 
 impl Waiter {
-    /// A waiter for the running task, or for the thread where no task runs.
-    pub(crate) fn new() -> Self {
-        let who = match RawTask::current() {
-            Some(task) => Who::Task(task),
-            None => Who::Thread(Arc::new(Parker::new())),
-        };
+    fn with(who: Who) -> Self {
         let unlinked = || Cell::new(ptr::null());
         Self { who, mark: AtomicU8::new(WAITING), previous: unlinked(), next: unlinked() }
     }
 
+    /// A waiter for the running task, or for the thread where no task runs.
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self::with(Who::Alone(Sleeper::current()))
+    }
+
+    /// A waiter that competes with the others of `choice`, which stays where it is while this is in a queue.
+    pub(crate) fn one_of(choice: *const Choice, index: usize) -> Self {
+        Self::with(Who::OneOf(choice, index))
+    }
+
+    /// A waiter that reports to `crowd`, which stays where it is while this is in a queue.
+    pub(super) fn among(crowd: *const Crowd, index: usize) -> Self {
+        Self::with(Who::Among(crowd, index))
+    }
+
     /// Whether what it waits for has come; then nobody touches it any more.
+    #[inline]
     pub(crate) fn is_notified(&self) -> bool {
         loop {
             // Acquire: pairs with the Release in `notify`.
             match self.mark.load(Ordering::Acquire) {
-                WAITING => return false,
                 NOTIFIED => return true,
                 // A few instructions of another thread, unless the system has taken its core away.
-                _ => std::thread::yield_now(),
+                TOUCHED => yield_thread(),
+                _ => return false,
             }
         }
     }
 
+    /// Wins the right to complete the waiter, which has just been unlinked: against the others of its choice.
+    fn claim(&self) -> bool {
+        match self.who {
+            // SAFETY: the waiter was linked, and the lock is held, so its choice is alive.
+            Who::OneOf(choice, index) => unsafe { &*choice }.claim(index),
+            Who::Alone(_) | Who::Among(..) => true,
+        }
+    }
+
+    /// Whether nobody has completed it, as far as can be seen without a claim.
+    fn is_open(&self) -> bool {
+        match self.who {
+            // SAFETY: the waiter is linked, and the lock is held, so its choice is alive.
+            Who::OneOf(choice, _) => unsafe { &*choice }.is_open(),
+            Who::Alone(_) | Who::Among(..) => true,
+        }
+    }
+
     /// Marks the waiter under its queue's lock, after it was unlinked.
+    #[inline]
     fn notify(&self) -> Wakeup {
         // Before the task is notified: one that runs uses the notification up, and must not park again as if nothing
         // had come. Relaxed: the notification carries it.
         self.mark.store(TOUCHED, Ordering::Relaxed);
-        let wakeup = match &self.who {
-            Who::Task(task) if task.header().run.notify() => Wakeup::Task(*task),
-            Who::Task(_) => Wakeup::None,
-            Who::Thread(parker) => Wakeup::Thread(parker.clone()),
+        let wakeup = match self.who {
+            Who::Alone(ref sleeper) => sleeper.notify(),
+            // SAFETY: its owner does not let go of the choice before it has seen the mark below, or held this lock.
+            Who::OneOf(choice, _) => unsafe { &*choice }.notify(),
+            // SAFETY: as above.
+            Who::Among(crowd, index) => unsafe { &*crowd }.report(index),
         };
         // Release: pairs with the Acquire in `is_notified`. The last touch: the waiter may be gone right after it.
         self.mark.store(NOTIFIED, Ordering::Release);
         wakeup
     }
 
-    /// Waits until the waiter is notified or `deadline` has passed.
+    /// Waits until the waiter is notified or `deadline` has passed. For one that waits alone.
     ///
-    /// `unlink` locks the queue and takes the waiter out; false if it was not there any more, and so is notified.
+    /// `unlink` locks the queue and takes the waiter out; false if it was not there any more, and so is notified, or
+    /// will be.
     ///
     /// A wait that has been notified returns so, whatever else happened. A task that is cancelled unwinds from here.
+    #[inline]
     pub(crate) fn wait(&self, deadline: Option<Instant>, unlink: impl Fn() -> bool) -> Woken {
-        let task = match &self.who {
-            Who::Task(task) => *task,
-            Who::Thread(parker) => {
-                while !self.is_notified() {
-                    if !parker.park(deadline) && unlink() {
-                        return Woken::Elapsed;
-                    }
-                }
-                return Woken::Notified;
-            }
-        };
-        let alarm = deadline.map(|deadline| Alarm::set(task, deadline));
-        let alarm = alarm.as_ref();
-        loop {
-            if self.is_notified() {
-                return Woken::Notified;
-            }
-            if cancel::is_due(task) {
-                if unlink() {
-                    cancel::throw(task);
-                }
-            } else if alarm.is_some_and(Alarm::has_fired) {
-                if unlink() {
-                    return Woken::Elapsed;
-                }
-            } else {
-                // SAFETY: `unlink` stays here until the task has come back.
-                unsafe { task.set_unlink(Some(&unlink)) };
-                task.park();
-                // SAFETY: nothing is set.
-                unsafe { task.set_unlink(None) };
-            }
-        }
+        self.sleeper().wait(deadline, || self.is_notified(), unlink)
     }
 
     /// Waits until the waiter is notified; calls `on_cancel` once if the waiting task is cancelled, and waits on.
     pub(crate) fn wait_through_cancel(&self, on_cancel: impl FnOnce()) {
-        let mut on_cancel = Some(on_cancel);
-        while !self.is_notified() {
-            match &self.who {
-                Who::Thread(parker) => _ = parker.park(None),
-                Who::Task(task) => {
-                    if cancel::is_due(*task)
-                        && let Some(on_cancel) = on_cancel.take()
-                    {
-                        on_cancel();
-                    }
-                    task.park();
-                }
-            }
+        self.sleeper().wait_through_cancel(|| self.is_notified(), on_cancel);
+    }
+
+    #[inline]
+    fn sleeper(&self) -> &Sleeper {
+        match &self.who {
+            Who::Alone(sleeper) => sleeper,
+            Who::OneOf(..) | Who::Among(..) => unreachable!("its choice or crowd does the waiting"),
         }
+    }
+}
+
+/// A waiter that was taken out of its queue to be completed later.
+#[must_use = "its owner waits until it is notified"]
+#[derive(Debug)]
+pub(crate) struct Taken(*const Waiter);
+
+impl Taken {
+    /// The pointer that was pushed.
+    pub(crate) fn waiter(&self) -> *const Waiter {
+        self.0
+    }
+
+    /// Notifies the waiter, after what it waits for was delivered.
+    ///
+    /// # Safety
+    /// - The lock is held under which it was taken.
+    #[inline]
+    pub(crate) unsafe fn notify(self) -> Wakeup {
+        // SAFETY: its owner waits until it is notified.
+        unsafe { &*self.0 }.notify()
     }
 }
 
@@ -187,16 +187,31 @@ impl WaitQueue {
         Self { first: ptr::null(), last: ptr::null() }
     }
 
+    /// Whether somebody waits here whom nobody has completed: as seen now, for a choice may be made at any time. The
+    /// waiters of `except` do not count.
+    pub(crate) fn has_open(&self, except: Option<&Choice>) -> bool {
+        let is_own = |waiter: &Waiter| match (&waiter.who, except) {
+            (&Who::OneOf(choice, _), Some(except)) => ptr::eq(choice, except),
+            _ => false,
+        };
+        // SAFETY: what is linked is alive: that is `push`'s demand.
+        let linked = |waiter: *const Waiter| unsafe { waiter.as_ref() };
+        std::iter::successors(linked(self.first), |waiter| linked(waiter.next.get()))
+            .any(|waiter| waiter.is_open() && !is_own(waiter))
+    }
+
     /// Puts `waiter` at the end.
     ///
     /// # Safety
     /// - `waiter` is in no queue, is not notified, and stays where it is until it was taken out of this one.
     /// - What `notify_first` delivers to is reached through this very pointer, so it may be used for all of that.
+    #[inline]
     pub(crate) unsafe fn push(&mut self, waiter: *const Waiter) {
         // SAFETY: the caller keeps it alive.
         let links = unsafe { &*waiter };
         links.previous.set(self.last);
         links.next.set(ptr::null());
+        links.mark.store(WAITING, Ordering::Relaxed);
         // SAFETY: what is linked is alive: that is `push`'s demand.
         match unsafe { self.last.as_ref() } {
             Some(last) => last.next.set(waiter),
@@ -214,6 +229,7 @@ impl WaitQueue {
         let links = unsafe { &*waiter };
         links.previous.set(ptr::null());
         links.next.set(self.first);
+        links.mark.store(WAITING, Ordering::Relaxed);
         // SAFETY: what is linked is alive: that is `push`'s demand.
         match unsafe { self.first.as_ref() } {
             Some(first) => first.previous.set(waiter),
@@ -236,14 +252,23 @@ impl WaitQueue {
         !self.is_empty() && ptr::eq(self.first, self.last)
     }
 
-    /// Takes `waiter` out. False if it was notified before.
+    /// Takes `waiter` out. False if it is not there any more: it was notified, or will be, or its choice was made.
     ///
     /// # Safety
     /// - `waiter` was pushed into this queue.
     pub(crate) unsafe fn remove(&mut self, waiter: &Waiter) -> bool {
-        if waiter.is_notified() {
-            return false;
+        // Relaxed: marks are written under the lock. One that is still touched has been unlinked before.
+        let is_linked = waiter.mark.load(Ordering::Relaxed) == WAITING;
+        if is_linked {
+            self.unlink(waiter);
+            waiter.mark.store(PASSED_OVER, Ordering::Relaxed);
         }
+        is_linked
+    }
+
+    /// Takes a linked waiter out.
+    #[inline]
+    fn unlink(&mut self, waiter: &Waiter) {
         let (previous, next) = (waiter.previous.get(), waiter.next.get());
         // SAFETY: what is linked is alive: that is `push`'s demand.
         match unsafe { previous.as_ref() } {
@@ -255,22 +280,155 @@ impl WaitQueue {
             Some(next) => next.previous.set(previous),
             None => self.last = previous,
         }
-        true
+    }
+
+    /// Takes the first waiter out that nobody else completes. The caller will deliver what it waits for, and notify it.
+    #[inline]
+    pub(crate) fn take_first(&mut self) -> Option<Taken> {
+        self.take_first_by(Waiter::claim)
+    }
+
+    #[inline]
+    fn take_first_by(&mut self, claim: impl Fn(&Waiter) -> bool) -> Option<Taken> {
+        loop {
+            let waiter = self.first;
+            // SAFETY: what is linked is alive: that is `push`'s demand.
+            let linked = unsafe { waiter.as_ref() }?;
+            self.unlink(linked);
+            if claim(linked) {
+                linked.mark.store(TAKEN, Ordering::Relaxed);
+                return Some(Taken(waiter));
+            }
+            // The last touch: its owner comes to take it out, under the lock, before it goes.
+            linked.mark.store(PASSED_OVER, Ordering::Relaxed);
+        }
     }
 
     /// Takes the first waiter out and notifies it, after `deliver` was given it: where it keeps what it waits for.
+    #[inline]
     pub(crate) fn notify_first(&mut self, deliver: impl FnOnce(*const Waiter)) -> Option<Wakeup> {
-        let waiter = self.first;
-        // SAFETY: what is linked is alive: that is `push`'s demand.
-        let linked = unsafe { waiter.as_ref() }?;
-        // SAFETY: it is the first of this queue.
-        unsafe { self.remove(linked) };
-        deliver(waiter);
-        Some(linked.notify())
+        let taken = self.take_first()?;
+        deliver(taken.waiter());
+        // SAFETY: whoever reaches the queue holds its lock.
+        Some(unsafe { taken.notify() })
     }
 
     /// Takes everybody out and notifies them, in the order of their arrival.
     pub(crate) fn notify_all(&mut self) -> Vec<Wakeup> {
         std::iter::from_fn(|| self.notify_first(|_| ())).collect()
+    }
+}
+
+#[cfg(all(test, osier_loom))]
+pub(super) mod support {
+    //! Queues with a place for what is delivered, and whoever delivers there: what the models of this room are made of.
+
+    use super::*;
+    use loom::cell::UnsafeCell;
+    use loom::sync::{Arc, Mutex};
+
+    /// A waiter and the place for what it waits for.
+    #[repr(C)]
+    pub(in super::super) struct Arm {
+        pub(in super::super) waiter: Waiter,
+        place: UnsafeCell<u32>,
+    }
+
+    impl Arm {
+        pub(in super::super) fn new(waiter: Waiter) -> Self {
+            Self { waiter, place: UnsafeCell::new(0) }
+        }
+
+        /// What was delivered; the model checker sees to it that nobody writes it meanwhile.
+        pub(in super::super) fn value(&self) -> u32 {
+            self.place.with(|place| unsafe { *place })
+        }
+    }
+
+    /// A queue of arms under a lock.
+    #[derive(Clone)]
+    pub(in super::super) struct Line(Arc<Mutex<WaitQueue>>);
+
+    impl Line {
+        pub(in super::super) fn new() -> Self {
+            Self(Arc::new(Mutex::new(WaitQueue::new())))
+        }
+
+        pub(in super::super) fn enter(&self, arm: &Arm) {
+            unsafe { self.0.lock().unwrap().push(std::ptr::from_ref(arm).cast()) };
+        }
+
+        pub(in super::super) fn leave(&self, arm: &Arm) -> bool {
+            unsafe { self.0.lock().unwrap().remove(&arm.waiter) }
+        }
+
+        /// Delivers 7 to the first who waits. False if nobody does.
+        pub(in super::super) fn deliver(&self, claim: fn(&Waiter) -> bool) -> bool {
+            let mut queue = self.0.lock().unwrap();
+            let Some(taken) = queue.take_first_by(claim) else { return false };
+            let arm: *const Arm = taken.waiter().cast();
+            unsafe { &*arm }.place.with_mut(|place| unsafe { *place += 7 });
+            let wakeup = unsafe { taken.notify() };
+            drop(queue);
+            wakeup.fire();
+            true
+        }
+    }
+
+    pub(in super::super) fn claim(waiter: &Waiter) -> bool {
+        waiter.claim()
+    }
+
+    /// The seeded bug: a look and a store instead of one exchange.
+    pub(in super::super) fn claim_in_two_steps(waiter: &Waiter) -> bool {
+        match waiter.who {
+            Who::OneOf(choice, index) => unsafe { &*choice }.claim_in_two_steps(index),
+            Who::Alone(_) | Who::Among(..) => true,
+        }
+    }
+}
+
+#[cfg(all(test, osier_loom))]
+mod model {
+    use super::support::*;
+    use super::*;
+    use loom::thread;
+
+    #[test]
+    fn model_of_two_who_deliver_one_finds_the_waiter() {
+        loom::model(|| {
+            let line = Line::new();
+            let arm = Arm::new(Waiter::new());
+            line.enter(&arm);
+            let others: Vec<_> = (0..2)
+                .map(|_| {
+                    let line = line.clone();
+                    thread::spawn(move || line.deliver(claim))
+                })
+                .collect();
+            assert_eq!(arm.waiter.wait(None, || line.leave(&arm)), Woken::Notified);
+            assert_eq!(arm.value(), 7);
+            assert_eq!(others.into_iter().filter_map(|o| o.join().unwrap().then_some(())).count(), 1);
+        });
+    }
+
+    #[test]
+    fn model_a_waiter_that_leaves_was_completed_or_never_will_be() {
+        loom::model(|| {
+            let line = Line::new();
+            let arm = Arm::new(Waiter::new());
+            line.enter(&arm);
+            let other = {
+                let line = line.clone();
+                thread::spawn(move || line.deliver(claim))
+            };
+            let left = line.leave(&arm);
+            if !left {
+                assert!(arm.waiter.is_notified());
+                assert_eq!(arm.value(), 7);
+            }
+            drop(arm);
+            assert_eq!(other.join().unwrap(), !left);
+        });
     }
 }

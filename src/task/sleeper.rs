@@ -1,0 +1,154 @@
+//! Who waits, and the one loop in which it does: until what it waits for has come, the time is up, or it must unwind.
+//!
+//! A [`Sleeper`] is a task, or a thread where no task runs. Everything that waits does so here, so that whatever ends a
+//! wait early ends all of them.
+//!
+//! # Invariants
+//! - What has come is returned, whatever else happened meanwhile.
+//! - A wait ends early only after `give_up` has said that nothing can come any more.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::cancel;
+use super::park::Alarm;
+use super::raw::RawTask;
+use crate::runtime::Parker;
+
+/// See the module's page.
+#[derive(Clone, Debug)]
+pub(crate) enum Sleeper {
+    Task(RawTask),
+    Thread(Arc<Parker>),
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    Notified,
+    /// The deadline has passed, and `give_up` agreed.
+    Elapsed,
+}
+
+/// The right, and the duty, to wake one sleeper after unlocking.
+#[must_use = "a waiter sleeps on until its wakeup is fired"]
+#[derive(Debug)]
+pub(crate) enum Wakeup {
+    /// It was not asleep: it will look.
+    None,
+    Task(RawTask),
+    Thread(Arc<Parker>),
+}
+
+impl Wakeup {
+    /// Wakes the sleeper. The lock under which it was notified must have been released.
+    #[inline]
+    pub(crate) fn fire(self) {
+        match self {
+            Self::None => {}
+            Self::Task(task) => task.push_to_home(),
+            Self::Thread(parker) => parker.unpark(),
+        }
+    }
+}
+
+impl Sleeper {
+    /// The running task, or the thread where no task runs.
+    #[inline]
+    pub(crate) fn current() -> Self {
+        match RawTask::current() {
+            Some(task) => Self::Task(task),
+            None => Self::Thread(Arc::new(Parker::new())),
+        }
+    }
+
+    /// Makes the sleeper look again. The task cannot end before the wakeup was fired.
+    #[inline]
+    pub(crate) fn notify(&self) -> Wakeup {
+        match self {
+            Self::Task(task) if task.header().run.notify() => Wakeup::Task(*task),
+            Self::Task(_) => Wakeup::None,
+            Self::Thread(parker) => Wakeup::Thread(parker.clone()),
+        }
+    }
+
+    /// Waits until `is_ready`, or until `deadline` has passed. Only its owner waits as a sleeper.
+    ///
+    /// `give_up` makes sure that it will not get ready any more, and says whether it could: false means that it is
+    /// ready, or that somebody is about to make it so and will notify the sleeper then.
+    ///
+    /// A wait that is ready returns so, whatever else happened. A task that is cancelled unwinds from here.
+    pub(crate) fn wait(
+        &self,
+        deadline: Option<Instant>,
+        is_ready: impl Fn() -> bool,
+        give_up: impl Fn() -> bool,
+    ) -> Woken {
+        let task = match self {
+            Self::Task(task) => *task,
+            Self::Thread(parker) => {
+                while !is_ready() {
+                    if !parker.park(deadline) {
+                        if give_up() {
+                            return Woken::Elapsed;
+                        }
+                        if !is_ready() {
+                            parker.park(None);
+                        }
+                    }
+                }
+                return Woken::Notified;
+            }
+        };
+        let alarm = deadline.map(|deadline| Alarm::set(task, deadline));
+        let alarm = alarm.as_ref();
+        while !is_ready() {
+            if cancel::is_due(task) {
+                if give_up() {
+                    cancel::throw(task);
+                }
+            } else if alarm.is_some_and(Alarm::has_fired) {
+                if give_up() {
+                    return Woken::Elapsed;
+                }
+            } else {
+                Self::park(task, &give_up);
+                continue;
+            }
+            // Too late to give up. Without this look a notification that has been used up would be parked over.
+            if is_ready() {
+                break;
+            }
+            Self::park(task, &give_up);
+        }
+        Woken::Notified
+    }
+
+    /// Parks the running task; one that is left behind in there gives up.
+    #[inline]
+    fn park(task: RawTask, give_up: &dyn Fn() -> bool) {
+        // SAFETY: `give_up` stays where it is until the task has come back.
+        unsafe { task.set_unlink(Some(give_up)) };
+        task.park();
+        // SAFETY: nothing is set.
+        unsafe { task.set_unlink(None) };
+    }
+
+    /// Waits until `is_ready`; calls `on_cancel` once if the waiting task is cancelled, and waits on.
+    pub(crate) fn wait_through_cancel(&self, is_ready: impl Fn() -> bool, on_cancel: impl FnOnce()) {
+        let mut on_cancel = Some(on_cancel);
+        while !is_ready() {
+            match self {
+                Self::Thread(parker) => _ = parker.park(None),
+                Self::Task(task) => {
+                    if cancel::is_due(*task)
+                        && let Some(on_cancel) = on_cancel.take()
+                    {
+                        on_cancel();
+                    }
+                    task.park();
+                }
+            }
+        }
+    }
+}
