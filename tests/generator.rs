@@ -572,6 +572,29 @@ fn a_generator_suspended_in_its_own_unwind_is_leaked_by_its_drop() {
 }
 
 #[test]
+fn a_body_that_caught_a_panic_and_yielded_is_unwound_by_an_owner_that_unwinds() {
+    let tally = Tally::default();
+    let mut g = {
+        let token = tally.token();
+        Generator::new(move |y: &Yielder<u32>| {
+            let _token = token;
+            let caught = std::panic::catch_unwind(|| panic!("in the body"));
+            y.yield_(u32::from(caught.is_err()));
+            y.yield_(2);
+        })
+    };
+    assert_eq!(g.next(), Some(1));
+    assert_eq!(
+        panic_text(|| {
+            let _owned = g;
+            panic!("in the owner")
+        }),
+        "in the owner"
+    );
+    tally.assert_all_dropped(1);
+}
+
+#[test]
 fn a_panicking_body_may_yield_from_a_destructor() {
     let mut g = Generator::new(|y: &Yielder<u32>| {
         let _yields = OnDrop(|| {

@@ -48,7 +48,7 @@ pub(super) struct Books {
     pub(super) frame: Frame,
     /// Written by whoever resumes: before that, and after.
     state: Cell<State>,
-    /// Anything but `Send` is set before a resume, and taken by the yielder right after it.
+    /// Anything but `Send` is set before a resume, with a signal in the frame, and taken by the yielder right after it.
     pub(super) command: Cell<Command>,
     /// Whether the body is suspended in the middle of its own unwind: nothing can be thrown into it.
     pub(super) takes_only_send: Cell<bool>,
@@ -225,9 +225,11 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         unsafe { &*self.head().vtable }
     }
 
+    /// Whether the body is suspended. One compare if the one that asks resumed it last: only a suspended generator has
+    /// a resumer while nobody looks into it.
     #[inline(always)]
     pub(super) fn is_suspended(&self) -> bool {
-        self.head().books.state.get() == State::Suspended
+        self.head().books.frame.was_resumed_from_here() || self.state() == State::Suspended
     }
 
     pub(super) fn state(&self) -> State {
@@ -253,13 +255,18 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
 
     /// Makes the next resume unwind the body, from the `yield_` it waits in, with an exit.
     pub(super) fn ask_to_close(&self) {
-        self.head().books.command.set(Command::Close);
+        self.ask(Command::Close);
     }
 
     /// Makes the next resume unwind the body, from the `yield_` it waits in, with an exception.
     pub(super) fn ask_to_raise(&self, exception: Exception) {
         self.head().books.thrown.set(Some(exception));
-        self.head().books.command.set(Command::Throw);
+        self.ask(Command::Throw);
+    }
+
+    fn ask(&self, command: Command) {
+        self.head().books.command.set(command);
+        self.head().books.frame.ask();
     }
 
     /// Gives a new generator its stack and puts its body there, ready to be resumed.
@@ -312,6 +319,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     fn finish(&self) -> Ended<Ret> {
         let head = self.head();
         head.books.state.set(State::Finished);
+        head.books.frame.forget_resumer();
         // SAFETY: the coroutine was there and has returned; the mark says that it is gone now.
         let coroutine = unsafe { (*head.coroutine.get()).assume_init_read() };
         coroutine::give_stack(head.stack_size, coroutine.into_stack());

@@ -5,7 +5,7 @@ use std::fmt;
 use std::mem::MaybeUninit;
 
 use super::block::{Books, Command};
-use crate::coroutine::{self, Frame, current, unwind};
+use crate::coroutine::{self, current, unwind};
 use crate::exception::{self, Exception};
 
 /// What a resume asked of the body.
@@ -61,10 +61,10 @@ impl<Out, In: 'static> Yielder<Out, In> {
     #[inline]
     pub fn yield_(&self, out: Out) -> In {
         let value = self.suspend(out);
-        if self.books().command.get() != Command::Send {
+        if self.books().frame.has_signals() {
             self.obey();
         }
-        // SAFETY: with `Command::Send`, whoever resumed passed a value.
+        // SAFETY: nothing else was asked, so whoever resumed passed a value.
         unsafe { value.assume_init() }
     }
 
@@ -112,20 +112,25 @@ impl<Out, In: 'static> Yielder<Out, In> {
     #[inline]
     pub(super) fn exchange(&self, out: Out) -> Asked<In> {
         let value = self.suspend(out);
-        match self.books().command.get() {
-            // SAFETY: with `Command::Send`, whoever resumed passed a value.
-            Command::Send => Asked::GoOn(unsafe { value.assume_init() }),
-            _ => self.asked(),
+        if self.books().frame.has_signals()
+            && let Some(asked) = self.asked()
+        {
+            return asked;
         }
+        // SAFETY: nothing else was asked, so whoever resumed passed a value.
+        Asked::GoOn(unsafe { value.assume_init() })
     }
 
-    /// Takes a command that is no send.
+    /// Takes what was asked instead of a send.
     #[cold]
-    fn asked(&self) -> Asked<In> {
+    fn asked(&self) -> Option<Asked<In>> {
+        if !self.books().frame.take_signals() {
+            return None;
+        }
         match self.books().command.replace(Command::Send) {
-            Command::Throw => Asked::Raise(self.books().thrown.take().expect("a throw leaves its exception")),
-            Command::Close => Asked::Close,
-            Command::Send => unreachable!("a send is answered where it arrives"),
+            Command::Throw => Some(Asked::Raise(self.books().thrown.take().expect("a throw leaves its exception"))),
+            Command::Close => Some(Asked::Close),
+            Command::Send => unreachable!("a send is no request"),
         }
     }
 
@@ -135,38 +140,36 @@ impl<Out, In: 'static> Yielder<Out, In> {
         self.books().closing().throw()
     }
 
-    /// Suspends the generator. The command is left for the caller to look at.
+    /// Suspends the generator. Its signals are left for the caller to look at.
     #[inline(always)]
     fn suspend(&self, out: Out) -> MaybeUninit<In> {
-        let frame = &raw const self.books().frame;
+        let frame = &self.books().frame;
         if std::ptr::eq(current::frame(), frame) {
             // SAFETY: this generator runs, with nothing on top of it.
-            unsafe { self.suspend_from(frame, out) }
+            unsafe { unwind::suspending_alone(frame, self.switching(out)) }
         } else {
             self.suspend_with_others(out)
         }
     }
 
-    /// Suspends the generator, with everything from `top`, which runs, down to it.
+    /// How to leave with `out`, told whether something may be thrown at this point, and come back with what was sent.
     ///
-    /// # Safety
-    /// - The generator is on the running chain, and `top` is the running frame.
+    /// The generator must be on the running chain when it is called. It holds two words, which go to the slow path of
+    /// `unwind` in registers: more would be kept in memory for it at every yield.
     #[inline(always)]
-    unsafe fn suspend_from(&self, top: *const Frame, out: Out) -> MaybeUninit<In> {
-        let books = self.books();
-        let suspend = |may_throw: bool| {
+    fn switching(&self, out: Out) -> impl FnOnce(bool) -> MaybeUninit<In> {
+        move |may_throw| {
+            let takes_only_send = &self.books().takes_only_send;
             if !may_throw {
-                books.takes_only_send.set(true);
+                takes_only_send.set(true);
             }
             // SAFETY: `switch` belongs to this generator, which is on the running chain.
             let value = unsafe { (*self.switch).suspend(out) };
             if !may_throw {
-                books.takes_only_send.set(false);
+                takes_only_send.set(false);
             }
             value
-        };
-        // SAFETY: the caller's promise.
-        unsafe { unwind::suspending(top, &books.frame, suspend) }
+        }
     }
 
     /// Suspends the generator from within coroutines that it resumed.
@@ -176,15 +179,16 @@ impl<Out, In: 'static> Yielder<Out, In> {
         let on_chain = self.books().frame.is_on_chain();
         assert!(on_chain, "a yielder was used off its chain: its generator is not among the coroutines that run here");
         // SAFETY: the generator is on the chain, as was checked.
-        unsafe { self.suspend_from(current::frame(), out) }
+        unsafe { unwind::suspending(current::frame(), &self.books().frame, self.switching(out)) }
     }
 
-    /// Does what was asked instead of a send.
+    /// Does what was asked instead of a send, if anything was.
     #[cold]
-    fn obey(&self) -> ! {
+    fn obey(&self) {
         match self.asked() {
-            Asked::Raise(exception) => exception::throw(exception),
-            _ => self.leave(),
+            None | Some(Asked::GoOn(_)) => {}
+            Some(Asked::Raise(exception)) => exception::throw(exception),
+            Some(Asked::Close) => self.leave(),
         }
     }
 }
