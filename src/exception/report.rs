@@ -32,6 +32,25 @@ pub enum Report<'a> {
         /// The generator's.
         name: &'a str,
     },
+    /// A task panicked or was left by an exception, and nobody will join it; or it returned an error that
+    /// `JoinHandle::report` was asked to tell.
+    #[cfg(feature = "runtime")]
+    #[non_exhaustive]
+    Unjoined {
+        /// The task's.
+        name: &'a str,
+        /// What joining it would have given.
+        error: &'a crate::JoinError,
+    },
+    /// A link panicked or was left by an exception.
+    #[cfg(feature = "runtime")]
+    #[non_exhaustive]
+    LinkFailed {
+        /// The name of the task that it was linked to.
+        name: &'a str,
+        /// What became of the link.
+        error: &'a crate::JoinError,
+    },
     /// A task caught its cancellation with `std::panic::catch_unwind`. It is thrown again, at the wait it is in now.
     #[non_exhaustive]
     Swallowed {
@@ -48,6 +67,10 @@ impl fmt::Display for Report<'_> {
             }
             Self::IgnoredClose { name } => write!(f, "generator '{name}' ignored its close in drop"),
             Self::Leaked { name } => write!(f, "generator '{name}' did not end: its stack is leaked"),
+            #[cfg(feature = "runtime")]
+            Self::Unjoined { name, error } => write!(f, "nobody joined task '{name}': {error}"),
+            #[cfg(feature = "runtime")]
+            Self::LinkFailed { name, error } => write!(f, "link of task '{name}' failed: {error}"),
             Self::Swallowed { name } => {
                 write!(f, "task '{name}' swallowed its cancellation, which is thrown again")
             }

@@ -67,12 +67,26 @@ pub(crate) struct Worker {
     until_far_end: Cell<u32>,
     joins_in_place: Cell<u32>,
     has_acknowledged: Cell<bool>,
+    /// Whether its loop has ended, so that nothing can be started any more.
+    has_ended: Cell<bool>,
     /// Whether a request was not thrown into a task because somebody on this thread was unwinding.
     has_put_off: Cell<bool>,
     /// For each other worker, what we saw last.
     looks: Box<[Cell<Look>]>,
     /// Where to look first when stealing; moves on each time.
     next_victim: Cell<usize>,
+}
+
+/// Ends the process if a worker's thread is made to leave its loop.
+struct AbortsOnDrop;
+
+impl Drop for AbortsOnDrop {
+    #[cold]
+    fn drop(&mut self) {
+        let name = std::thread::current().name().unwrap_or("a worker").to_owned();
+        eprintln!("osier: the thread of worker '{name}' was made to end, with tasks that only it can run");
+        std::process::abort();
+    }
 }
 
 impl Worker {
@@ -90,6 +104,7 @@ impl Worker {
             until_far_end: Cell::new(FAR_END),
             joins_in_place: Cell::new(IN_PLACE),
             has_acknowledged: Cell::new(false),
+            has_ended: Cell::new(false),
             has_put_off: Cell::new(false),
             looks,
             next_victim: Cell::new(index + 1),
@@ -101,7 +116,10 @@ impl Worker {
         let _signal_stack = SignalStack::ensure();
         let worker = Self::new(shared, index, fresh);
         current::set_worker((&raw const worker).cast());
+        // A worker that unwinds or is ended from outside (`pthread_exit`) would take its tasks along, without a word.
+        let dies = AbortsOnDrop;
         worker.run();
+        std::mem::forget(dies);
         worker.drain();
         current::set_worker(ptr::null());
         worker.shared.worker_exits();
@@ -224,6 +242,19 @@ impl Worker {
         worker.start_on(carrier, child, true);
         current::set_task(joiner.as_ptr().cast());
         child.header().end.is_done()
+    }
+
+    /// Starts a fresh task that is in no queue right here, on a carrier of its own, until it ends or waits. False if it
+    /// cannot be: there is no carrier, or this is no worker of the task's runtime, or one that has ended its tasks.
+    pub(crate) fn start_in_place(task: RawTask) -> bool {
+        let is_able = |worker: &&Self| ptr::eq(&raw const *worker.shared, task.runtime()) && !worker.has_ended.get();
+        let Some(worker) = Self::get().filter(is_able) else { return false };
+        let Ok(carrier) = worker.take_carrier(task.header().stack_size) else { return false };
+        worker.remote().counts.spawned.add_one();
+        let running = current::task();
+        worker.start_on(carrier, task, true);
+        current::set_task(running);
+        true
     }
 
     /// Enters a task into the list of those that have suspended.
@@ -579,6 +610,7 @@ impl Worker {
 
     /// Frees the carriers, and leaves behind what is still suspended.
     fn drain(&self) {
+        self.has_ended.set(true);
         for carrier in self.carriers.take() {
             // SAFETY: it is idle, and in no list any more.
             unsafe { Carrier::free(carrier) };

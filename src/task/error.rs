@@ -4,7 +4,7 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::coroutine::unwind::{self, Payload};
 use crate::exception::{self, Exception, Leaving, Raise, raise};
@@ -21,13 +21,15 @@ enum Kind {
     /// It was cancelled, and did not end before its runtime gave up.
     LeftBehind,
     /// The payload, for the first who takes it, and its text, for everybody.
-    Panicked(Arc<(Mutex<Option<Payload>>, String)>),
+    Panicked(Arc<Mutex<Option<Payload>>>, Arc<str>),
     Raised(Exception),
     /// It did not end in time.
     Timeout,
     /// Somebody else has taken the result.
     Taken,
     NoStack(Arc<io::Error>),
+    /// It returned an error, with this text, and `report` was asked to tell.
+    Returned(Arc<str>),
 }
 
 impl JoinError {
@@ -67,11 +69,20 @@ impl JoinError {
             (_, Some(text)) => text.clone(),
             _ => "a payload that is no text".to_owned(),
         };
-        Self { kind: Kind::Panicked(Arc::new((Mutex::new(Some(payload)), text))) }
+        Self { kind: Kind::Panicked(Arc::new(Mutex::new(Some(payload))), text.into()) }
     }
 
     pub(crate) fn no_stack(error: io::Error) -> Self {
         Self { kind: Kind::NoStack(Arc::new(error)) }
+    }
+
+    pub(crate) fn returned(error: &dyn fmt::Debug) -> Self {
+        Self { kind: Kind::Returned(format!("{error:?}").into()) }
+    }
+
+    /// Whether the task has not ended in time; it runs on.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.kind, Kind::Timeout)
     }
 
     /// Whether the task was cancelled: by its handle, or because its runtime shut down. One that did not end then, and
@@ -80,14 +91,9 @@ impl JoinError {
         matches!(self.kind, Kind::Cancelled | Kind::LeftBehind)
     }
 
-    /// Whether there was no result in time. There may be one later.
-    pub fn is_timeout(&self) -> bool {
-        matches!(self.kind, Kind::Timeout)
-    }
-
     /// Whether the task panicked.
     pub fn is_panic(&self) -> bool {
-        matches!(self.kind, Kind::Panicked(_))
+        matches!(self.kind, Kind::Panicked(..))
     }
 
     /// The exception that left the task: raised in it, or thrown into it and not caught.
@@ -101,8 +107,34 @@ impl JoinError {
     /// Takes the payload of the task's panic. `None` if it did not panic, or if a clone of this error has taken it.
     pub fn into_panic(self) -> Option<Box<dyn Any + Send>> {
         match self.kind {
-            Kind::Panicked(shared) => shared.0.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            Kind::Panicked(payload, _) => payload.lock().unwrap_or_else(PoisonError::into_inner).take(),
             _ => None,
+        }
+    }
+}
+
+/// A note of an error that leaves the payload of a panic to whoever has the error itself.
+#[derive(Clone)]
+pub(super) enum Note {
+    Whole(JoinError),
+    Panicked(Weak<Mutex<Option<Payload>>>, Arc<str>),
+}
+
+impl Note {
+    pub(super) fn of(error: JoinError) -> Self {
+        match error.kind {
+            Kind::Panicked(payload, text) => Self::Panicked(Arc::downgrade(&payload), text),
+            kind => Self::Whole(JoinError { kind }),
+        }
+    }
+
+    /// The error again; without its payload if that has gone.
+    pub(super) fn into_error(self) -> JoinError {
+        match self {
+            Self::Whole(error) => error,
+            Self::Panicked(payload, text) => {
+                JoinError { kind: Kind::Panicked(payload.upgrade().unwrap_or_default(), text) }
+            }
         }
     }
 }
@@ -112,11 +144,12 @@ impl fmt::Display for JoinError {
         match &self.kind {
             Kind::Cancelled => f.write_str("task was cancelled"),
             Kind::LeftBehind => f.write_str("task did not end when it was cancelled, and was left behind"),
-            Kind::Panicked(shared) => write!(f, "task panicked: {}", shared.1),
+            Kind::Panicked(_, text) => write!(f, "task panicked: {text}"),
             Kind::Raised(exception) => write!(f, "task raised an exception: {exception}"),
             Kind::Timeout => f.write_str("no result in time"),
             Kind::Taken => f.write_str("the result has been taken"),
             Kind::NoStack(error) => write!(f, "task could not start: {error}"),
+            Kind::Returned(text) => write!(f, "task returned an error: {text}"),
         }
     }
 }

@@ -2,19 +2,25 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::PoisonError;
+use std::mem::ManuallyDrop;
+use std::time::{Duration, Instant};
 
 use super::error::JoinError;
+use super::handle::Task;
+use super::link::Link;
 use super::raw::{RawTask, TaskRef};
+use super::sleeper::Woken;
 use super::wait_queue::Waiter;
-use crate::coroutine::unwind;
-use crate::exception::Exception;
+use crate::exception::{Exception, Report, report};
 use crate::runtime::Worker;
+use crate::sync::AsyncResult;
 
 /// The right to a task's result. Dropping it detaches the task, which runs on.
 ///
 /// A handle is `Send` and may be joined from anywhere: from another task, from a task of another runtime, from a plain
-/// thread.
+/// thread. If nobody joins a task that panics or is left by an exception, that is [reported](crate::set_report_hook).
+///
+/// `P` says where the handle may go: anywhere, unless it is a scope's.
 ///
 /// # Examples
 /// ```
@@ -25,44 +31,101 @@ use crate::runtime::Worker;
 /// assert_eq!(sum, 285);
 /// ```
 #[must_use = "dropping a join handle detaches its task: use `let _ =` if that is meant"]
-pub struct JoinHandle<T> {
+pub struct JoinHandle<T, P = Anywhere> {
     task: TaskRef,
     _value: PhantomData<fn() -> T>,
+    _place: PhantomData<P>,
 }
 
-// SAFETY: the handle moves a `T` out of the task, to whatever thread it is on.
-unsafe impl<T: Send> Send for JoinHandle<T> {}
-// SAFETY: through `&JoinHandle` nothing of the `T` is reached.
-unsafe impl<T: Send> Sync for JoinHandle<T> {}
+/// Marks handles that may go to any thread.
+#[derive(Debug)]
+pub struct Anywhere(());
 
-impl<T> JoinHandle<T> {
+// SAFETY: the handle moves a `T` out of the task, to whatever thread it is on; `P` says whether it may leave its own.
+unsafe impl<T: Send, P: Send> Send for JoinHandle<T, P> {}
+// SAFETY: through `&JoinHandle` nothing of the `T` is reached, except by links, which ask for more.
+unsafe impl<T: Send, P: Send> Sync for JoinHandle<T, P> {}
+
+impl<T, P> JoinHandle<T, P> {
     /// Makes the handle of a task that was made with the result type `T`.
     pub(crate) fn new(task: TaskRef) -> Self {
-        Self { task, _value: PhantomData }
+        Self { task, _value: PhantomData, _place: PhantomData }
     }
 
-    pub(crate) fn task(&self) -> RawTask {
+    pub(crate) fn raw(&self) -> RawTask {
         self.task.raw()
+    }
+
+    /// The task itself, whatever its value: for those who only watch it or end it.
+    ///
+    /// # Examples
+    /// ```
+    /// osier::run(|| {
+    ///     let handle = osier::spawn(|| 42);
+    ///     let task = handle.task();
+    ///     assert_eq!(handle.join().unwrap(), 42);
+    ///     assert!(task.is_finished());
+    /// });
+    /// ```
+    pub fn task(&self) -> Task {
+        Task::new(self.task.clone())
     }
 
     /// Waits for the task to end and returns its value.
     ///
     /// A task that is still fresh, and is the next one that this worker would start, runs right here, on a stack of
-    /// its own.
+    /// its own. A task that joins itself waits for ever.
     ///
     /// # Suspends
-    /// The calling task, until the joined one has ended; on a plain thread, the thread. A cancelled caller unwinds from
-    /// here, and the joined task runs on, detached.
+    /// The calling task, until the joined one has ended and its links have returned; on a plain thread, the thread.
+    ///
+    /// # Cancel safety
+    /// A cancelled caller unwinds from here, and the joined task runs on, detached.
     ///
     /// # Errors
     /// The task panicked, was cancelled, was left by an exception, or could not get a stack.
     pub fn join(self) -> Result<T, JoinError> {
-        if !self.is_finished() && !Worker::join_in_place(self.task()) {
-            let task = self.task();
-            let waiter = Waiter::new();
-            if watch(task, &waiter) {
-                waiter.wait(None, || unwatch(task, &waiter));
-            }
+        let task = self.raw();
+        if !self.is_finished() && !Worker::join_in_place(task) {
+            task.wait_for_end(None);
+        }
+        if task.header().end.is_linked() {
+            task.wait_for_links(None);
+        }
+        self.into_result()
+    }
+
+    /// Waits as [`join`](Self::join) does, for at most `d`. The handle stays: it may be joined again if the time has
+    /// passed, and a task that is not finished runs on.
+    ///
+    /// # Suspends
+    /// As [`join`](Self::join). Not at all if `d` is zero.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: the handle still has the result.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join); with an error that [is a timeout](JoinError::is_timeout) if the time has passed; and
+    /// if the result was taken before.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// osier::run(|| {
+    ///     let mut sleeper = osier::spawn(|| osier::sleep(Duration::from_millis(20)));
+    ///     assert!(sleeper.join_timeout(Duration::ZERO).unwrap_err().is_timeout());
+    ///     sleeper.join_timeout(Duration::from_secs(60)).unwrap();
+    /// });
+    /// ```
+    pub fn join_timeout(&mut self, d: Duration) -> Result<T, JoinError> {
+        let task = self.raw();
+        let deadline = Instant::now().checked_add(d);
+        if !self.is_finished() && (d.is_zero() || task.wait_for_end(deadline) == Woken::Elapsed) {
+            return Err(JoinError::timeout());
+        }
+        if task.header().end.is_linked() && task.wait_for_links(deadline) == Woken::Elapsed {
+            return Err(JoinError::timeout());
         }
         self.take_result()
     }
@@ -70,25 +133,46 @@ impl<T> JoinHandle<T> {
     /// Waits as `join` does, but neither unwinds when the caller is cancelled nor leaves the task behind: the task is
     /// cancelled instead, and waited for.
     pub(crate) fn join_through_cancel(self) -> Result<T, JoinError> {
-        let task = self.task();
+        let task = self.raw();
         if !self.is_finished() {
             let waiter = Waiter::new();
-            if watch(task, &waiter) {
+            if task.watch(&waiter) {
                 waiter.wait_through_cancel(|| task.cancel());
             }
         }
-        self.take_result()
+        self.into_result()
     }
 
-    fn take_result(self) -> Result<T, JoinError> {
-        // SAFETY: the task has ended and its result is for its handle, which is this one; `T` is its type.
-        let result = unsafe { self.task.take_result() };
-        result.expect("the only handle of a task that has ended finds its result")
+    /// Takes the result of a task that is settled, and disposes of the handle.
+    #[inline]
+    fn into_result(self) -> Result<T, JoinError> {
+        let result = self.take_result();
+        let this = ManuallyDrop::new(self);
+        // SAFETY: read once, out of a handle that is not dropped. There is no result left to give up.
+        drop(unsafe { std::ptr::read(&raw const this.task) });
+        result
     }
 
-    /// Whether the task has ended, so that `join` would not wait.
+    /// Takes the result of a task that is settled.
+    #[inline]
+    fn take_result(&self) -> Result<T, JoinError> {
+        // SAFETY: the task has ended, no link reads, and the result is for its handle, which is this one, lent to nobody
+        // who takes; `T` is its type.
+        let result = unsafe { self.raw().take_result() };
+        match result {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => {
+                self.raw().observe();
+                Err(error)
+            }
+            None => Err(JoinError::taken()),
+        }
+    }
+
+    /// Whether the task has ended, so that `join` would wait for nothing but links.
+    #[inline]
     pub fn is_finished(&self) -> bool {
-        self.task().header().end.is_done()
+        self.raw().header().end.is_done()
     }
 
     /// Asks the task to end: it unwinds from the wait it is in, or from its next one, running destructors. Does not
@@ -108,7 +192,7 @@ impl<T> JoinHandle<T> {
     /// });
     /// ```
     pub fn cancel(&self) {
-        self.task().cancel();
+        self.raw().cancel();
     }
 
     /// Raises `e` in the task, in the wait it is in or in its next one, as gevent's `kill(exception, block=False)` does.
@@ -128,40 +212,166 @@ impl<T> JoinHandle<T> {
     /// });
     /// ```
     pub fn throw(&self, e: impl Into<Exception>) {
-        self.task().throw(e.into());
+        self.raw().throw(e.into());
+    }
+
+    /// Cancels the task and waits until it has ended, as gevent's `kill()` does. See [`Task::kill`].
+    ///
+    /// # Suspends
+    /// The calling task, until the other has ended; on a plain thread, the thread. In the task itself it unwinds at once.
+    pub fn kill(&self) {
+        self.raw().kill(None);
+    }
+
+    /// Cancels the task and waits until it has ended, for at most `d`. True if it has.
+    ///
+    /// # Suspends
+    /// As [`kill`](Self::kill).
+    pub fn kill_timeout(&self, d: Duration) -> bool {
+        self.raw().kill(Some(d))
     }
 
     /// The name given to the task's builder, else its closure's type.
     pub fn name(&self) -> &str {
         self.task.name()
     }
+
+    /// The task's number.
+    pub fn id(&self) -> super::TaskId {
+        super::TaskId::of(self.raw())
+    }
+
+    /// Links `f`.
+    ///
+    /// # Safety
+    /// - `Link::new`'s demands; and `f` may look at a `&T` on whatever thread it runs.
+    unsafe fn link_unchecked(&self, f: impl FnOnce(&Result<T, JoinError>)) -> Link {
+        let look = move |task: RawTask| {
+            // SAFETY: links run after the end and before the task is settled, so nobody writes the slot; `T` is its type.
+            match unsafe { task.result().cast::<Result<T, JoinError>>().as_ref() } {
+                Some(result) => {
+                    if result.is_err() {
+                        task.observe();
+                    }
+                    f(result);
+                }
+                None => f(&Err(JoinError::taken())),
+            }
+        };
+        // SAFETY: the caller's promise.
+        unsafe { Link::new(&self.task, look) }
+    }
 }
 
-/// Enters `waiter` among those who wait for the task's end. False if it has ended.
-fn watch(task: RawTask, waiter: &Waiter) -> bool {
-    // SAFETY: the waiter is new, and its owner waits until it was notified or takes it out with `unwatch`.
-    unsafe { task.header().waiters.lock().unwrap_or_else(PoisonError::into_inner).push(waiter) };
-    task.header().end.watch() || !unwatch(task, waiter)
+impl<T> JoinHandle<T> {
+    /// Runs `f` once when the task has ended, in a new task, with what joining it would give: gevent's `link`. At once if
+    /// it has ended.
+    ///
+    /// Links run in the order in which they were made, and before those who wait for the task go on: each until it
+    /// returns or waits itself. Joining waits until all have returned. A failure in `f` is
+    /// [reported](crate::Report::LinkFailed); the task's own result stays as it is. A link that gets an error counts as
+    /// having received it. While the runtime shuts down, links still run.
+    ///
+    /// # Examples
+    /// ```
+    /// let (sender, receiver) = osier::sync::channel::bounded(1);
+    /// let task = osier::spawn(|| 6 * 7);
+    /// task.link(move |result| sender.send(*result.as_ref().unwrap()).unwrap());
+    /// assert_eq!(receiver.recv(), Ok(42));
+    /// ```
+    pub fn link(&self, f: impl FnOnce(&Result<T, JoinError>) + Send + 'static) -> Link
+    where
+        T: Send + Sync,
+    {
+        // SAFETY: `f` is `Send` and `'static`, and `T: Sync`.
+        unsafe { self.link_unchecked(f) }
+    }
+
+    /// Sets `r` to the task's result when it has ended, unless somebody set it before.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::sync::AsyncResult;
+    ///
+    /// let result = AsyncResult::new();
+    /// let task = osier::spawn(|| 6 * 7);
+    /// task.link_to(&result);
+    /// assert_eq!(result.get().unwrap(), 42);
+    /// ```
+    pub fn link_to(&self, r: &AsyncResult<T>) -> Link
+    where
+        T: Clone + Send + Sync + 'static,
+    {
+        let r = r.clone();
+        self.link(move |result| {
+            // Whoever set it before wins.
+            _ = r.complete(result.clone());
+        })
+    }
 }
 
-/// Takes `waiter` out again. False if it was notified.
-fn unwatch(task: RawTask, waiter: &Waiter) -> bool {
-    // SAFETY: it was pushed by `watch`.
-    unsafe { task.header().waiters.lock().unwrap_or_else(PoisonError::into_inner).remove(waiter) }
+impl<T: 'static, P> JoinHandle<T, P> {
+    /// Exchanges the handle for a result that any number of getters share.
+    ///
+    /// What nobody gets is dropped with the last of them, without a report.
+    ///
+    /// # Examples
+    /// ```
+    /// let answer = osier::spawn(|| 6 * 7).shared();
+    /// let getters: Vec<_> = (0..3).map(|_| osier::spawn({ let answer = answer.clone(); move || answer.get() })).collect();
+    /// for getter in getters {
+    ///     assert_eq!(getter.join().unwrap().unwrap(), 42);
+    /// }
+    /// ```
+    pub fn shared(self) -> AsyncResult<T> {
+        let shared = AsyncResult::new();
+        let r = shared.clone();
+        self.raw().observe();
+        self.raw().set_heir(Box::new(move |task| {
+            // SAFETY: an heir is given the task when its result is nobody else's; `T` is its type.
+            let result = unsafe { task.take_result::<T>() };
+            _ = r.complete(result.unwrap_or_else(|| Err(JoinError::taken())));
+        }));
+        shared
+    }
 }
 
-impl<T> Drop for JoinHandle<T> {
+impl<T, E: fmt::Debug, P> JoinHandle<Result<T, E>, P> {
+    /// Detaches the task, and [reports](crate::Report::Unjoined) an error that it returns, as a panic would be.
+    ///
+    /// # Examples
+    /// ```
+    /// fn serve() -> std::io::Result<()> {
+    ///     Err(std::io::Error::other("not today"))
+    /// }
+    /// osier::spawn(serve).report();
+    /// ```
+    pub fn report(self) {
+        unsafe fn look<T, E: fmt::Debug>(task: RawTask) {
+            // SAFETY: the result is in the slot and nobody writes it now; these are its types.
+            let result = unsafe { task.result().cast::<Result<Result<T, E>, JoinError>>().as_ref() };
+            if let Some(Ok(Err(error))) = result {
+                let error = JoinError::returned(error);
+                report(&Report::Unjoined { name: &task.header().name, error: &error });
+            }
+        }
+        let look: unsafe fn(RawTask) = look::<T, E>;
+        // SAFETY: an heir is given the task when its result is nobody else's.
+        self.raw().set_heir(Box::new(move |task| unsafe { look(task) }));
+    }
+}
+
+impl<T, P> Drop for JoinHandle<T, P> {
     fn drop(&mut self) {
-        if self.task().header().end.detach() {
-            // SAFETY: the task has ended and leaves its result to its handle, which is this one; `T` is its type.
-            let result = unsafe { self.task.take_result::<T>() };
-            // As quietly as when the task ends after its handle.
-            unwind::drop_quietly(result);
+        let task = self.raw();
+        if task.detach() {
+            // SAFETY: the task is settled and leaves its result to its handle, which is this one.
+            unsafe { task.dispose() };
         }
     }
 }
 
-impl<T> fmt::Debug for JoinHandle<T> {
+impl<T, P> fmt::Debug for JoinHandle<T, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinHandle").field("name", &self.name()).field("finished", &self.is_finished()).finish()
     }

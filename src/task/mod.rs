@@ -8,7 +8,10 @@
 //! | --- | --- |
 //! | `gevent.spawn(f, x)` | `spawn(move \|\| f(x))` |
 //! | `g.get()` | `handle.join()` |
-//! | `g.kill(block=False)` | `handle.cancel()` |
+//! | `g.join()` from several | `handle.task()`, and `task.join()` |
+//! | `g.kill()`, `g.kill(block=False)` | `handle.kill()`, `handle.cancel()` |
+//! | `g.link(f)` | `handle.link(f)` |
+//! | `gevent.getcurrent()` | `task::current()` |
 //! | `gevent.sleep(0)` | `yield_now()` |
 //! | `gevent.sleep(s)` | `sleep(Duration::from_secs(s))` |
 //! | `gevent.get_hub().threadpool.apply(f)` | `task::unblock(f)` |
@@ -18,7 +21,8 @@
 //! - `raw`: the task in memory. `carrier`: the coroutine it runs on.
 //! - `park`: going away and coming back. `cancel`: unwinding from there.
 //! - `sleeper`: who waits, and how. `wait_queue`: for what. `choice`, `crowd`: for several things at once.
-//! - `join`, `error`, `unblock`: what users hold.
+//! - `end`: who is told when a task has ended, in which order.
+//! - `join`, `handle`, `link`, `error`, `unblock`: what users hold.
 
 mod cancel;
 mod carrier;
@@ -26,8 +30,11 @@ mod carrier;
 mod choice;
 #[allow(dead_code, reason = "wait takes it up")]
 mod crowd;
+mod end;
 mod error;
+mod handle;
 mod join;
+mod link;
 mod park;
 mod raw;
 mod sleeper;
@@ -38,8 +45,10 @@ mod unblock;
 mod wait_queue;
 
 pub use error::{JoinError, SpawnError};
-pub use join::JoinHandle;
-pub use park::yield_now;
+pub use handle::{Task, TaskId, current, try_current};
+pub use join::{Anywhere, JoinHandle};
+pub use link::Link;
+pub use park::{park, park_timeout, yield_now};
 #[cfg(feature = "blocking")]
 pub use unblock::unblock;
 
@@ -210,6 +219,7 @@ impl Builder {
             name: self.name.unwrap_or(Cow::Borrowed(std::any::type_name::<F>())),
             stack_size: self.stack_size.unwrap_or(shared.stack_size),
             borrows,
+            must_run: false,
         };
         // SAFETY: a runtime outlives its tasks; `f` is `Send`; the caller vouches for what it borrows.
         let (task, reference) = unsafe { TaskRef::new(shared, plan, f) };

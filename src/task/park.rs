@@ -1,6 +1,7 @@
 //! How the running task goes away and comes back: parking, yielding, alarms.
 
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use super::cancel;
 use super::raw::RawTask;
@@ -14,6 +15,63 @@ impl RawTask {
         if self.header().run.park() {
             self.suspend();
         }
+    }
+
+    /// Leaves the token that `park` waits for. The caller holds a reference.
+    pub(super) fn leave_token(self) {
+        // Release: pairs with the Acquire in `take_token`. The notification orders it before the task's next park.
+        self.header().token.store(true, Ordering::Release);
+        self.notify();
+    }
+
+    fn take_token(self) -> bool {
+        // Acquire: pairs with the Release in `leave_token`.
+        self.header().token.load(Ordering::Relaxed) && self.header().token.swap(false, Ordering::Acquire)
+    }
+}
+
+/// Waits until somebody leaves the running task a token, with [`Task::unpark`](super::Task::unpark), and takes it; at once
+/// if there is one. As `std::thread::park`, which it is on a thread outside of all tasks, but it never returns without a
+/// token.
+///
+/// # Suspends
+/// The running task. A cancelled task unwinds from here; the token stays.
+///
+/// # Examples
+/// ```
+/// let parked = osier::spawn(osier::task::park);
+/// parked.task().unpark();
+/// parked.join().unwrap();
+/// ```
+pub fn park() {
+    let Some(task) = RawTask::current() else { return std::thread::park() };
+    while !task.take_token() {
+        cancel::throw_if_cancelled();
+        task.park();
+    }
+}
+
+/// Waits as [`park`] does, for at most `d`. True if there was a token; on a thread outside of all tasks that cannot be
+/// told, and it is true if `d` has not passed.
+///
+/// # Suspends
+/// As [`park`].
+pub fn park_timeout(d: Duration) -> bool {
+    let began = Instant::now();
+    let Some(task) = RawTask::current() else {
+        std::thread::park_timeout(d);
+        return began.elapsed() < d;
+    };
+    let alarm = began.checked_add(d).map(|deadline| Alarm::set(task, deadline));
+    loop {
+        if task.take_token() {
+            return true;
+        }
+        cancel::throw_if_cancelled();
+        if alarm.as_ref().is_some_and(Alarm::has_fired) {
+            return false;
+        }
+        task.park();
     }
 }
 

@@ -6,8 +6,8 @@
 //!                    │ thrown                      any thread            │                       │
 //!                    │ home, carrier, live links   its home worker       │ F, then Result<T, _>, │
 //!                    │ inbox_link                  who won `notify`      │ then empty            │
-//!                    │ waiters                     under their lock      │                       │
-//!                    │ name, stack_size, vtable    never change          │                       │
+//!                    │ watchers                    under their lock      │                       │
+//!                    │ name, flags, vtable         never change          │                       │
 //!                    └───────────────────────────────────────────────────┴───────────────────────┘
 //! ```
 //!
@@ -18,19 +18,20 @@
 //! - whoever holds a [`TaskRef`], which counts.
 //!
 //! # Invariants
-//! - The slot is written by the thread that runs the task until it has ended, and then by the holder of the handle.
+//! - The slot is written by the thread that runs the task until it has ended, and then by the holder of the handle; links
+//!   read it in between (see `end`).
 //! - `runtime` is valid until the task has ended: a runtime goes only after its last task, or never.
 
 use std::borrow::Cow;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use super::carrier::Carrier;
+use super::end::Watchers;
 use super::error::JoinError;
-use super::state::{End, EndState, RunState};
-use super::wait_queue::WaitQueue;
+use super::state::{EndState, RunState};
 use crate::coroutine::{Frame, current, unwind};
 use crate::exception::Exception;
 use crate::primitives::AtomicPtr;
@@ -57,10 +58,17 @@ pub(crate) struct Header {
     pub(crate) was_thrown_into: Cell<bool>,
     /// Whether its frames borrow from a caller that waits: such a task is never left behind.
     pub(crate) borrows: bool,
+    /// Whether it runs even if it is asked to end before it started: links do.
+    must_run: bool,
+    /// The token of `task::park`.
+    pub(super) token: AtomicBool,
     /// The worker that started it, for life.
     home: AtomicUsize,
-    runtime: *const Shared,
+    /// Set before it is queued, for good.
+    runtime: Cell<*const Shared>,
     refs: AtomicUsize,
+    /// Its number, or 0 while nobody has asked.
+    id: AtomicU64,
     /// The exception to throw, in a box, or null. Whoever swaps it out owns it.
     thrown: std::sync::atomic::AtomicPtr<Exception>,
     inbox_link: AtomicPtr<Header>,
@@ -69,24 +77,28 @@ pub(crate) struct Header {
     /// The list of the tasks that have suspended, on their home worker.
     pub(crate) live_previous: Cell<*const Header>,
     pub(crate) live_next: Cell<*const Header>,
-    /// Who waits for its end.
-    pub(crate) waiters: Mutex<WaitQueue>,
+    /// Who waits for its end, and what is known of it then.
+    pub(super) watchers: Mutex<Watchers>,
     pub(crate) name: Cow<'static, str>,
     pub(crate) stack_size: StackSize,
-    vtable: &'static Vtable,
+    pub(super) vtable: &'static Vtable,
 }
 
 /// What depends on the types. Each takes the header of a `TaskCell` of the types it was made for.
 #[derive(Clone, Copy)]
-struct Vtable {
-    /// Runs the closure and keeps its result.
-    run: unsafe fn(NonNull<Header>),
+pub(super) struct Vtable {
+    /// Runs the closure and keeps its result. False if that is an error.
+    run: unsafe fn(NonNull<Header>) -> bool,
     /// Drops the closure unrun and keeps an error as the result.
     refuse: unsafe fn(NonNull<Header>, JoinError),
     /// Moves the result to `*mut Option<Result<T, JoinError>>`, leaving the slot empty.
     take_result: unsafe fn(NonNull<Header>, *mut ()),
+    /// Where the `Result<T, JoinError>` lies, which is in the slot.
+    result: unsafe fn(NonNull<Header>) -> *const (),
+    /// The error that is the result, if it is one.
+    error: unsafe fn(NonNull<Header>) -> Option<JoinError>,
     /// Drops the result, leaving the slot empty.
-    drop_result: unsafe fn(NonNull<Header>),
+    pub(super) drop_result: unsafe fn(NonNull<Header>),
     free: unsafe fn(NonNull<Header>),
 }
 
@@ -107,6 +119,8 @@ impl<F: FnOnce() -> T, T> TaskCell<F, T> {
         run: Self::run,
         refuse: Self::refuse,
         take_result: Self::take_result,
+        result: Self::result,
+        error: Self::error,
         drop_result: Self::drop_result,
         free: Self::free,
     };
@@ -121,12 +135,14 @@ impl<F: FnOnce() -> T, T> TaskCell<F, T> {
     }
 
     // Safety: `replace`'s.
-    unsafe fn run(header: NonNull<Header>) {
+    unsafe fn run(header: NonNull<Header>) -> bool {
         // SAFETY: the caller's promise, here and below. The closure runs with the slot empty and unborrowed.
-        let Slot::Closure(closure) = (unsafe { Self::replace(header, Slot::Empty) }) else { return };
+        let Slot::Closure(closure) = (unsafe { Self::replace(header, Slot::Empty) }) else { return true };
         let result = unwind::catch(closure).map_err(JoinError::from_payload);
+        let is_ok = result.is_ok();
         // SAFETY: as above. An empty slot has no destructor.
         drop(unsafe { Self::replace(header, Slot::Result(result)) });
+        is_ok
     }
 
     // Safety: `replace`'s.
@@ -141,6 +157,24 @@ impl<F: FnOnce() -> T, T> TaskCell<F, T> {
         if let Slot::Result(result) = unsafe { Self::replace(header, Slot::Empty) } {
             // SAFETY: the caller's promise.
             unsafe { *to.cast::<Option<Result<T, JoinError>>>() = Some(result) };
+        }
+    }
+
+    // Safety: `header` is that of a `Self`, and nobody writes its slot for as long as the pointer is used.
+    unsafe fn result(header: NonNull<Header>) -> *const () {
+        // SAFETY: the caller's promise.
+        match unsafe { &*header.cast::<Self>().as_ref().slot.get() } {
+            Slot::Result(result) => ptr::from_ref(result).cast(),
+            Slot::Closure(_) | Slot::Empty => ptr::null(),
+        }
+    }
+
+    // Safety: `result`'s.
+    unsafe fn error(header: NonNull<Header>) -> Option<JoinError> {
+        // SAFETY: the caller's promise.
+        match unsafe { &*header.cast::<Self>().as_ref().slot.get() } {
+            Slot::Result(Err(error)) => Some(error.clone()),
+            _ => None,
         }
     }
 
@@ -173,6 +207,15 @@ impl RawTask {
         Self(header)
     }
 
+    /// Another counted reference to the task.
+    ///
+    /// # Safety
+    /// - The task is alive: somebody's reference is counted meanwhile.
+    pub(crate) unsafe fn to_ref(self) -> TaskRef {
+        let counted = std::mem::ManuallyDrop::new(TaskRef(self));
+        TaskRef::clone(&counted)
+    }
+
     pub(crate) fn as_ptr(self) -> *mut Header {
         self.0.as_ptr()
     }
@@ -200,7 +243,29 @@ impl RawTask {
 
     /// The runtime of a task that has not ended.
     pub(crate) fn runtime(self) -> *const Shared {
-        self.header().runtime
+        self.header().runtime.get()
+    }
+
+    /// Says which runtime will run a task that was made for none.
+    ///
+    /// # Safety
+    /// - The task is fresh and in no queue, and `runtime` stays valid until it has ended.
+    pub(crate) unsafe fn set_runtime(self, runtime: *const Shared) {
+        self.header().runtime.set(runtime);
+    }
+
+    /// The task's number, which no other task of the process ever has.
+    pub(crate) fn id(self) -> u64 {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let id = &self.header().id;
+        match id.load(Ordering::Relaxed) {
+            0 => {
+                // Made when it is first asked for, so that a spawn touches no counter that all workers share.
+                let new = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+                id.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed).err().unwrap_or(new)
+            }
+            id => id,
+        }
     }
 
     /// Suspends the running task, `self`. Somebody has queued it, or will.
@@ -233,27 +298,39 @@ impl RawTask {
         let header = self.header();
         header.home.store(home, Ordering::Relaxed);
         header.carrier.set(carrier);
-        if header.has_request() {
+        let is_ok = if header.has_request() && !header.must_run {
             let error = self.take_thrown().map_or_else(JoinError::cancelled, JoinError::raised);
             // SAFETY: the task is started by the only one that took it out of its queue, so the slot is ours.
             unsafe { (header.vtable.refuse)(self.0, error) };
+            false
         } else {
             // SAFETY: as above.
-            unsafe { (header.vtable.run)(self.0) };
-        }
-        self.end();
+            unsafe { (header.vtable.run)(self.0) }
+        };
+        self.end(is_ok);
     }
 
-    /// Ends a fresh task that cannot be started.
+    /// Ends a fresh task that cannot be started. One that must run does so here, on the caller's stack and as no task.
     pub(crate) fn refuse(self, error: JoinError) {
+        if self.header().must_run {
+            // SAFETY: the caller took it out of its queue, so the slot is its own.
+            let is_ok = unsafe { (self.header().vtable.run)(self.0) };
+            return self.end(is_ok);
+        }
+        self.discard(error);
+    }
+
+    /// Ends a fresh task, whose closure is dropped.
+    pub(super) fn discard(self, error: JoinError) {
         // SAFETY: the caller took it out of its queue, so the slot is its own.
         unsafe { (self.header().vtable.refuse)(self.0, error) };
-        self.end();
+        self.end(false);
     }
 
     /// Ends the task whose result is in its slot, and gives up the runtime's reference.
-    fn end(self) {
-        self.announce_end();
+    #[inline]
+    fn end(self, is_ok: bool) {
+        self.announce_end(is_ok);
         if self.header().is_listed.get() {
             Worker::here().unlist(self);
         }
@@ -270,40 +347,45 @@ impl RawTask {
         }
         // SAFETY: nobody resumes it any more, and its closure has left the slot when it started.
         unsafe { (self.header().vtable.refuse)(self.0, JoinError::left_behind()) };
-        self.announce_end();
+        self.announce_end(false);
     }
 
-    /// Says that the task has ended, with the result that is in its slot, and wakes whoever waits.
-    fn announce_end(self) {
-        let header = self.header();
-        let mut has_result = true;
-        loop {
-            match header.end.end(has_result) {
-                End::Unwatched => break,
-                End::Watched => {
-                    self.wake_waiters();
-                    break;
-                }
-                End::DropResult => {
-                    // SAFETY: the task has not ended, so the slot is ours; the handle is gone.
-                    unsafe { (header.vtable.drop_result)(self.0) };
-                    has_result = false;
-                }
-            }
-        }
+    /// Where the `Result<T, JoinError>` of a task lies that has ended.
+    ///
+    /// # Safety
+    /// - The result is in the slot, and stays there for as long as the pointer is used.
+    pub(super) unsafe fn result(self) -> *const () {
+        // SAFETY: the caller's promise.
+        unsafe { (self.header().vtable.result)(self.0) }
     }
 
-    #[cold]
-    fn wake_waiters(self) {
-        loop {
-            let mut waiters = self.header().waiters.lock().unwrap_or_else(PoisonError::into_inner);
-            let wakeup = waiters.notify_first(|_| ());
-            drop(waiters);
-            match wakeup {
-                Some(wakeup) => wakeup.fire(),
-                None => break,
-            }
-        }
+    /// The error that is the result in the slot, if it is one.
+    ///
+    /// # Safety
+    /// - The task is about to end or has, and nobody writes the slot now.
+    pub(super) unsafe fn error(self) -> Option<JoinError> {
+        // SAFETY: the caller's promise.
+        unsafe { (self.header().vtable.error)(self.0) }
+    }
+
+    /// Takes the result of a task that has ended, if it is still there.
+    ///
+    /// # Safety
+    /// - `T` is the task's type, the task has ended, and nobody else uses its result now.
+    pub(super) unsafe fn take_result<T>(self) -> Option<Result<T, JoinError>> {
+        let mut result = None::<Result<T, JoinError>>;
+        // SAFETY: the caller's promise.
+        unsafe { (self.header().vtable.take_result)(self.0, (&raw mut result).cast()) };
+        result
+    }
+
+    /// Drops the result that is in the slot, if there is one.
+    ///
+    /// # Safety
+    /// - Nobody else uses the slot now.
+    pub(super) unsafe fn drop_result(self) {
+        // SAFETY: the caller's promise.
+        unsafe { (self.header().vtable.drop_result)(self.0) };
     }
 
     /// Cancels the task: it unwinds from the wait it is in, or from its next one; a fresh one never runs.
@@ -357,7 +439,7 @@ impl RawTask {
         true
     }
 
-    fn notify(self) {
+    pub(super) fn notify(self) {
         if !self.header().end.is_done() && self.header().run.notify() {
             self.push_to_home();
         }
@@ -432,6 +514,8 @@ pub(crate) struct Plan {
     pub(crate) name: Cow<'static, str>,
     pub(crate) stack_size: StackSize,
     pub(crate) borrows: bool,
+    /// Whether it runs even if it is asked to end before it starts.
+    pub(crate) must_run: bool,
 }
 
 /// A counted reference to a task.
@@ -446,7 +530,7 @@ impl TaskRef {
     /// Makes a fresh task for `runtime`. The first of the two references is for the runtime, as a bare pointer.
     ///
     /// # Safety
-    /// - `runtime` stays valid until the task has ended.
+    /// - `runtime` stays valid until the task has ended, or is null, and set before it is queued.
     /// - The task is started on one thread only, by whoever got the bare pointer; other threads get it only if
     ///   `closure` is `Send`. What `closure` borrows stays valid until the task has ended.
     pub(crate) unsafe fn new<F: FnOnce() -> T, T>(runtime: *const Shared, plan: Plan, closure: F) -> (RawTask, Self) {
@@ -457,8 +541,11 @@ impl TaskRef {
             requests: AtomicU8::new(0),
             thrown: std::sync::atomic::AtomicPtr::new(ptr::null_mut()),
             borrows: plan.borrows,
+            must_run: plan.must_run,
+            token: AtomicBool::new(false),
+            id: AtomicU64::new(0),
             home: AtomicUsize::new(0),
-            runtime,
+            runtime: Cell::new(runtime),
             carrier: Cell::new(ptr::null()),
             live_previous: Cell::new(ptr::null()),
             live_next: Cell::new(ptr::null()),
@@ -466,7 +553,7 @@ impl TaskRef {
             was_thrown_into: Cell::new(false),
             inbox_link: AtomicPtr::new(ptr::null_mut()),
             unlink: Cell::new(None),
-            waiters: Mutex::new(WaitQueue::new()),
+            watchers: Mutex::new(Watchers::new()),
             name: plan.name,
             stack_size: plan.stack_size,
             vtable: TaskCell::<F, T>::VTABLE,
@@ -498,16 +585,13 @@ impl TaskRef {
         unsafe { (task.header().vtable.free)(task.0) };
         closure
     }
+}
 
-    /// Takes the result of a task that has ended, if it is still there.
-    ///
-    /// # Safety
-    /// - `T` is the task's type, the task has ended, and nobody else uses its result now.
-    pub(crate) unsafe fn take_result<T>(&self) -> Option<Result<T, JoinError>> {
-        let mut result = None::<Result<T, JoinError>>;
-        // SAFETY: the caller's promise.
-        unsafe { (self.0.header().vtable.take_result)(self.0.0, (&raw mut result).cast()) };
-        result
+impl Clone for TaskRef {
+    fn clone(&self) -> Self {
+        // Relaxed: who has a reference may make another one of it.
+        self.0.header().refs.fetch_add(1, Ordering::Relaxed);
+        Self(self.0)
     }
 }
 

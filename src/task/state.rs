@@ -102,6 +102,10 @@ const DONE: u32 = 1;
 const WATCHED: u32 = 2;
 /// The join handle is gone: nobody will take the result.
 const DETACHED: u32 = 4;
+/// Somebody has linked a closure that looks at the result.
+const LINKED: u32 = 8;
+/// It has ended, and whoever ended it goes through its watchers.
+const SWEEPS: u32 = 16;
 
 /// What a task that wants to end must do first.
 #[must_use]
@@ -109,7 +113,7 @@ const DETACHED: u32 = 4;
 pub(crate) enum End {
     /// It has ended; nobody waits.
     Unwatched,
-    /// It has ended; the waiters must be woken.
+    /// It has ended; the caller must go through links and waiters.
     Watched,
     /// It has not ended: nobody wants the result, so the task drops it first, while it still may wait.
     DropResult,
@@ -130,12 +134,17 @@ impl EndState {
     pub(crate) fn end(&self, has_result: bool) -> End {
         let mut state = self.0.load(Ordering::Relaxed);
         loop {
-            if state & DETACHED != 0 && has_result {
+            // Links look at the result; the last of them drops it.
+            if state & (DETACHED | LINKED) == DETACHED && has_result {
                 return End::DropResult;
             }
+            let (next, end) = match state & WATCHED {
+                0 => (state | DONE, End::Unwatched),
+                _ => (state | DONE | SWEEPS, End::Watched),
+            };
             // Release: pairs with the Acquire in `is_done`, `watch` and `detach`. Acquire: sees the waiter's entry.
-            match self.0.compare_exchange_weak(state, state | DONE, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return if state & WATCHED != 0 { End::Watched } else { End::Unwatched },
+            match self.0.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return end,
                 Err(now) => state = now,
             }
         }
@@ -145,6 +154,24 @@ impl EndState {
     #[must_use]
     pub(crate) fn watch(&self) -> bool {
         self.0.fetch_or(WATCHED, Ordering::AcqRel) & DONE == 0
+    }
+
+    /// Announces a link that was added under the watchers' lock. True if whoever ends the task comes by and takes it;
+    /// false if the task has ended and nobody will.
+    #[must_use]
+    pub(crate) fn link(&self) -> bool {
+        let before = self.0.fetch_or(WATCHED | LINKED, Ordering::AcqRel);
+        before & (DONE | SWEEPS) != DONE
+    }
+
+    /// Whether the task ever had a link.
+    pub(crate) fn is_linked(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & LINKED != 0
+    }
+
+    /// Whether the join handle is gone.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.0.load(Ordering::Acquire) & DETACHED != 0
     }
 
     /// Gives up the result. True if the task has ended already, and the caller must drop it.
@@ -324,6 +351,54 @@ mod model {
             // The seeded bug: a plain store, over a notification that came in between.
             state.0.store(PARKED, Ordering::Release);
             true
+        });
+    }
+
+    /// A link and a waiter against the end: counts who would run the link. `watch` sets the same bit as a link does, so
+    /// that bit alone does not tell whether the one who ended the task comes by.
+    fn a_link_against_the_end(link: fn(&EndState) -> bool) {
+        loom::model(move || {
+            let end = Arc::new(EndState::new());
+            // What lies under the watchers' lock: whether the link is in the list.
+            let list = Arc::new(loom::sync::Mutex::new(false));
+            let runs = Arc::new(AtomicU32::new(0));
+            let task = {
+                let (end, list, runs) = (end.clone(), list.clone(), runs.clone());
+                thread::spawn(move || {
+                    if end.end(false) == End::Watched && std::mem::take(&mut *list.lock().unwrap()) {
+                        runs.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            };
+            let waiter = {
+                let end = end.clone();
+                thread::spawn(move || _ = end.watch())
+            };
+            let mut list = list.lock().unwrap();
+            *list = true;
+            if !link(&end) {
+                *list = false;
+                runs.fetch_add(1, Ordering::Relaxed);
+            }
+            drop(list);
+            task.join().unwrap();
+            waiter.join().unwrap();
+            assert_eq!(runs.load(Ordering::Relaxed), 1, "a link runs once");
+        });
+    }
+
+    #[test]
+    fn model_a_link_runs_once() {
+        a_link_against_the_end(EndState::link);
+    }
+
+    #[test]
+    #[should_panic(expected = "a link runs once")]
+    fn model_catches_a_link_that_trusts_a_late_waiters_bit() {
+        // The seeded bug: the task has ended and somebody watches, so whoever ended it is expected to come by.
+        a_link_against_the_end(|end| {
+            let before = end.0.fetch_or(WATCHED | LINKED, Ordering::AcqRel);
+            before & (DONE | WATCHED) != DONE
         });
     }
 

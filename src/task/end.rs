@@ -1,0 +1,331 @@
+//! A task's end: who is told, in which order, and who drops the result.
+//!
+//! ```text
+//!   result in the slot ──→ DONE ──→ links run, in link order, each in a new task ──→ settled ──→ waiters are woken
+//!                                   (they read the result)                            (the result is its handle's)
+//! ```
+//!
+//! Most tasks have no link: they are settled as soon as they are done. A link that is added after the end runs at once,
+//! and unsettles the task until it has returned: whoever joins meanwhile waits for it.
+//!
+//! # Invariants
+//! - Between the end and settling nobody writes the slot; then its handle does, or, if that is gone, the last link.
+//! - A link is in the list, or somebody is about to run it, or it has run or was taken out: one of them.
+//! - No closure of a user runs, and nothing is dropped, under the watchers' lock.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::error::{JoinError, Note};
+use super::raw::{RawTask, TaskRef};
+use super::sleeper::Woken;
+use super::state::End;
+use super::wait_queue::{WaitQueue, Waiter};
+use crate::coroutine::unwind;
+use crate::exception::{Report, report};
+use crate::runtime::{Shared, Worker};
+
+/// Who wants to know of a task's end, and what is known of it. Lies under a lock in the task's header.
+pub(super) struct Watchers {
+    queue: WaitQueue,
+    /// What few tasks have.
+    more: Option<Box<More>>,
+}
+
+/// What is given a task with a result that nobody else uses.
+pub(super) type Heir = Box<dyn FnOnce(RawTask)>;
+
+#[derive(Default)]
+struct More {
+    /// Fresh tasks to start when this one has ended, in link order.
+    links: VecDeque<RawTask>,
+    /// Whether whoever ended the task has taken the last of them out.
+    is_swept: bool,
+    /// How many links are running, or about to.
+    unsettled: usize,
+    /// Whether the last link drops the result, in the place of a handle that is gone.
+    is_claimed: bool,
+    /// Why there is no value, and the number of that failure among all failures of the process.
+    failure: Option<(u64, Note)>,
+    /// Whether somebody was told of the failure, or will be.
+    is_observed: bool,
+    /// Looks at the result of a task whose handle is gone, or takes it, before it is dropped.
+    heir: Option<Heir>,
+}
+
+impl Watchers {
+    pub(super) const fn new() -> Self {
+        Self { queue: WaitQueue::new(), more: None }
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// Takes out the link to run next.
+    fn next_link(&mut self) -> Option<RawTask> {
+        let more = self.more();
+        let link = more.links.pop_front();
+        more.unsettled += usize::from(link.is_some());
+        more.is_swept = link.is_none();
+        link
+    }
+}
+
+impl Drop for Watchers {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(more) = self.more.take() {
+            // A panic's payload may be in it, with a destructor that panics.
+            unwind::drop_quietly(more);
+        }
+    }
+}
+
+impl RawTask {
+    fn watchers(&self) -> MutexGuard<'_, Watchers> {
+        self.header().watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ---- waiting for the end
+
+    /// Enters `waiter` among those who wait for the task's end. False if it has ended.
+    pub(crate) fn watch(self, waiter: &Waiter) -> bool {
+        // SAFETY: the waiter is new, and its owner waits until it was notified or takes it out with `unwatch`.
+        unsafe { self.watchers().queue.push(waiter) };
+        self.header().end.watch() || !self.unwatch(waiter)
+    }
+
+    /// Takes `waiter` out again. False if it was notified.
+    pub(crate) fn unwatch(self, waiter: &Waiter) -> bool {
+        // SAFETY: it was pushed by `watch`.
+        unsafe { self.watchers().queue.remove(waiter) }
+    }
+
+    /// Waits until the task has ended, or `deadline` has passed.
+    pub(super) fn wait_for_end(self, deadline: Option<Instant>) -> Woken {
+        let waiter = Waiter::new();
+        match self.watch(&waiter) {
+            true => waiter.wait(deadline, || self.unwatch(&waiter)),
+            false => Woken::Notified,
+        }
+    }
+
+    /// Waits until the links of a task that has ended have returned, or `deadline` has passed.
+    #[cold]
+    pub(super) fn wait_for_links(self, deadline: Option<Instant>) -> Woken {
+        loop {
+            let waiter = Waiter::new();
+            {
+                let mut watchers = self.watchers();
+                if watchers.more().unsettled == 0 {
+                    return Woken::Notified;
+                }
+                // SAFETY: as in `watch`.
+                unsafe { watchers.queue.push(&raw const waiter) };
+            }
+            if waiter.wait(deadline, || self.unwatch(&waiter)) == Woken::Elapsed {
+                return Woken::Elapsed;
+            }
+        }
+    }
+
+    // ---- the end
+
+    /// Says that the task has ended, with the result that is in its slot, and tells whoever wants to know.
+    #[inline]
+    pub(super) fn announce_end(self, is_ok: bool) {
+        if !is_ok {
+            self.note_failure();
+        }
+        let mut has_result = true;
+        loop {
+            match self.header().end.end(has_result) {
+                End::Unwatched => break,
+                End::Watched => {
+                    self.sweep();
+                    break;
+                }
+                End::DropResult => {
+                    // SAFETY: the task has not ended, so the slot is ours; the handle is gone.
+                    unsafe { self.dispose() };
+                    has_result = false;
+                }
+            }
+        }
+    }
+
+    #[cold]
+    fn note_failure(self) {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        // SAFETY: the task is about to end, so the slot is ours.
+        let error = unsafe { self.error() };
+        let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        // The scope of a task that borrows goes on with its panic; else the payload stays with the result.
+        let note = if self.header().borrows { Note::Whole } else { Note::of };
+        self.watchers().more().failure = error.map(|error| (number, note(error)));
+    }
+
+    /// Runs the links of a task that has ended, then wakes who waits.
+    #[cold]
+    fn sweep(self) {
+        let mut watchers = self.watchers();
+        let Some(more) = &mut watchers.more else { return self.wake_waiters(watchers) };
+        // One for ourselves, so that it is settled only when all have been started.
+        more.unsettled += 1;
+        // One by one: a link may take back one that comes after it.
+        while let Some(link) = watchers.next_link() {
+            drop(watchers);
+            // SAFETY: the link was in the list and is in no queue. This task counts as unfinished until it has been
+            // swept, so its runtime is alive.
+            unsafe { link.set_runtime(self.runtime()) };
+            if !Worker::start_in_place(link) {
+                link.refuse(JoinError::cancelled());
+            }
+            watchers = self.watchers();
+        }
+        drop(watchers);
+        self.settle();
+    }
+
+    /// Says that a link has returned, or that all have been started.
+    #[cold]
+    pub(super) fn settle(self) {
+        let mut watchers = self.watchers();
+        let more = watchers.more();
+        more.unsettled -= 1;
+        if more.unsettled > 0 {
+            return;
+        }
+        if self.header().end.is_detached() && !std::mem::replace(&mut more.is_claimed, true) {
+            drop(watchers);
+            // SAFETY: claimed, so nobody else uses the slot.
+            unsafe { self.dispose() };
+            watchers = self.watchers();
+        }
+        self.wake_waiters(watchers);
+    }
+
+    fn wake_waiters<'a>(&'a self, mut watchers: MutexGuard<'a, Watchers>) {
+        while let Some(wakeup) = watchers.queue.notify_first(|_| ()) {
+            let was_last = watchers.queue.is_empty();
+            drop(watchers);
+            wakeup.fire();
+            if was_last {
+                return;
+            }
+            watchers = self.watchers();
+        }
+    }
+
+    /// Gives up the result, for a handle that goes. True if the caller must drop it.
+    pub(super) fn detach(self) -> bool {
+        let end = &self.header().end;
+        if !end.detach() {
+            return false;
+        }
+        if !end.is_linked() {
+            return true;
+        }
+        let mut watchers = self.watchers();
+        let more = watchers.more();
+        // While a link looks at it, the last one drops it.
+        let claims = more.unsettled == 0 && !more.is_claimed;
+        more.is_claimed |= claims;
+        claims
+    }
+
+    // ---- links
+
+    /// Adds a fresh task that is to be started when this one has ended. False if it has, and nobody will: then the
+    /// task counts as unsettled, and the caller must queue the link.
+    pub(super) fn add_link(self, link: RawTask) -> bool {
+        let mut watchers = self.watchers();
+        let more = watchers.more();
+        if !more.is_swept {
+            more.links.push_back(link);
+            if self.header().end.link() {
+                return true;
+            }
+            watchers.more().links.pop_back();
+        }
+        watchers.more().unsettled += 1;
+        false
+    }
+
+    /// Takes a link out before it runs. False if it has run, or is about to.
+    pub(super) fn remove_link(self, link: RawTask) -> bool {
+        let mut watchers = self.watchers();
+        let links = &mut watchers.more().links;
+        let place = links.iter().position(|&other| other == link);
+        place.is_some_and(|place| links.remove(place).is_some())
+    }
+
+    // ---- failures
+
+    /// Why the task, which has ended, has no value; and the number of that failure among all.
+    pub(crate) fn failure(self) -> Option<(u64, JoinError)> {
+        let (number, note) = self.watchers().more.as_ref()?.failure.clone()?;
+        Some((number, note.into_error()))
+    }
+
+    /// Says that somebody is told of the failure, if there is one, or will be.
+    pub(crate) fn observe(self) {
+        self.watchers().more().is_observed = true;
+    }
+
+    /// Says who gets the result when the handle, which is about to go, has gone, and the links have looked at it.
+    pub(super) fn set_heir(self, heir: Heir) {
+        let mut watchers = self.watchers();
+        watchers.more().heir = Some(heir);
+        // As a link does: so that the task ends before its result is passed on. If it has ended, its handle does that.
+        _ = self.header().end.link();
+    }
+
+    /// Disposes of the result that nobody will ask for: reports a panic or an exception, gives it to the heir, drops it.
+    ///
+    /// # Safety
+    /// - The task is about to end or has, its handle is gone or goes, and nobody else uses the slot.
+    pub(super) unsafe fn dispose(self) {
+        // The scope that waits for a task that borrows looks at its failure.
+        let is_looked_at = self.header().borrows;
+        let (failure, heir) = match &mut self.watchers().more {
+            Some(more) => {
+                let is_observed = is_looked_at || std::mem::replace(&mut more.is_observed, true);
+                (more.failure.clone().filter(|_| !is_observed), more.heir.take())
+            }
+            None => (None, None),
+        };
+        if let Some(error) = failure.map(|(_, note)| note.into_error()).filter(|error| !error.is_cancelled()) {
+            report(&Report::Unjoined { name: &self.header().name, error: &error });
+        }
+        if let Some(heir) = heir {
+            heir(self);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.drop_result() };
+    }
+}
+
+/// Queues a link for a task that has ended already.
+pub(super) fn start_late(link: RawTask) {
+    let refused = Shared::with_current(|shared| {
+        // SAFETY: it is in no queue yet; a runtime outlives its tasks.
+        unsafe { link.set_runtime(shared) };
+        shared.submit(link).is_err()
+    });
+    if refused {
+        link.refuse(JoinError::cancelled());
+    }
+}
+
+/// Settles a task when a link has returned, however it did.
+pub(super) struct Settles<'a>(pub(super) &'a TaskRef);
+
+impl Drop for Settles<'_> {
+    fn drop(&mut self) {
+        self.0.raw().settle();
+    }
+}

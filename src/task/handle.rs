@@ -1,0 +1,240 @@
+//! Tasks as such, whatever their values: who they are, and how to end and wake them.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use super::cancel;
+use super::error::JoinError;
+use super::raw::{RawTask, TaskRef};
+use super::sleeper::Woken;
+use crate::exception::Exception;
+use crate::runtime::Worker;
+
+/// A task, whatever its value: to be watched, woken and ended, not to be asked for its value.
+///
+/// It is a name, not an owner: any number of clones may be held by anybody, also by other threads and also of tasks that
+/// never leave theirs. Two are equal if they are the same task. Dropping one does nothing.
+///
+/// # Examples
+/// ```
+/// use osier::task::{self, Task};
+///
+/// let (sender, receiver) = osier::sync::channel::bounded::<Task>(1);
+/// let handle = osier::spawn(move || {
+///     sender.send(task::current()).unwrap();
+///     task::park();
+///     "woken"
+/// });
+/// receiver.recv().unwrap().unpark();
+/// assert_eq!(handle.join().unwrap(), "woken");
+/// ```
+#[derive(Clone)]
+pub struct Task(TaskRef);
+
+/// A task's number: no other task of the process has it, not even after this one has gone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(u64);
+
+impl TaskId {
+    pub(super) fn of(task: RawTask) -> Self {
+        Self(task.id())
+    }
+
+    /// The number, counted from 1 in the order in which tasks were first asked for theirs.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TaskId({})", self.0)
+    }
+}
+
+/// The running task.
+///
+/// # Panics
+/// Where no task runs: see [`try_current`].
+///
+/// # Examples
+/// ```
+/// let handle = osier::task::Builder::new().name("me").spawn(|| osier::task::current().name().to_owned());
+/// assert_eq!(handle.join().unwrap(), "me");
+/// ```
+pub fn current() -> Task {
+    try_current().expect("`task::current` is for code that runs in a task")
+}
+
+/// The running task; `None` on a thread outside of all tasks.
+pub fn try_current() -> Option<Task> {
+    // SAFETY: a running task has not ended, so the runtime's reference is counted.
+    RawTask::current().map(|task| Task::new(unsafe { task.to_ref() }))
+}
+
+impl Task {
+    pub(crate) fn new(task: TaskRef) -> Self {
+        Self(task)
+    }
+
+    pub(crate) fn raw(&self) -> RawTask {
+        self.0.raw()
+    }
+
+    /// The task's number.
+    pub fn id(&self) -> TaskId {
+        TaskId::of(self.raw())
+    }
+
+    /// The name given to the task's builder, else its closure's type.
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// Whether the task has ended: its closure has returned or unwound, and what it owned has been dropped.
+    pub fn is_finished(&self) -> bool {
+        self.raw().header().end.is_done()
+    }
+
+    /// Waits for the task to end. Any number may wait for one task.
+    ///
+    /// Its links have run when this returns, unless it is called by one of them, or after the end.
+    ///
+    /// # Suspends
+    /// The calling task, until the other has ended; on a plain thread, the thread. A cancelled caller unwinds from here.
+    ///
+    /// # Errors
+    /// Why the task has no value. Whoever asks counts as told: the error is not reported as unjoined.
+    pub fn join(&self) -> Result<(), JoinError> {
+        self.join_until(None)
+    }
+
+    /// Waits as [`join`](Self::join) does, for at most `d`.
+    ///
+    /// # Suspends
+    /// As [`join`](Self::join). Not at all if `d` is zero.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join); with an error that [is a timeout](JoinError::is_timeout) if the time has passed.
+    pub fn join_timeout(&self, d: Duration) -> Result<(), JoinError> {
+        if d.is_zero() && !self.is_finished() {
+            return Err(JoinError::timeout());
+        }
+        self.join_until(Instant::now().checked_add(d))
+    }
+
+    fn join_until(&self, deadline: Option<Instant>) -> Result<(), JoinError> {
+        let task = self.raw();
+        if !self.is_finished() && (deadline.is_some() || !Worker::join_in_place(task)) {
+            task.observe();
+            if task.wait_for_end(deadline) == Woken::Elapsed {
+                return Err(JoinError::timeout());
+            }
+        }
+        self.error().map_or(Ok(()), Err)
+    }
+
+    /// Why the task has no value; `None` if it has, or has not ended. Whoever asks counts as told.
+    pub fn error(&self) -> Option<JoinError> {
+        if !self.is_finished() {
+            return None;
+        }
+        let (_, error) = self.raw().failure()?;
+        self.raw().observe();
+        Some(error)
+    }
+
+    /// Asks the task to end, without waiting for it. See [`JoinHandle::cancel`](super::JoinHandle::cancel).
+    pub fn cancel(&self) {
+        self.raw().cancel();
+    }
+
+    /// Raises `e` in the task. See [`JoinHandle::throw`](super::JoinHandle::throw).
+    pub fn throw(&self, e: impl Into<Exception>) {
+        self.raw().throw(e.into());
+    }
+
+    /// Cancels the task and waits until it has ended, as gevent's `kill()` does.
+    ///
+    /// A task that has not started never runs. One that catches its exit is waited for until it ends; see
+    /// [`kill_timeout`](Self::kill_timeout). Killing a task that has ended changes nothing.
+    ///
+    /// # Suspends
+    /// The calling task, until the other has ended; on a plain thread, the thread. A cancelled caller unwinds from here;
+    /// the other one stays asked. A task that kills itself unwinds at once.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// osier::run(|| {
+    ///     let sleeper = osier::spawn(|| osier::sleep(Duration::from_secs(3600)));
+    ///     sleeper.kill();
+    ///     assert!(sleeper.is_finished());
+    /// });
+    /// ```
+    pub fn kill(&self) {
+        self.raw().kill(None);
+    }
+
+    /// Cancels the task and waits until it has ended, for at most `d`. True if it has.
+    ///
+    /// # Suspends
+    /// As [`kill`](Self::kill).
+    pub fn kill_timeout(&self, d: Duration) -> bool {
+        self.raw().kill(Some(d))
+    }
+
+    /// Leaves the task a token, and wakes it if it waits for one in [`park`](super::park). A second token before the
+    /// first is taken changes nothing.
+    pub fn unpark(&self) {
+        self.raw().leave_token();
+    }
+}
+
+impl RawTask {
+    /// Cancels the task and waits until it has ended. True if it has; the caller holds a reference.
+    pub(super) fn kill(self, patience: Option<Duration>) -> bool {
+        if self.header().end.is_done() {
+            return true;
+        }
+        self.cancel();
+        if Self::current() == Some(self) {
+            cancel::throw_if_cancelled();
+            // It unwinds already, or is shielded: the request stays.
+            return false;
+        }
+        let Some(patience) = patience else {
+            return Worker::join_in_place(self) || self.wait_for_end(None) == Woken::Notified;
+        };
+        self.wait_for_end(Instant::now().checked_add(patience)) == Woken::Notified
+    }
+}
+
+impl PartialEq for Task {
+    fn eq(&self, other: &Self) -> bool {
+        self.raw() == other.raw()
+    }
+}
+
+impl Eq for Task {}
+
+impl Hash for Task {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.raw().as_ptr().hash(state);
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("Task");
+        text.field("id", &self.id().get()).field("name", &self.name()).field("finished", &self.is_finished()).finish()
+    }
+}

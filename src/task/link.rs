@@ -1,0 +1,76 @@
+//! Links: closures that run when a task has ended.
+
+use std::fmt;
+
+use super::end::{self, Settles};
+use super::error::JoinError;
+use super::raw::{Plan, RawTask, TaskRef};
+use crate::exception::{Report, report};
+
+/// A closure that was linked to a task. Dropping it changes nothing; [`unlink`](Self::unlink) takes the closure back.
+#[derive(Clone)]
+pub struct Link {
+    task: TaskRef,
+    link: TaskRef,
+}
+
+impl Link {
+    /// Links `f`, which gets the task that has ended.
+    ///
+    /// # Safety
+    /// - `f` is `Send`, or the task runs on this worker alone.
+    /// - What `f` borrows stays valid for ever.
+    pub(super) unsafe fn new(task: &TaskRef, f: impl FnOnce(RawTask)) -> Self {
+        let raw = task.raw();
+        let plan = Plan {
+            name: format!("link of {}", raw.header().name).into(),
+            stack_size: raw.header().stack_size,
+            borrows: false,
+            must_run: true,
+        };
+        let ended = task.clone();
+        let body = move || {
+            let settles = Settles(&ended);
+            if let Err(error) = crate::coroutine::unwind::catch(|| f(ended.raw())).map_err(JoinError::from_payload)
+                && !error.is_cancelled()
+            {
+                report(&Report::LinkFailed { name: &ended.raw().header().name, error: &error });
+            }
+            drop(settles);
+        };
+        // SAFETY: its runtime is set before it is started; the caller vouches for the closure.
+        let (link, reference) = unsafe { TaskRef::new(std::ptr::null(), plan, body) };
+        // Nobody joins a link: it drops its own result.
+        let has_ended = link.header().end.detach();
+        debug_assert!(!has_ended, "it is fresh");
+        if !raw.add_link(link) {
+            end::start_late(link);
+        }
+        Self { task: task.clone(), link: reference }
+    }
+
+    /// Takes the closure back, so that it will not run. False if it has run, or is running, or was taken back before.
+    ///
+    /// # Examples
+    /// ```
+    /// let (stop, stopped) = osier::sync::channel::bounded::<()>(0);
+    /// let task = osier::spawn(move || stopped.recv().is_err());
+    /// let link = task.link(|_| unreachable!());
+    /// assert!(link.unlink() && !link.unlink());
+    /// drop(stop);
+    /// assert!(task.join().unwrap());
+    /// ```
+    pub fn unlink(&self) -> bool {
+        let removed = self.task.raw().remove_link(self.link.raw());
+        if removed {
+            self.link.raw().discard(JoinError::cancelled());
+        }
+        removed
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("to", &self.task.name()).finish_non_exhaustive()
+    }
+}
