@@ -18,7 +18,7 @@ use super::shared::{Remote, Shared};
 use super::timer::{TimerKey, Timers};
 use crate::coroutine::current;
 use crate::stack::{SignalStack, StackSize};
-use crate::task::{Carrier, Header, JoinError, Pause, RawTask, Refusal};
+use crate::task::{BlockCache, Carrier, Header, JoinError, Pause, RawTask, Refusal};
 
 /// Every so many tasks the loop looks where it otherwise looks last, so that nothing starves. A prime, as in Go's
 /// scheduler (`runtime/proc.go`), so that it does not beat in time with the program.
@@ -61,6 +61,8 @@ pub(crate) struct Worker {
     fresh: Deque<Fresh>,
     /// Carriers that no task has.
     carriers: RefCell<Vec<NonNull<Carrier>>>,
+    /// Memory of tasks that have ended.
+    blocks: BlockCache,
     timers: RefCell<Timers<RawTask>>,
     /// The tasks of this worker that have suspended at least once and not ended, linked through themselves.
     live: Cell<*const Header>,
@@ -99,6 +101,7 @@ impl Worker {
             round: Cell::new(0),
             fresh,
             carriers: RefCell::new(Vec::new()),
+            blocks: BlockCache::default(),
             timers: RefCell::new(Timers::new()),
             live: Cell::new(ptr::null()),
             until_far_end: Cell::new(FAR_END),
@@ -144,6 +147,10 @@ impl Worker {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    pub(crate) fn blocks(&self) -> &BlockCache {
+        &self.blocks
     }
 
     fn remote(&self) -> &Remote {

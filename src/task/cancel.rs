@@ -61,6 +61,7 @@ fn set_pending(pending: bool) {
 }
 
 /// Unwinds the running task if that is due.
+#[cold]
 pub(crate) fn throw_if_cancelled() {
     if let Some(task) = RawTask::current().filter(|&task| is_due(task)) {
         throw(task);

@@ -35,6 +35,7 @@ mod error;
 mod handle;
 mod join;
 mod link;
+mod memory;
 mod park;
 mod raw;
 mod sleeper;
@@ -59,6 +60,7 @@ pub(crate) use choice::Choice;
 #[allow(unused_imports, reason = "wait takes these up")]
 pub(crate) use crowd::Crowd;
 pub(crate) use error::Refusal;
+pub(crate) use memory::BlockCache;
 pub(crate) use raw::{Header, Plan, RawTask, TaskRef};
 #[allow(unused_imports, reason = "for waits that have no waiter")]
 pub(crate) use sleeper::Sleeper;

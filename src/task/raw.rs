@@ -31,6 +31,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use super::carrier::Carrier;
 use super::end::Watchers;
 use super::error::JoinError;
+use super::memory;
 use super::state::{EndState, RunState};
 use crate::coroutine::{Frame, current, unwind};
 use crate::exception::Exception;
@@ -186,9 +187,12 @@ impl<F: FnOnce() -> T, T> TaskCell<F, T> {
 
     // Safety: `header` was made by `TaskRef::new` with these types and is not used again.
     unsafe fn free(header: NonNull<Header>) {
+        let mut cell = header.cast::<Self>();
         // SAFETY: the caller's promise.
-        let mut cell = unsafe { Box::from_raw(header.cast::<Self>().as_ptr()) };
-        debug_assert!(matches!(cell.slot.get_mut(), Slot::Empty), "the task or its handle disposes of the result");
+        let slot = unsafe { cell.as_mut() }.slot.get_mut();
+        debug_assert!(matches!(slot, Slot::Empty), "the task or its handle disposes of the result");
+        // SAFETY: the caller's promise; `TaskRef::new` wrote it to its room.
+        unsafe { memory::remove(cell) };
     }
 }
 
@@ -534,6 +538,7 @@ impl TaskRef {
     /// - The task is started on one thread only, by whoever got the bare pointer; other threads get it only if
     ///   `closure` is `Send`. What `closure` borrows stays valid until the task has ended.
     pub(crate) unsafe fn new<F: FnOnce() -> T, T>(runtime: *const Shared, plan: Plan, closure: F) -> (RawTask, Self) {
+        let cell = memory::room_for::<TaskCell<F, T>>();
         let header = Header {
             run: RunState::fresh(),
             end: EndState::new(),
@@ -558,8 +563,9 @@ impl TaskRef {
             stack_size: plan.stack_size,
             vtable: TaskCell::<F, T>::VTABLE,
         };
-        let cell = Box::new(TaskCell::<F, T> { header, slot: UnsafeCell::new(Slot::Closure(closure)) });
-        let task = RawTask(NonNull::from(Box::leak(cell)).cast());
+        // SAFETY: it is room for this type.
+        unsafe { cell.write(TaskCell { header, slot: UnsafeCell::new(Slot::Closure(closure)) }) };
+        let task = RawTask(cell.cast());
         (task, Self(task))
     }
 

@@ -1,0 +1,184 @@
+//! The memory of tasks: a worker keeps what ended tasks leave, for the next ones.
+//!
+//! Tasks come and go by the million, and most of them on the worker that made them. The allocator's own cache of a thread
+//! holds a handful of blocks of a size (seven, in glibc), so a program that spawns a thousand tasks and joins them goes to
+//! its slow path each time: 40 of the 115 ns of a spawn and join.
+//!
+//! ```text
+//!   class 0  1  2  …  7          a block of class n has 64 · (n + 1) bytes, aligned to 16;
+//!         │  │                   what is larger goes straight to the allocator
+//!         ▼  ▼
+//!        free → free → null
+//! ```
+//!
+//! # Invariants
+//! - A block belongs to no worker: it was allocated by its class's layout, and goes back with it, on any thread.
+//! - A worker's cache is touched by its own thread alone.
+
+use std::alloc::{self, Layout, handle_alloc_error};
+use std::cell::Cell;
+use std::ptr::NonNull;
+
+use crate::runtime::Worker;
+
+/// The unit of sizes.
+const UNIT: usize = 64;
+/// What allocators give at no cost.
+const ALIGN: usize = 16;
+const CLASSES: usize = 8;
+/// How many free blocks of a class a worker keeps.
+const KEPT: u32 = 1024;
+
+/// The free blocks of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct BlockCache {
+    classes: [Class; CLASSES],
+}
+
+#[derive(Debug, Default)]
+struct Class {
+    /// Each free block's first word points to the next.
+    first: Cell<Option<NonNull<Free>>>,
+    count: Cell<u32>,
+}
+
+#[derive(Debug)]
+struct Free {
+    next: Option<NonNull<Free>>,
+}
+
+/// The class of what is laid out so; `None` if it has none.
+const fn class_of(layout: Layout) -> Option<usize> {
+    let class = layout.size().saturating_sub(1) / UNIT;
+    if layout.align() <= ALIGN && class < CLASSES { Some(class) } else { None }
+}
+
+fn layout_of(class: usize) -> Layout {
+    Layout::from_size_align(UNIT * (class + 1), ALIGN).expect("a few cache lines")
+}
+
+/// Allocates room for a `T`, to be written by the caller: moved here, a large value would be copied once more.
+#[inline]
+pub(super) fn room_for<T>() -> NonNull<T> {
+    let room = match const { class_of(Layout::new::<T>()) } {
+        Some(class) => Worker::get()
+            .and_then(|worker| worker.blocks().classes[class].take())
+            .unwrap_or_else(|| allocate(layout_of(class))),
+        None => allocate(Layout::new::<T>()),
+    };
+    room.cast()
+}
+
+/// Drops a value, and gives its room back.
+///
+/// # Safety
+/// - `value` lies in what `room_for` gave for this `T`, and nobody uses it afterwards.
+#[inline]
+pub(super) unsafe fn remove<T>(value: NonNull<T>) {
+    // SAFETY: the caller's promise.
+    unsafe { value.drop_in_place() };
+    let room = value.cast::<u8>();
+    let layout = match const { class_of(Layout::new::<T>()) } {
+        Some(class) => {
+            if Worker::get().is_some_and(|worker| worker.blocks().classes[class].put(room)) {
+                return;
+            }
+            layout_of(class)
+        }
+        None => Layout::new::<T>(),
+    };
+    // SAFETY: `room_for` allocated it with this layout.
+    unsafe { alloc::dealloc(room.as_ptr(), layout) };
+}
+
+#[cold]
+fn allocate(layout: Layout) -> NonNull<u8> {
+    // SAFETY: a task has a header, and a class at least a unit: the size is not zero.
+    NonNull::new(unsafe { alloc::alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+}
+
+impl Class {
+    #[inline]
+    fn take(&self) -> Option<NonNull<u8>> {
+        let first = self.first.get()?;
+        // SAFETY: what is in the list is free memory that `put` wrote a link to.
+        self.first.set(unsafe { first.as_ref() }.next);
+        self.count.set(self.count.get() - 1);
+        Some(first.cast())
+    }
+
+    /// Keeps a block, unless there are enough.
+    #[inline]
+    fn put(&self, block: NonNull<u8>) -> bool {
+        if self.count.get() == KEPT {
+            return false;
+        }
+        let free = block.cast::<Free>();
+        // SAFETY: the block is nobody's, and of at least one unit.
+        unsafe { free.write(Free { next: self.first.get() }) };
+        self.first.set(Some(free));
+        self.count.set(self.count.get() + 1);
+        true
+    }
+}
+
+impl Drop for BlockCache {
+    fn drop(&mut self) {
+        for (class, free) in self.classes.iter().enumerate() {
+            while let Some(block) = free.take() {
+                // SAFETY: blocks of this class were allocated with this layout.
+                unsafe { alloc::dealloc(block.as_ptr(), layout_of(class)) };
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(osier_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_fall_into_classes_that_hold_them() {
+        for size in 1..=UNIT * CLASSES {
+            let class = class_of(Layout::from_size_align(size, 8).unwrap()).unwrap();
+            assert!(size <= layout_of(class).size() && size + UNIT > layout_of(class).size());
+        }
+        assert_eq!(class_of(Layout::new::<[u8; UNIT * CLASSES + 1]>()), None);
+        assert_eq!(class_of(Layout::from_size_align(8, 2 * ALIGN).unwrap()), None);
+    }
+
+    #[test]
+    fn a_class_gives_back_what_it_was_given_and_no_more() {
+        let cache = BlockCache::default();
+        let class = &cache.classes[1];
+        assert!(class.take().is_none());
+        let blocks: Vec<_> = (0..=KEPT).map(|_| allocate(layout_of(1))).collect();
+        let kept: Vec<_> = blocks.iter().map(|&block| class.put(block)).collect();
+        assert_eq!(kept.iter().filter(|&&kept| kept).count(), KEPT as usize);
+        assert_eq!(
+            class.take(),
+            Some(blocks[KEPT as usize - 1]),
+            "the last one, which is still in the processor's cache"
+        );
+        for block in [blocks[KEPT as usize - 1], blocks[KEPT as usize]] {
+            // SAFETY: allocated above, and in no list.
+            unsafe { alloc::dealloc(block.as_ptr(), layout_of(1)) };
+        }
+    }
+
+    #[test]
+    fn what_is_removed_is_dropped_once() {
+        fn place_and_remove<T>(value: T) {
+            let room = room_for::<T>();
+            // SAFETY: there is room for it, and it is used no more.
+            unsafe {
+                room.write(value);
+                remove(room);
+            }
+        }
+        let count = std::rc::Rc::new(());
+        place_and_remove((count.clone(), [0_u8; 2000]));
+        place_and_remove(count.clone());
+        assert_eq!(std::rc::Rc::strong_count(&count), 1);
+    }
+}
