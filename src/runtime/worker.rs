@@ -215,7 +215,7 @@ impl Worker {
         let is_due_elsewhere =
             self.until_far_end.get() == 0 || (self.round.get() > 0 && !self.ready.borrow().is_empty());
         // While the runtime closes, every fresh task goes through `start_on`, which cancels it.
-        if is_due_elsewhere || self.has_acknowledged.get() {
+        if is_due_elsewhere || self.has_acknowledged.get() || !self.remote().inbox.is_empty() {
             return None;
         }
         let Fresh(task) = self.fresh.pop()?;
@@ -331,6 +331,11 @@ impl Worker {
             self.round.set(self.round.get() - 1);
             return Some(Job::Ready(task));
         }
+        // A task that others woke holds up more than itself; a fresh one may compute for long.
+        if !self.remote().inbox.is_empty() {
+            self.take_woken();
+            return self.pop_ready().map(Job::Ready);
+        }
         if let Some(Fresh(task)) = self.fresh.pop() {
             self.round.set(self.ready.borrow().len());
             return Some(Job::Fresh(task));
@@ -350,9 +355,13 @@ impl Worker {
 
     /// Moves what others woke and what timers woke into `ready`.
     fn collect_woken(&self) {
+        self.take_woken();
+        self.fire_timers();
+    }
+
+    fn take_woken(&self) {
         let woken = self.remote().inbox.take().map(RawTask::from_header);
         self.ready.borrow_mut().extend(woken);
-        self.fire_timers();
     }
 
     fn take_injected(&self) -> Option<Job> {
