@@ -305,6 +305,18 @@ pub(crate) fn add_tree_of_thread(root: Rc<dyn Root>) -> bool {
     TREES.try_with(|trees| trees.add(root)).is_ok()
 }
 
+/// A number that stands for who runs: the innermost greenlet, else the task, else the thread. No other has it as long as
+/// that one lives.
+#[cfg(feature = "runtime")]
+pub(crate) fn context() -> usize {
+    let greenlet = chain().find(|frame| frame.is_greenlet());
+    match greenlet.map(|frame| ptr::from_ref(frame).addr()) {
+        Some(greenlet) => greenlet,
+        None if !task().is_null() => task().addr(),
+        None => THREAD.with(|thread| ptr::from_ref(thread).addr()),
+    }
+}
+
 #[cfg(feature = "runtime")]
 #[inline(always)]
 pub(crate) fn worker() -> *const () {

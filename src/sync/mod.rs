@@ -7,24 +7,47 @@
 //! | need | use |
 //! | --- | --- |
 //! | values from many to many | [`channel`] |
-//! | "it has happened", for many at once | [`Event`] |
 //! | a value that one uses at a time | [`Mutex`], with a [`Condvar`] for those who wait for it to change |
+//! | a value that many read | [`RwLock`] |
+//! | a value that is made once | [`OnceCell`], [`Once`] |
+//! | so many at once | [`Semaphore`], [`BoundedSemaphore`] |
+//! | "it has happened", for many at once | [`Event`] |
 //! | a result that comes later, for many getters | [`AsyncResult`] |
+//! | waiting for each other, or for all | [`Barrier`], [`WaitGroup`] |
+//! | gevent's lock and condition, which the owner may lock again | [`RLock`], [`Condition`] |
+//!
+//! std's types come with std's names and without poisoning; they can be `static`. gevent's are handles: a clone is the
+//! same object. Guards stay with their task: they are not `Send`.
 //!
 //! # Rooms
-//! - `mutex`, `condvar`: std's, without poisoning.
-//! - `event`, `async_result`: a flag and a value.
-//! - `raw_mutex`: the lock that tasks wait for. `waiting`: what a call that waits has on its stack.
+//! - `mutex`, `condvar`, `rwlock`, `once`: std's. `wait_group`: crossbeam's. `barrier`: Python's.
+//! - `event`, `async_result`, `semaphore`, `rlock`, `condition`: gevent's.
+//! - `raw_mutex`, `raw_rwlock`: the protocols under the locks. `waiting`: what a call that waits has on its stack.
 
 mod async_result;
+mod barrier;
 pub mod channel;
+mod condition;
 mod condvar;
 mod event;
 mod mutex;
+mod once;
 mod raw_mutex;
+mod raw_rwlock;
+mod rlock;
+mod rwlock;
+mod semaphore;
+mod wait_group;
 mod waiting;
 
 pub use async_result::AsyncResult;
+pub use barrier::{Barrier, BrokenBarrier};
+pub use condition::{Condition, ConditionGuard};
 pub use condvar::{Condvar, WaitTimeoutResult};
 pub use event::Event;
 pub use mutex::{Mutex, MutexGuard};
+pub use once::{Once, OnceCell};
+pub use rlock::{RLock, RLockGuard};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use semaphore::{BoundedSemaphore, Permit, ReleasedTooOften, Semaphore};
+pub use wait_group::WaitGroup;

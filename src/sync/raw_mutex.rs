@@ -244,8 +244,9 @@ impl fmt::Debug for RawMutex {
 mod model {
     use super::*;
     use loom::cell::UnsafeCell;
-    use loom::sync::Arc;
     use loom::thread;
+    // Not loom's: when it reports a deadlock, and unwinds, nothing of its own may be dropped.
+    use std::sync::Arc;
 
     struct World {
         lock: RawMutex,

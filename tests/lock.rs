@@ -1,0 +1,1111 @@
+//! Locks, semaphores, barriers: who gets in, in which order, and what a cut-short wait leaves.
+
+#![cfg(feature = "runtime")]
+
+mod common;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{FOR_EVER, Log, Random, ms, panic_text, until, watch};
+use osier::sync::{
+    Barrier, BoundedSemaphore, BrokenBarrier, Condition, Condvar, Event, Mutex, Once, OnceCell, RLock, RwLock,
+    RwLockWriteGuard, Semaphore, WaitGroup, channel,
+};
+use osier::{Generator, Greenlet, JoinHandle, Runtime, Yielder, run, sleep, spawn, yield_now};
+
+fn runtime(workers: usize) -> Runtime {
+    Runtime::builder().workers(workers).build().unwrap()
+}
+
+/// On one worker: spawns a task, which runs until it waits or ends before this returns.
+fn started<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let begun = Event::new();
+    let says = begun.clone();
+    let handle = spawn(move || {
+        says.set();
+        f()
+    });
+    begun.wait();
+    handle
+}
+
+#[test]
+fn smoke() {
+    let _watch = watch();
+    let mutex = Mutex::new(1);
+    *mutex.lock() += 1;
+    assert_eq!(*mutex.lock(), 2);
+    assert!(mutex.try_lock().is_some());
+    let held = mutex.lock();
+    assert!(mutex.is_locked() && mutex.try_lock().is_none() && mutex.lock_timeout(ms(1)).is_none());
+    assert_eq!(format!("{mutex:?} {held:?}"), "Mutex { value: <locked> } 2");
+    drop(held);
+    assert_eq!(format!("{mutex:?}"), "Mutex { value: 2 }");
+    assert_eq!(mutex.into_inner(), 2);
+}
+
+// ---- the mutex
+
+#[test]
+fn tasks_and_threads_exclude_each_other() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        let runtime = runtime(workers);
+        let total = Arc::new(Mutex::new(0_u64));
+        let add = |total: &Mutex<u64>, n: usize| {
+            for i in 0..n {
+                let mut guard = total.lock();
+                let before = *guard;
+                if i % 16 == 0 {
+                    yield_now();
+                }
+                *guard = before + 1;
+            }
+        };
+        let tasks: Vec<_> = (0..8)
+            .map(|_| {
+                let total = total.clone();
+                runtime.spawn(move || add(&total, 2000))
+            })
+            .collect();
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let total = total.clone();
+                thread::spawn(move || add(&total, 2000))
+            })
+            .collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        tasks.into_iter().for_each(|t| t.join().unwrap());
+        assert_eq!(*total.lock(), 20_000);
+    }
+}
+
+// GV-143
+#[test]
+fn five_contenders_and_an_error_leave_the_lock_free() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let mutex = Arc::new(Mutex::new(0));
+        let held = mutex.lock();
+        let contenders: Vec<_> = (0..5)
+            .map(|n| {
+                let mutex = mutex.clone();
+                started(move || {
+                    let mut guard = mutex.lock();
+                    *guard += 1;
+                    assert!(n != 2, "an error inside");
+                })
+            })
+            .collect();
+        assert!(mutex.try_lock().is_none() && contenders.iter().all(|c| !c.is_finished()));
+        drop(held);
+        let ends: Vec<_> = contenders.into_iter().map(|c| c.join().is_ok()).collect();
+        assert_eq!(ends, [true, true, false, true, true]);
+        assert_eq!(*mutex.try_lock().expect("no poison, no leak"), 5);
+    });
+}
+
+#[test]
+fn waiters_get_the_lock_in_the_order_of_their_arrival() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let mutex = Arc::new(Mutex::new(Vec::new()));
+        let held = mutex.lock();
+        let tasks: Vec<_> = (0..10)
+            .map(|n| {
+                let mutex = mutex.clone();
+                started(move || mutex.lock().push(n))
+            })
+            .collect();
+        drop(held);
+        tasks.into_iter().for_each(|t| t.join().unwrap());
+        assert!(mutex.lock().iter().copied().eq(0..10));
+    });
+}
+
+#[test]
+fn a_runner_overtakes_and_after_a_while_the_waiter_is_given_the_lock() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let (mutex, got) = (Arc::new(Mutex::new(())), Arc::new(AtomicBool::new(false)));
+        let held = mutex.lock();
+        let waiter = started({
+            let (mutex, got) = (mutex.clone(), got.clone());
+            move || {
+                let _guard = mutex.lock();
+                got.store(true, Ordering::SeqCst);
+            }
+        });
+        drop(held);
+        drop(mutex.try_lock().expect("the waiter is woken, but the lock is free until it comes"));
+        // From now on the lock is held whenever the waiter can look.
+        let began = Instant::now();
+        let mut held = mutex.lock();
+        let mut rounds = 0;
+        while !got.load(Ordering::SeqCst) {
+            yield_now();
+            drop(held);
+            held = mutex.lock();
+            rounds += 1;
+        }
+        assert!(rounds > 1 && began.elapsed() >= ms(1), "{rounds} rounds, {:?}", began.elapsed());
+        drop(held);
+        waiter.join().unwrap();
+    });
+}
+
+// GV-139, H16
+#[test]
+fn a_cancelled_or_late_waiter_leaves_the_lock_to_the_next() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let mutex = Arc::new(Mutex::new(0));
+        let held = mutex.lock();
+        let lock = |mutex: &Arc<Mutex<i32>>| {
+            let mutex = mutex.clone();
+            started(move || *mutex.lock() += 1)
+        };
+        let (first, second) = (lock(&mutex), lock(&mutex));
+        let late = {
+            let mutex = mutex.clone();
+            started(move || mutex.lock_timeout(ms(1)).is_none())
+        };
+        let last = lock(&mutex);
+        assert!(late.join().unwrap());
+        // The first is woken, and cancelled before it has come: it locks, for that has arrived.
+        drop(held);
+        first.cancel();
+        second.cancel();
+        assert!(first.join().is_ok() | second.join().is_err());
+        last.join().unwrap();
+        assert!(!mutex.is_locked() && *mutex.lock() >= 2);
+        let held = mutex.lock();
+        assert!(mutex.lock_deadline(Instant::now()).is_none() && mutex.lock_timeout(Duration::ZERO).is_none());
+        drop(held);
+        assert!(mutex.lock_timeout(Duration::ZERO).is_some() && mutex.lock_timeout(Duration::MAX).is_some());
+    });
+}
+
+#[test]
+fn random_locks_timeouts_and_cancels_leave_the_lock_free() {
+    let _watch = watch();
+    let mut random = Random::new();
+    for workers in [1, 2, 4] {
+        let runtime = runtime(workers);
+        let mutex = Arc::new(Mutex::new(0_u64));
+        let tasks: Vec<_> = (0..30)
+            .map(|_| {
+                let (mutex, patience) = (mutex.clone(), random.below(200));
+                runtime.spawn(move || {
+                    for n in 0..50 {
+                        let guard = match n % 3 {
+                            0 => mutex.lock_timeout(Duration::from_micros(patience)),
+                            1 => mutex.try_lock(),
+                            _ => Some(mutex.lock()),
+                        };
+                        if let Some(mut guard) = guard {
+                            let before = *guard;
+                            yield_now();
+                            *guard = before + 1;
+                        }
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..10 {
+            tasks[usize::try_from(random.below(30)).unwrap()].cancel();
+            drop(mutex.lock());
+        }
+        let cancelled = tasks.into_iter().map(JoinHandle::join).filter(Result::is_err).count();
+        assert!(cancelled <= 10 && !mutex.is_locked());
+    }
+}
+
+// ---- the condition variable
+
+#[test]
+fn a_condvar_wakes_in_order_and_all_at_once() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let shared = Arc::new((Mutex::new(0), Condvar::new()));
+        let log = Log::default();
+        let waiters: Vec<_> = (0..4)
+            .map(|n| {
+                let (shared, log) = (shared.clone(), log.clone());
+                started(move || {
+                    let guard = shared.1.wait(shared.0.lock());
+                    log.push(format!("{n}"));
+                    drop(guard);
+                })
+            })
+            .collect();
+        shared.1.notify_one();
+        until(|| log.len() == 1);
+        shared.1.notify_all();
+        waiters.into_iter().for_each(|w| w.join().unwrap());
+        assert_eq!(log.take(), ["0", "1", "2", "3"]);
+        let (guard, result) = shared.1.wait_timeout(shared.0.lock(), ms(2));
+        assert!(result.timed_out() && shared.0.try_lock().is_none());
+        drop(guard);
+        let (_, result) = shared.1.wait_timeout_while(shared.0.lock(), ms(2), |n| *n == 0);
+        assert!(result.timed_out());
+        let (_, result) = shared.1.wait_timeout_while(shared.0.lock(), FOR_EVER, |n| *n == 1);
+        assert!(!result.timed_out());
+        assert!(shared.1.wait_deadline(shared.0.lock(), Instant::now()).1.timed_out());
+    });
+}
+
+// H16
+#[test]
+fn a_notification_does_not_go_to_a_cancelled_waiter() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let shared = Arc::new((Mutex::new(()), Condvar::new()));
+        let wait = || {
+            let shared = shared.clone();
+            started(move || drop(shared.1.wait(shared.0.lock())))
+        };
+        let (first, second, third) = (wait(), wait(), wait());
+        first.cancel();
+        until(|| first.is_finished());
+        let held = shared.0.lock();
+        shared.1.notify_one();
+        // Notified, and cancelled while it waits for the mutex: it returns all the same.
+        second.cancel();
+        yield_now();
+        assert!(!second.is_finished());
+        drop(held);
+        assert!(first.join().unwrap_err().is_cancelled());
+        second.join().expect("a notified waiter returns");
+        assert!(!third.is_finished());
+        shared.1.notify_one();
+        third.join().unwrap();
+    });
+}
+
+#[test]
+fn a_condvar_works_between_tasks_and_threads() {
+    let _watch = watch();
+    let shared = Arc::new((Mutex::new(0), Condvar::new()));
+    let play = |shared: &(Mutex<u32>, Condvar), parity| {
+        for _ in 0..500 {
+            let mut turn = shared.1.wait_while(shared.0.lock(), |turn| *turn % 2 != parity);
+            *turn += 1;
+            drop(turn);
+            shared.1.notify_one();
+        }
+    };
+    let task = spawn({
+        let shared = shared.clone();
+        move || play(&shared, 0)
+    });
+    play(&shared, 1);
+    task.join().unwrap();
+    assert_eq!(*shared.0.lock(), 1000);
+}
+
+// ---- the reader-writer lock
+
+#[test]
+fn readers_share_and_writers_do_not() {
+    let _watch = watch();
+    let lock = RwLock::new(1);
+    let (one, other) = (lock.read(), lock.read());
+    assert!(lock.try_read().is_some() && lock.try_write().is_none() && lock.write_timeout(ms(1)).is_none());
+    assert!(lock.try_read().is_some(), "the writer that has left keeps nobody out");
+    assert_eq!(*one + *other, 2);
+    drop((one, other));
+    let mut writer = lock.write();
+    *writer = 5;
+    assert!(lock.try_read().is_none() && lock.try_write().is_none() && lock.read_timeout(ms(1)).is_none());
+    let reader = RwLockWriteGuard::downgrade(writer);
+    assert!(lock.try_write().is_none());
+    assert_eq!((*reader, *lock.read()), (5, 5));
+    drop(reader);
+    assert!(lock.try_write().is_some());
+    assert_eq!(format!("{lock:?}"), "RwLock { value: 5 }");
+}
+
+#[test]
+fn writers_go_first() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let (lock, log) = (Arc::new(RwLock::new(())), Log::default());
+        let writer = |name: &'static str| {
+            let (lock, log) = (lock.clone(), log.clone());
+            started(move || {
+                let _guard = lock.write();
+                log.push(name);
+                yield_now();
+            })
+        };
+        let reader = |name: &'static str| {
+            let (lock, log) = (lock.clone(), log.clone());
+            started(move || {
+                let _guard = lock.read();
+                log.push(name);
+            })
+        };
+        let held = lock.read();
+        let first = writer("w1");
+        assert!(lock.try_read().is_none(), "a writer waits");
+        let rest = [reader("r1"), reader("r2"), writer("w2")];
+        drop(held);
+        first.join().unwrap();
+        rest.into_iter().for_each(|t| t.join().unwrap());
+        assert_eq!(log.take(), ["w1", "w2", "r1", "r2"]);
+    });
+}
+
+// GV-139, H16
+#[test]
+fn a_writer_that_leaves_lets_the_readers_behind_it_in() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let lock = Arc::new(RwLock::new(()));
+        let held = lock.read();
+        let read = |lock: &Arc<RwLock<()>>| {
+            let lock = lock.clone();
+            started(move || drop(lock.read()))
+        };
+        let cancelled = {
+            let lock = lock.clone();
+            started(move || drop(lock.write()))
+        };
+        let behind = read(&lock);
+        cancelled.cancel();
+        assert!(cancelled.join().is_err());
+        behind.join().expect("a reader beside a reader");
+        let late = {
+            let lock = lock.clone();
+            started(move || lock.write_timeout(ms(1)).is_none())
+        };
+        let behind = read(&lock);
+        assert!(late.join().unwrap());
+        behind.join().unwrap();
+        drop(held);
+        assert!(lock.try_write().is_some());
+    });
+}
+
+#[test]
+fn readers_and_writers_on_tasks_and_threads_keep_the_value_whole() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        let runtime = runtime(workers);
+        let lock = Arc::new(RwLock::new((0_u64, 0_u64)));
+        let body = |lock: &RwLock<(u64, u64)>, seed| {
+            let mut random = Random::seeded(seed);
+            for _ in 0..500 {
+                match random.below(4) {
+                    0 => {
+                        let mut pair = lock.write();
+                        pair.0 += 1;
+                        yield_now();
+                        pair.1 += 1;
+                        if random.below(2) == 0 {
+                            let pair = RwLockWriteGuard::downgrade(pair);
+                            assert_eq!(pair.0, pair.1);
+                        }
+                    }
+                    1 => {
+                        if let Some(pair) = lock.read_timeout(Duration::from_micros(random.below(50))) {
+                            assert_eq!(pair.0, pair.1);
+                        }
+                    }
+                    _ => {
+                        let pair = lock.read();
+                        assert_eq!(pair.0, pair.1);
+                        if random.below(8) == 0 {
+                            yield_now();
+                        }
+                    }
+                }
+            }
+        };
+        let tasks: Vec<_> = (1..=8)
+            .map(|seed| {
+                let lock = lock.clone();
+                runtime.spawn(move || body(&lock, seed))
+            })
+            .collect();
+        body(&lock, 99);
+        tasks.into_iter().for_each(|t| t.join().unwrap());
+        let pair = lock.try_write().expect("everything has been given back");
+        assert_eq!(pair.0, pair.1);
+    }
+}
+
+// ---- semaphores
+
+// GV-131, GV-001
+#[test]
+fn an_acquire_that_takes_too_long_returns_false() {
+    let _watch = watch();
+    let check = || {
+        let semaphore = Semaphore::new(0);
+        let began = Instant::now();
+        assert!(!semaphore.acquire_timeout(ms(10)) && !semaphore.acquire_deadline(Instant::now() + ms(10)));
+        assert!(!semaphore.wait_timeout(ms(10)) && began.elapsed() >= ms(30));
+        assert!(!semaphore.try_acquire() && !semaphore.acquire_timeout(Duration::ZERO));
+        assert!(semaphore.is_locked() && semaphore.hold_timeout(ms(1)).is_none());
+        semaphore.release();
+        assert!(semaphore.acquire_timeout(Duration::ZERO) && semaphore.available() == 0);
+    };
+    check();
+    run(check);
+}
+
+// GV-133
+#[test]
+fn an_extra_release_counts_up_or_is_an_error() {
+    let semaphore = Semaphore::new(1);
+    semaphore.release();
+    semaphore.release_many(2);
+    assert_eq!(semaphore.available(), 4);
+    assert_eq!(format!("{semaphore:?}"), "Semaphore { available: 4 }");
+    let bounded = BoundedSemaphore::new(2);
+    assert!(bounded.release().is_err());
+    bounded.acquire();
+    assert!(bounded.release().is_ok() && bounded.release().is_err());
+    assert_eq!(bounded.available(), 2);
+    assert!(Semaphore::default().try_acquire() && BoundedSemaphore::default().release().is_err());
+    assert!(panic_text(|| Semaphore::new(Semaphore::MAX_PERMITS).release()).contains("at most"));
+}
+
+// GV-136
+#[test]
+fn waiting_for_a_free_semaphore_takes_nothing() {
+    let _watch = watch();
+    let semaphore = Semaphore::new(1);
+    semaphore.wait();
+    assert!(semaphore.wait_timeout(Duration::ZERO) && semaphore.available() == 1);
+    semaphore.acquire();
+    runtime(1).run(|| {
+        let watcher = {
+            let semaphore = semaphore.clone();
+            started(move || semaphore.wait())
+        };
+        let taker = {
+            let semaphore = semaphore.clone();
+            started(move || semaphore.acquire())
+        };
+        semaphore.release();
+        taker.join().unwrap();
+        assert!(!watcher.is_finished(), "the permit went to the one who takes it");
+        semaphore.release();
+        watcher.join().unwrap();
+        assert_eq!(semaphore.available(), 1);
+    });
+}
+
+// GV-137
+#[test]
+fn a_plain_acquirer_gets_its_turn_among_greedy_ones() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let (semaphore, stop) = (Semaphore::new(1), Arc::new(AtomicBool::new(false)));
+        let greedy: Vec<_> = (0..3)
+            .map(|_| {
+                let (semaphore, stop) = (semaphore.clone(), stop.clone());
+                started(move || {
+                    while !stop.load(Ordering::SeqCst) {
+                        let _permit = semaphore.hold();
+                        yield_now();
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..20 {
+            drop(semaphore.hold());
+        }
+        stop.store(true, Ordering::SeqCst);
+        greedy.into_iter().for_each(|g| g.join().unwrap());
+        assert_eq!(semaphore.available(), 1);
+    });
+}
+
+#[test]
+fn first_come_first_served_also_for_many_permits() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let (semaphore, log) = (Semaphore::new(0), Log::default());
+        let take = |n: usize| {
+            let (semaphore, log) = (semaphore.clone(), log.clone());
+            started(move || {
+                semaphore.acquire_many(n);
+                log.push(format!("{n}"));
+            })
+        };
+        let tasks = [take(3), take(1), take(2)];
+        semaphore.release_many(2);
+        yield_now();
+        assert!(log.len() == 0 && !semaphore.try_acquire(), "two are there, for the one who wants three");
+        semaphore.release_many(4);
+        tasks.into_iter().for_each(|t| t.join().unwrap());
+        assert_eq!(log.take(), ["3", "1", "2"]);
+        assert_eq!(semaphore.available(), 0);
+    });
+}
+
+// GV-139, H16
+#[test]
+fn a_cancelled_acquirer_loses_no_permit() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let semaphore = Semaphore::new(0);
+        let take = |n: usize| {
+            let semaphore = semaphore.clone();
+            started(move || {
+                semaphore.acquire_many(n);
+                yield_now();
+            })
+        };
+        let killed = take(1);
+        killed.cancel();
+        assert!(killed.join().is_err());
+        semaphore.release();
+        assert!(semaphore.try_acquire());
+
+        // The one in front leaves: those behind it get what it would not take.
+        let (big, small) = (take(5), take(1));
+        semaphore.release();
+        yield_now();
+        assert!(!small.is_finished());
+        big.cancel();
+        small.join().unwrap();
+        assert!(big.join().is_err());
+
+        // Given, then cancelled: the permit is returned, and the cancellation comes at the next wait.
+        let given = take(1);
+        semaphore.release();
+        given.cancel();
+        assert!(given.join().unwrap_err().is_cancelled());
+        assert_eq!(semaphore.available(), 0, "it had its permit");
+        let in_time = {
+            let semaphore = semaphore.clone();
+            started(move || semaphore.acquire_many_timeout(3, ms(1)))
+        };
+        let behind = take(1);
+        semaphore.release();
+        assert!(!in_time.join().unwrap());
+        behind.join().unwrap();
+    });
+}
+
+#[test]
+fn permits_are_given_back_by_whoever_has_them() {
+    let _watch = watch();
+    run(|| {
+        let semaphore = Semaphore::new(3);
+        let permit = semaphore.hold_many(2);
+        assert_eq!((permit.permits(), semaphore.available()), (2, 1));
+        spawn(move || drop(permit)).join().unwrap();
+        assert_eq!(semaphore.available(), 3);
+        semaphore.try_hold().unwrap().forget();
+        assert_eq!(semaphore.available(), 2);
+        let failed = catch_unwind(AssertUnwindSafe(|| {
+            let _permit = semaphore.hold();
+            panic!("with a permit");
+        }));
+        assert!(failed.is_err() && semaphore.available() == 2);
+    });
+}
+
+// GV-140
+#[test]
+fn threads_and_tasks_share_semaphores_and_rlocks() {
+    let _watch = watch();
+    let (semaphore, bounded, rlock) = (Semaphore::new(1), BoundedSemaphore::new(2), RLock::new());
+    let inside = Arc::new(AtomicUsize::new(0));
+    let body = {
+        let inside = inside.clone();
+        move |rounds: usize| {
+            for n in 0..rounds {
+                semaphore.acquire();
+                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                inside.fetch_sub(1, Ordering::SeqCst);
+                semaphore.release();
+                if bounded.acquire_timeout(ms(n as u64 % 2)) {
+                    bounded.release().unwrap();
+                }
+                let _outer = rlock.lock();
+                let _inner = rlock.lock();
+                assert!(rlock.is_owned());
+            }
+        }
+    };
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let body = body.clone();
+            thread::spawn(move || body(5_000))
+        })
+        .collect();
+    let tasks: Vec<_> = (0..4)
+        .map(|_| {
+            let body = body.clone();
+            spawn(move || body(1_000))
+        })
+        .collect();
+    threads.into_iter().for_each(|t| t.join().unwrap());
+    tasks.into_iter().for_each(|t| t.join().unwrap());
+}
+
+#[test]
+fn random_calls_conserve_permits() {
+    let _watch = watch();
+    let mut random = Random::new();
+    for workers in [1, 4] {
+        let runtime = runtime(workers);
+        let semaphore = Semaphore::new(5);
+        let tasks: Vec<_> = (0..30)
+            .map(|_| {
+                let (semaphore, seed) = (semaphore.clone(), random.below(1 << 30));
+                runtime.spawn(move || {
+                    let mut random = Random::seeded(seed);
+                    for _ in 0..100 {
+                        let n = usize::try_from(1 + random.below(5)).unwrap();
+                        let patience = Duration::from_micros(random.below(100));
+                        match random.below(4) {
+                            0 => drop(semaphore.hold_many(n)),
+                            1 => _ = semaphore.wait_timeout(patience),
+                            2 => drop(semaphore.try_hold()),
+                            _ => {
+                                if let Some(permit) = semaphore.hold_timeout(patience) {
+                                    yield_now();
+                                    drop(permit);
+                                }
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..15 {
+            tasks[usize::try_from(random.below(30)).unwrap()].cancel();
+            drop(semaphore.hold());
+        }
+        tasks.into_iter().for_each(|t| drop(t.join()));
+        assert_eq!(semaphore.available(), 5);
+    }
+}
+
+// ---- the recursive lock and the condition
+
+// GV-142
+#[test]
+fn an_rlock_belongs_to_the_running_task_or_greenlet() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let lock = RLock::new();
+        let outer = lock.lock();
+        let inner = lock.try_lock().expect("the owner may lock again");
+        assert!(lock.is_owned() && lock.is_locked());
+        let other = {
+            let lock = lock.clone();
+            spawn(move || (lock.is_owned(), lock.try_lock().is_none(), lock.lock_timeout(ms(1)).is_none()))
+        };
+        assert_eq!(other.join().unwrap(), (false, true, true));
+        // A generator is part of whoever resumed it, a greenlet is not.
+        let generator = Generator::new({
+            let lock = lock.clone();
+            move |y: &Yielder<bool>| y.yield_(lock.is_owned())
+        });
+        assert!(generator.into_iter().all(|owned| owned));
+        let greenlet = Greenlet::new({
+            let lock = lock.clone();
+            move |_| lock.is_owned()
+        });
+        assert!(!greenlet.switch(true) && lock.is_owned());
+        drop(outer);
+        assert!(lock.is_owned());
+        yield_now();
+        drop(inner);
+        assert!(!lock.is_owned() && !lock.is_locked());
+        assert_eq!(format!("{lock:?}"), "RLock { locked: false, owned: false }");
+        let waiting = {
+            let held = lock.lock();
+            let lock = lock.clone();
+            let waiting = started(move || drop((lock.lock(), lock.lock())));
+            assert!(!waiting.is_finished());
+            drop(held);
+            waiting
+        };
+        waiting.join().unwrap();
+    });
+    let lock = RLock::new();
+    let _held = lock.lock();
+    thread::scope(|s| s.spawn(|| assert!(lock.lock_deadline(Instant::now()).is_none())).join().unwrap());
+}
+
+#[test]
+fn a_condition_waits_with_every_level_unlocked() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let (condition, log) = (Condition::new(), Log::default());
+        let waiters: Vec<_> = (0..3)
+            .map(|n| {
+                let (condition, log) = (condition.clone(), log.clone());
+                started(move || {
+                    let _outer = condition.lock();
+                    let inner = condition.lock();
+                    inner.wait();
+                    assert!(condition.is_owned());
+                    log.push(format!("{n}"));
+                })
+            })
+            .collect();
+        let guard = condition.try_lock().expect("those who wait do not hold it");
+        guard.notify(2);
+        yield_now();
+        assert_eq!(log.len(), 0, "they lock again before they go on");
+        drop(guard);
+        until(|| log.len() == 2);
+        assert_eq!(log.take(), ["0", "1"]);
+        condition.lock().notify_one();
+        waiters.into_iter().for_each(|w| w.join().unwrap());
+        assert!(!condition.lock().wait_timeout(ms(1)));
+        assert!(
+            !condition.lock().wait_for_timeout(ms(1), || false) && condition.lock().wait_for_timeout(ms(1), || true)
+        );
+        assert!(condition.try_lock().is_some());
+    });
+}
+
+// H16
+#[test]
+fn a_cancelled_waiter_of_a_condition_locks_again_before_it_unwinds() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let condition = Condition::new();
+        let log = Log::default();
+        let waiter = {
+            let (condition, log) = (condition.clone(), log.clone());
+            started(move || {
+                let guard = condition.lock();
+                let _says = common::OnDrop(|| log.push(format!("owned: {}", condition.is_owned())));
+                guard.wait();
+            })
+        };
+        let held = condition.lock();
+        waiter.cancel();
+        yield_now();
+        assert!(!waiter.is_finished());
+        drop(held);
+        assert!(waiter.join().unwrap_err().is_cancelled());
+        assert_eq!(log.take(), ["owned: true"]);
+        assert!(condition.try_lock().is_some());
+    });
+}
+
+// ---- the barrier
+
+fn together<T: Send + 'static>(n: usize, f: impl Fn(usize) -> T + Clone + Send + 'static) -> Vec<T> {
+    let tasks: Vec<_> = (0..n)
+        .map(|i| {
+            let f = f.clone();
+            spawn(move || f(i))
+        })
+        .collect();
+    tasks.into_iter().map(|t| t.join().unwrap()).collect()
+}
+
+// GV-145
+#[test]
+fn five_parties_go_in_lockstep_each_with_a_number_of_its_own() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let (barrier, count) = (Barrier::new(5), Arc::new(AtomicUsize::new(0)));
+            let numbers = together(5, move |_| {
+                let mut mine = Vec::new();
+                for round in 0..10 {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    mine.push(barrier.wait().unwrap());
+                    assert!(count.load(Ordering::SeqCst) >= (round + 1) * 5, "all have come");
+                    _ = barrier.wait().unwrap();
+                }
+                mine
+            });
+            for round in 0..10 {
+                let mut of_round: Vec<_> = numbers.iter().map(|mine| mine[round]).collect();
+                of_round.sort_unstable();
+                assert_eq!(of_round, [0, 1, 2, 3, 4]);
+            }
+        });
+    }
+    let alone = Barrier::new(1);
+    assert!((0..3).all(|_| alone.wait() == Ok(0)));
+    assert!(panic_text(|| Barrier::new(0)).contains("one party"));
+}
+
+// GV-145
+#[test]
+fn the_action_runs_once_a_round_before_anybody_goes_on() {
+    let _watch = watch();
+    for workers in [1, 4] {
+        runtime(workers).run(|| {
+            let acted = Arc::new(AtomicUsize::new(0));
+            let barrier = Barrier::with_action(5, {
+                let acted = acted.clone();
+                move || {
+                    yield_now();
+                    acted.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            together(5, move |_| {
+                for round in 1..=10 {
+                    barrier.wait().unwrap();
+                    assert_eq!(acted.load(Ordering::SeqCst), 2 * round - 1, "the next action needs all of us");
+                    barrier.wait().unwrap();
+                }
+            });
+        });
+    }
+}
+
+// GV-145
+#[test]
+fn an_action_that_panics_breaks_the_barrier() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let barrier = Barrier::with_action(2, || panic!("in the action"));
+        let first = {
+            let barrier = barrier.clone();
+            started(move || barrier.wait())
+        };
+        assert_eq!(panic_text(|| barrier.wait()), "in the action");
+        assert!(first.join().unwrap().is_err() && barrier.is_broken() && barrier.wait().is_err());
+    });
+}
+
+// GV-145
+#[test]
+fn abort_reset_and_a_late_one_end_the_wait_of_all() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let barrier = Barrier::new(3);
+        let wait = || {
+            let barrier = barrier.clone();
+            started(move || barrier.wait())
+        };
+        let fails = |tasks: [JoinHandle<Result<usize, BrokenBarrier>>; 2]| {
+            tasks.into_iter().all(|t| t.join().unwrap().is_err())
+        };
+        let two = [wait(), wait()];
+        assert_eq!((barrier.parties(), barrier.waiting(), barrier.is_broken()), (3, 2, false));
+        barrier.abort();
+        assert!(fails(two) && barrier.is_broken() && barrier.wait().is_err());
+        assert_eq!(BrokenBarrier::to_string(&barrier.wait().unwrap_err()), "the barrier is broken");
+
+        barrier.reset();
+        assert!(!barrier.is_broken() && barrier.waiting() == 0);
+        let two = [wait(), wait()];
+        barrier.reset();
+        assert!(fails(two) && !barrier.is_broken());
+
+        let two = [wait(), {
+            let barrier = barrier.clone();
+            started(move || barrier.wait_timeout(ms(1)))
+        }];
+        assert!(fails(two) && barrier.is_broken());
+        barrier.reset();
+
+        // One who is cancelled has not come: another takes the place.
+        let cancelled = wait();
+        cancelled.cancel();
+        assert!(cancelled.join().is_err() && barrier.waiting() == 0);
+        let two = [wait(), wait()];
+        assert_eq!(barrier.wait_deadline(Instant::now() + ms(60_000)), Ok(2));
+        assert_eq!(two.map(|t| t.join().unwrap()), [Ok(0), Ok(1)]);
+    });
+}
+
+#[test]
+fn a_barrier_for_tasks_and_threads() {
+    let _watch = watch();
+    let barrier = Barrier::new(6);
+    let threads: Vec<_> = (0..3)
+        .map(|_| {
+            let barrier = barrier.clone();
+            thread::spawn(move || (0..200).all(|_| barrier.wait().is_ok()))
+        })
+        .collect();
+    assert!(together(3, move |_| (0..200).all(|_| barrier.wait().is_ok())).into_iter().all(|ok| ok));
+    assert!(threads.into_iter().all(|t| t.join().unwrap()));
+}
+
+// ---- once
+
+#[test]
+fn one_makes_it_and_the_others_wait() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let (once, calls) = (Arc::new(Once::new()), Arc::new(AtomicUsize::new(0)));
+            let made = together(20, {
+                let (once, calls) = (once.clone(), calls.clone());
+                move |_| {
+                    once.call_once(|| {
+                        yield_now();
+                        calls.fetch_add(1, Ordering::SeqCst);
+                    });
+                    calls.load(Ordering::SeqCst)
+                }
+            });
+            assert!(made.into_iter().all(|calls| calls == 1) && once.is_completed());
+            once.wait();
+        });
+    }
+}
+
+#[test]
+fn a_maker_that_fails_leaves_it_to_the_next() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let cell = Arc::new(OnceCell::new());
+        let start = Event::new();
+        let first = {
+            let (cell, start) = (cell.clone(), start.clone());
+            started(move || {
+                *cell.get_or_init(|| {
+                    start.wait();
+                    panic!("the first fails")
+                })
+            })
+        };
+        let second = {
+            let cell = cell.clone();
+            started(move || *cell.get_or_init(|| 2))
+        };
+        let cancelled = {
+            let cell = cell.clone();
+            started(move || *cell.get_or_init(|| 3))
+        };
+        let watcher = {
+            let cell = cell.clone();
+            started(move || *cell.wait())
+        };
+        assert!(cell.get().is_none() && !second.is_finished());
+        cancelled.cancel();
+        start.set();
+        assert!(first.join().unwrap_err().is_panic() && cancelled.join().is_err());
+        assert_eq!((second.join().unwrap(), watcher.join().unwrap()), (2, 2));
+        assert_eq!((cell.set(4), cell.get()), (Err(4), Some(&2)));
+        assert_eq!(cell.get_or_try_init(|| Err::<i32, &str>("not run")), Ok(&2));
+        let mut cell = Arc::into_inner(cell).unwrap();
+        assert_eq!((cell.take(), cell.get()), (Some(2), None));
+        assert_eq!(cell.get_or_try_init(|| Err::<i32, &str>("run")), Err("run"));
+        assert_eq!((cell.set(5), cell.into_inner()), (Ok(()), Some(5)));
+    });
+}
+
+#[test]
+fn a_maker_that_waits_for_itself_is_told_so() {
+    let _watch = watch();
+    let cell = OnceCell::new();
+    let text = panic_text(|| *cell.get_or_init(|| *cell.get_or_init(|| 1)));
+    assert!(text.contains("wait for itself"), "{text}");
+    assert_eq!(*cell.get_or_init(|| 2), 2);
+}
+
+// ---- the wait group
+
+#[test]
+fn a_wait_group_waits_for_all_clones_also_of_those_who_panic() {
+    let _watch = watch();
+    let group = WaitGroup::new();
+    let done = Arc::new(AtomicUsize::new(0));
+    for n in 0..10 {
+        let (group, done) = (group.clone(), done.clone());
+        let body = move || {
+            yield_now();
+            done.fetch_add(1, Ordering::SeqCst);
+            assert!(n != 3, "one fails");
+            drop(group);
+        };
+        if n % 5 == 4 { drop(thread::spawn(body)) } else { drop(spawn(body)) }
+    }
+    group.wait();
+    assert_eq!(done.load(Ordering::SeqCst), 10);
+    WaitGroup::new().wait();
+}
+
+// ---- everywhere
+
+// H17
+#[test]
+fn a_neighbour_in_the_middle_of_its_unwind_disturbs_no_lock() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let (mutex, go) = (Arc::new(Mutex::new(0)), Event::new());
+        let unwinding = {
+            let go = go.clone();
+            started(move || {
+                let _waits = common::OnDrop(move || go.wait());
+                panic!("unwinds, and waits in a destructor");
+            })
+        };
+        let held = mutex.lock();
+        let other = {
+            let mutex = mutex.clone();
+            started(move || {
+                let mut guard = mutex.lock();
+                *guard += 1;
+                panic!("with the lock");
+            })
+        };
+        drop(held);
+        assert!(other.join().is_err());
+        assert_eq!(*mutex.lock(), 1);
+        go.set();
+        assert!(unwinding.join().is_err());
+    });
+}
+
+// H46
+#[test]
+fn locks_work_between_runtimes() {
+    let _watch = watch();
+    let (one, other) = (runtime(2), runtime(1));
+    let lock = Arc::new(Mutex::new(0));
+    let (sender, receiver) = channel::bounded(1);
+    let body = move || {
+        for _ in 0..1000 {
+            *lock.lock() += 1;
+        }
+        sender.send(*lock.lock()).unwrap();
+    };
+    let _ = one.spawn(body.clone());
+    let _ = other.spawn(body);
+    assert_eq!(receiver.iter().take(2).max(), Some(2000));
+}
+
+#[test]
+fn a_wait_does_not_hold_the_worker() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let mutex = Arc::new(Mutex::new(()));
+        let holder = {
+            let mutex = mutex.clone();
+            started(move || {
+                let _guard = mutex.lock();
+                sleep(ms(20));
+            })
+        };
+        let waiter = {
+            let mutex = mutex.clone();
+            started(move || drop(mutex.lock()))
+        };
+        let ticks = (0..).take_while(|_| {
+            sleep(ms(1));
+            !waiter.is_finished()
+        });
+        assert!(ticks.count() > 1, "others run meanwhile");
+        holder.join().unwrap();
+    });
+}
