@@ -74,7 +74,8 @@ impl<T, P> JoinHandle<T, P> {
     /// Waits for the task to end and returns its value.
     ///
     /// A task that is still fresh, and is the next one that this worker would start, runs right here, on a stack of
-    /// its own. A task that joins itself waits for ever.
+    /// its own. So a loop that spawns a task and joins it at once runs one after the other: spawn several, then join them.
+    /// A task that joins itself waits for ever.
     ///
     /// # Suspends
     /// The calling task, until the joined one has ended and its links have returned; on a plain thread, the thread.
