@@ -136,22 +136,38 @@ mod model {
     use loom::sync::Arc;
     use loom::thread;
 
-    #[test]
-    fn model_nothing_is_lost_between_two_pushers_and_a_taker() {
-        loom::model(|| {
+    fn two_pushers_and_a_taker(push: fn(&Inbox<Item>, *mut Item)) {
+        loom::model(move || {
             let inbox = Arc::new(Inbox::new());
             let pushers: Vec<_> = (1..3)
                 .map(|number| {
                     let inbox = inbox.clone();
-                    // SAFETY: a new item, alive until `numbers` takes it.
-                    thread::spawn(move || _ = unsafe { inbox.push(Item::leaked(number)) })
+                    thread::spawn(move || push(&inbox, Item::leaked(number)))
                 })
                 .collect();
             let mut seen = numbers(&inbox);
             pushers.into_iter().for_each(|p| p.join().unwrap());
             seen.extend(numbers(&inbox));
             seen.sort_unstable();
-            assert_eq!(seen, [1, 2]);
+            assert_eq!(seen, [1, 2], "an item was lost");
+        });
+    }
+
+    #[test]
+    fn model_nothing_is_lost_between_two_pushers_and_a_taker() {
+        // SAFETY: a new item, alive until `numbers` takes it.
+        two_pushers_and_a_taker(|inbox, item| _ = unsafe { inbox.push(item) });
+    }
+
+    #[test]
+    #[should_panic(expected = "an item was lost")]
+    fn model_catches_a_push_that_overwrites_another() {
+        two_pushers_and_a_taker(|inbox, item| {
+            // The seeded bug: a look and a store, instead of one exchange.
+            let last = inbox.last.load(Ordering::Relaxed);
+            // SAFETY: a new item.
+            unsafe { &*item }.link().store(last, Ordering::Relaxed);
+            inbox.last.store(item, Ordering::SeqCst);
         });
     }
 }

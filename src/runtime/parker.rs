@@ -119,18 +119,33 @@ mod model {
     use loom::sync::Arc;
     use loom::thread;
 
-    #[test]
-    fn model_a_token_is_never_lost() {
-        loom::model(|| {
+    fn two_unparkers_against_a_park(unpark: fn(&Parker)) {
+        loom::model(move || {
             let parker = Arc::new(Parker::new());
             let unparkers: Vec<_> = (0..2)
                 .map(|_| {
                     let parker = parker.clone();
-                    thread::spawn(move || parker.unpark())
+                    thread::spawn(move || unpark(&parker))
                 })
                 .collect();
             assert!(parker.park(None));
             unparkers.into_iter().for_each(|u| u.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn model_a_token_is_never_lost() {
+        two_unparkers_against_a_park(Parker::unpark);
+    }
+
+    #[test]
+    #[should_panic(expected = "deadlock")]
+    fn model_catches_an_unpark_that_comes_before_the_wait() {
+        two_unparkers_against_a_park(|parker| {
+            if parker.state.swap(TOKEN, Ordering::Release) == PARKED {
+                // The seeded bug: the lock is not taken, so the one that parks may not wait yet.
+                parker.condition.notify_one();
+            }
         });
     }
 }
