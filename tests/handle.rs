@@ -407,6 +407,17 @@ fn a_link_gets_the_result_once_before_and_after_the_end() {
     assert_eq!(log.take(), ["before: value", "after: value"]);
 }
 
+#[test]
+fn a_link_runs_that_comes_after_an_end_that_others_waited_for() {
+    let _watch = watch();
+    let handle = osier::spawn(|| osier::sleep(Duration::from_secs(3600)));
+    handle.task().kill();
+    let (sender, receiver) = channel::bounded(1);
+    handle.link(move |result| sender.send(result.is_err()).unwrap());
+    assert_eq!(receiver.recv(), Ok(true));
+    assert!(handle.join().unwrap_err().is_cancelled());
+}
+
 // GV-034
 #[test]
 fn links_run_in_order_and_before_the_joiners() {

@@ -41,8 +41,6 @@ pub(super) type Heir = Box<dyn FnOnce(RawTask)>;
 struct More {
     /// Fresh tasks to start when this one has ended, in link order.
     links: VecDeque<RawTask>,
-    /// Whether whoever ended the task has taken the last of them out.
-    is_swept: bool,
     /// How many links are running, or about to.
     unsettled: usize,
     /// Whether the last link drops the result, in the place of a handle that is gone.
@@ -69,7 +67,6 @@ impl Watchers {
         let more = self.more();
         let link = more.links.pop_front();
         more.unsettled += usize::from(link.is_some());
-        more.is_swept = link.is_none();
         link
     }
 }
@@ -172,7 +169,10 @@ impl RawTask {
     #[cold]
     fn sweep(self) {
         let mut watchers = self.watchers();
-        let Some(more) = &mut watchers.more else { return self.wake_waiters(watchers) };
+        let Some(more) = &mut watchers.more else {
+            self.header().end.swept();
+            return self.wake_waiters(watchers);
+        };
         // One for ourselves, so that it is settled only when all have been started.
         more.unsettled += 1;
         // One by one: a link may take back one that comes after it.
@@ -186,6 +186,7 @@ impl RawTask {
             }
             watchers = self.watchers();
         }
+        self.header().end.swept();
         drop(watchers);
         self.settle();
     }
@@ -243,13 +244,9 @@ impl RawTask {
     /// task counts as unsettled, and the caller must queue the link.
     pub(super) fn add_link(self, link: RawTask) -> bool {
         let mut watchers = self.watchers();
-        let more = watchers.more();
-        if !more.is_swept {
-            more.links.push_back(link);
-            if self.header().end.link() {
-                return true;
-            }
-            watchers.more().links.pop_back();
+        if self.header().end.link() {
+            watchers.more().links.push_back(link);
+            return true;
         }
         watchers.more().unsettled += 1;
         false

@@ -164,6 +164,11 @@ impl EndState {
         before & (DONE | SWEEPS) != DONE
     }
 
+    /// Says, under the watchers' lock, that whoever ended the task has found no more links there and will not come again.
+    pub(crate) fn swept(&self) {
+        self.0.fetch_and(!SWEEPS, Ordering::Relaxed);
+    }
+
     /// Whether the task ever had a link.
     pub(crate) fn is_linked(&self) -> bool {
         self.0.load(Ordering::Relaxed) & LINKED != 0
@@ -365,8 +370,12 @@ mod model {
             let task = {
                 let (end, list, runs) = (end.clone(), list.clone(), runs.clone());
                 thread::spawn(move || {
-                    if end.end(false) == End::Watched && std::mem::take(&mut *list.lock().unwrap()) {
-                        runs.fetch_add(1, Ordering::Relaxed);
+                    if end.end(false) == End::Watched {
+                        let mut list = list.lock().unwrap();
+                        if std::mem::take(&mut *list) {
+                            runs.fetch_add(1, Ordering::Relaxed);
+                        }
+                        end.swept();
                     }
                 })
             };
