@@ -76,6 +76,7 @@ pub mod time;
 
 mod coroutine;
 
+pub use coroutine::region::no_suspend;
 pub use exception::{
     Exception, Exit, ExitKind, OrRaise, Report, catch, catch_exit, catch_unwind, raise, resume_unwind, set_report_hook,
 };

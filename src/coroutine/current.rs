@@ -9,6 +9,10 @@
 //! When an outer coroutine suspends through inner ones, these stay where they are: `current` is saved on the suspended
 //! stack and restored with it, so the next resume of the outer one goes on in the innermost.
 //!
+//! A region (`region`: a timeout, a shield, `no_suspend`) is a frame without a coroutine, on its opener's stack. While it
+//! is open it stands on top of its opener's frame, so the chain also says which regions are in force; and since the
+//! running frame is not the one that a yield or a wait expects then, only calls inside a region look for any.
+//!
 //! A thread, a task and a greenlet are contexts: each can be the root of trees of greenlets, one of a type, and carries
 //! them until it ends. A generator is none: it counts as part of whoever resumed it.
 //!
@@ -21,6 +25,8 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::ptr;
 use std::rc::Rc;
+#[cfg(feature = "runtime")]
+use std::time::Instant;
 
 use crate::stack::StackCache;
 
@@ -30,12 +36,9 @@ pub(crate) struct Frame {
     /// Who resumed this one, also while it is suspended, for it is mostly the same one again. [`NOBODY`] before it is
     /// first resumed.
     pub(crate) resumer: Cell<*const Frame>,
-    /// Whether the chain starts here: tasks, whose resumer is the worker's loop or a joiner.
-    base: bool,
+    kind: Kind,
     /// What there is to know when this coroutine goes on, in one byte, so that one look tells that there is nothing.
     signals: Cell<u8>,
-    /// Whether this is the first field of a greenlet's node: see `greenlet::node::Head`.
-    greenlet: bool,
     /// The trees of greenlets whose root this coroutine is. Empty in a generator's frame.
     pub(crate) trees: Trees,
     /// The type of its yielder, for generators whose yielder can be found through the chain; they have their frame in
@@ -52,15 +55,27 @@ const UNWINDING: u8 = 1;
 const PARKED_UNWINDING: u8 = 2;
 /// Its holder asks for something else than that it goes on.
 const ASKED: u8 = 4;
+/// What a frame is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A coroutine that counts as part of whoever resumed it.
+    Generator,
+    /// A greenlet: the frame is the first field of `greenlet::node::Head`.
+    Greenlet,
+    /// A task: the chain starts here. Its resumer is the worker's loop or a joiner.
+    #[cfg_attr(not(feature = "runtime"), allow(dead_code, reason = "only tasks are bases"))]
+    Base,
+    /// No coroutine: the frame is the first field of a `Region`.
+    Region,
+}
 
 impl Frame {
     /// A frame of a coroutine that counts as part of whoever resumed it.
     pub(crate) const fn new() -> Self {
         Self {
             resumer: Cell::new(NOBODY),
-            base: false,
+            kind: Kind::Generator,
             signals: Cell::new(0),
-            greenlet: false,
             trees: Trees::new(),
             yields: None,
         }
@@ -69,7 +84,7 @@ impl Frame {
     /// A frame at the head of a greenlet's node.
     pub(crate) const fn of_greenlet() -> Self {
         let mut frame = Self::new();
-        frame.greenlet = true;
+        frame.kind = Kind::Greenlet;
         frame
     }
 
@@ -84,7 +99,14 @@ impl Frame {
     #[cfg(feature = "runtime")]
     pub(crate) const fn base() -> Self {
         let mut frame = Self::new();
-        frame.base = true;
+        frame.kind = Kind::Base;
+        frame
+    }
+
+    /// The frame of a region that is to be opened by whoever runs.
+    pub(super) const fn of_region() -> Self {
+        let mut frame = Self::new();
+        frame.kind = Kind::Region;
         frame
     }
 
@@ -139,6 +161,11 @@ impl Frame {
         self.signals.set(self.signals.get() | ASKED);
     }
 
+    /// Whether there is a request for this coroutine, which goes on.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.signals.get() & ASKED != 0
+    }
+
     /// Whether this coroutine, which goes on, has something to look at.
     #[inline(always)]
     pub(crate) fn has_signals(&self) -> bool {
@@ -160,20 +187,19 @@ impl Frame {
         self.trees.end();
     }
 
-    /// Whether this frame is on the running chain, up to its base.
-    #[cold]
-    pub(crate) fn is_on_chain(&self) -> bool {
-        chain().any(|frame| ptr::eq(frame, self))
-    }
-
     #[inline(always)]
     pub(crate) fn is_base(&self) -> bool {
-        self.base
+        self.kind == Kind::Base
     }
 
     #[inline(always)]
     pub(crate) fn is_greenlet(&self) -> bool {
-        self.greenlet
+        self.kind == Kind::Greenlet
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_region(&self) -> bool {
+        self.kind == Kind::Region
     }
 }
 
@@ -239,7 +265,7 @@ impl fmt::Debug for Trees {
 
 /// What a thread keeps for the coroutines on it. No destructor: it can be read as long as the thread runs.
 struct Thread {
-    /// The innermost running coroutine, or null.
+    /// The innermost running frame: a coroutine's, or a region's; or null.
     frame: Cell<*const Frame>,
     /// The worker this thread is, or null. Typed in `runtime::worker`.
     #[cfg(feature = "runtime")]
@@ -253,6 +279,9 @@ struct Thread {
     thread_unwinding: Cell<bool>,
     /// How many `catch` run on this thread outside every coroutine.
     catches: Cell<usize>,
+    /// What the clock shows on a thread whose time is made up.
+    #[cfg(feature = "runtime")]
+    virtual_now: Cell<Option<Instant>>,
 }
 
 thread_local! {
@@ -266,13 +295,15 @@ thread_local! {
             parked_unwinding: Cell::new(0),
             thread_unwinding: Cell::new(false),
             catches: Cell::new(0),
+            #[cfg(feature = "runtime")]
+            virtual_now: Cell::new(None),
         }
     };
     static STACKS: RefCell<StackCache> = const { RefCell::new(StackCache::new()) };
     static TREES: Trees = const { Trees::new() };
 }
 
-/// The innermost running coroutine, or null.
+/// The innermost running frame, or null.
 #[inline(always)]
 pub(crate) fn frame() -> *const Frame {
     THREAD.with(|thread| thread.frame.get())
@@ -290,9 +321,14 @@ pub(crate) fn chain() -> impl Iterator<Item = &'static Frame> {
         // SAFETY: `current` is null or a running coroutine's frame, and a running coroutine's resumer is null or a
         // frame that runs below it; none of them is freed while it is on the chain. Callers look at one at a time.
         let frame = unsafe { next.as_ref() }?;
-        next = if frame.base { ptr::null() } else { frame.resumer.get() };
+        next = if frame.is_base() { ptr::null() } else { frame.resumer.get() };
         Some(frame)
     })
+}
+
+/// Whether no coroutine runs on this thread.
+pub(crate) fn is_outside() -> bool {
+    chain().all(Frame::is_region)
 }
 
 /// The root of a tree whose context is this thread itself, outside every coroutine.
@@ -363,6 +399,12 @@ pub(crate) fn catches() -> usize {
 
 pub(crate) fn set_catches(count: usize) {
     THREAD.with(|thread| thread.catches.set(count));
+}
+
+/// What time it is for whoever runs on this thread.
+#[cfg(feature = "runtime")]
+pub(crate) fn now() -> Instant {
+    THREAD.with(|thread| thread.virtual_now.get()).unwrap_or_else(Instant::now)
 }
 
 /// Lends this thread's free stacks, or `None` when the thread is past its end.

@@ -7,6 +7,7 @@
 //! # Rooms
 //! - `switch`: corosensei behind two types.
 //! - `current`: who runs on this thread, and every thread-local of the crate.
+//! - `region`: parts of a coroutine's run in which a wait ends early, later, or not at all.
 //! - `unwind`: the payloads that we throw, and who is unwinding.
 //! - `thread_end`: whether a suspended coroutine may still be unwound on this thread.
 //!
@@ -18,6 +19,7 @@
 //! The proofs behind these rules: `arch-notes/coroutines.md`.
 
 pub(crate) mod current;
+pub(crate) mod region;
 mod switch;
 mod thread_end;
 pub(crate) mod unwind;

@@ -62,6 +62,29 @@ fn note(unwinding: bool) {
     }
 }
 
+/// Moves the note of who unwinds into a region that is opened on top of `outer`, which may be null.
+///
+/// What unwinds around the region goes on around it; a note that is out of date is wiped, as it would be by a
+/// suspension.
+#[inline]
+pub(super) fn enter_region(outer: *const Frame) {
+    // SAFETY: `outer` is null or the running frame.
+    if let Some(frame) = unsafe { outer.as_ref() }
+        && frame.is_unwinding()
+        && !thread::panicking()
+    {
+        frame.set_unwinding(false);
+    }
+}
+
+/// Hands the note of who unwinds on from a region that was closed, and whose opener runs.
+#[inline]
+pub(super) fn leave_region(region: &Frame) {
+    if region.is_unwinding() && thread::panicking() {
+        note_beginning();
+    }
+}
+
 /// Unwinds the running coroutine with a payload of ours, without the panic hook.
 #[cold]
 pub(crate) fn throw(payload: Payload) -> ! {
@@ -121,6 +144,16 @@ fn is_running_unwinding() -> bool {
 #[cold]
 pub(crate) fn is_chain_unwinding(lowest: &Frame) -> bool {
     count_unwinding(lowest) > 0
+}
+
+/// Finds out who unwinds, if anybody does, so that the frames of the chain tell. False if nobody does.
+#[cfg(feature = "runtime")]
+pub(super) fn is_anyone_unwinding() -> bool {
+    let is_panicking = thread::panicking();
+    if is_panicking {
+        attribute();
+    }
+    is_panicking
 }
 
 /// How many coroutines from the running one down to `lowest` are in the middle of an unwind, on a thread that is

@@ -9,6 +9,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | an exception | [`raise`], `throw` | [`catch`], `try_yield` | `ResumeError::Raised` | `JoinError::exception` |
 //! | an [`Exit`] | `close`, `cancel`, drop | [`catch_exit`] | ends it | `JoinError::is_cancelled` |
+//! | an expiry | [`timeout`](crate::time::timeout) | the same call alone | |
 //! | a panic | `panic!` | [`catch_unwind`] | goes on in whoever resumed | `JoinError::into_panic` |
 //!
 //! Each of these takes its own kind and lets the others pass. std's `catch_unwind` takes all of them; use it with care
@@ -66,6 +67,7 @@ use std::panic::UnwindSafe;
 use std::sync::Arc;
 
 use crate::coroutine::current;
+use crate::coroutine::region::Expiry;
 use crate::coroutine::unwind::{self, Payload};
 
 /// An error that can be raised, thrown into a coroutine, caught, and passed around.
@@ -166,7 +168,7 @@ struct Raised(Exception);
 #[track_caller]
 pub fn raise(e: impl Into<Exception>) -> ! {
     let exception = e.into();
-    if current::frame().is_null() && current::catches() == 0 {
+    if current::is_outside() && current::catches() == 0 {
         panic!("{exception}");
     }
     throw(exception)
@@ -175,7 +177,12 @@ pub fn raise(e: impl Into<Exception>) -> ! {
 /// Unwinds with an exception that somebody takes.
 #[cold]
 pub(crate) fn throw(exception: Exception) -> ! {
-    unwind::throw(Box::new(Raised(exception)))
+    unwind::throw(payload_of(exception))
+}
+
+/// What an exception unwinds as.
+pub(crate) fn payload_of(exception: Exception) -> Payload {
+    Box::new(Raised(exception))
 }
 
 /// Goes on with what unwound another coroutine, in the one that is told of it.
@@ -199,7 +206,7 @@ struct Catching {
 
 impl Catching {
     fn begin() -> Self {
-        let outside = current::frame().is_null();
+        let outside = current::is_outside();
         if outside {
             current::set_catches(current::catches() + 1);
         }
@@ -259,7 +266,8 @@ pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Exception> {
 /// ```
 pub fn catch_unwind<T>(f: impl FnOnce() -> T + UnwindSafe) -> std::thread::Result<T> {
     unwind::intercept(f).map_err(|payload| {
-        if payload.is::<Raised>() || payload.is::<Leaving>() { unwind::throw(payload) } else { payload }
+        let is_ours = payload.is::<Raised>() || payload.is::<Leaving>() || payload.is::<Expiry>();
+        if is_ours { unwind::throw(payload) } else { payload }
     })
 }
 

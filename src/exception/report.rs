@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Exception;
+use crate::coroutine::region::no_suspend;
 use crate::coroutine::unwind;
 
 /// Something that went wrong where no caller can be told: Python's unraisable errors.
@@ -86,7 +87,7 @@ static HOOK: RwLock<Option<Arc<Hook>>> = RwLock::new(None);
 /// printed to standard error.
 ///
 /// The hook runs where the report arises, perhaps in a destructor and during an unwind: it should write down what it is
-/// told, and neither wait nor yield. A panic in it is dropped.
+/// told. It runs within [`no_suspend`](crate::no_suspend), so it cannot wait or yield. A panic in it is dropped.
 ///
 /// # Examples
 /// ```
@@ -119,10 +120,11 @@ fn print(report: &Report<'_>) {
 #[cold]
 pub(crate) fn report(report: &Report<'_>) {
     let hook = HOOK.read().unwrap_or_else(PoisonError::into_inner).clone();
-    let told = unwind::intercept(|| match hook {
+    let tell = || match hook {
         Some(hook) => hook(report),
         None => print(report),
-    });
+    };
+    let told = unwind::intercept(|| no_suspend(tell));
     if let Err(payload) = told {
         unwind::drop_quietly(payload);
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::mem::MaybeUninit;
 
 use super::block::{Books, Command};
-use crate::coroutine::{self, current, unwind};
+use crate::coroutine::{self, current, region, unwind};
 use crate::exception::{self, Exception};
 
 /// What a resume asked of the body.
@@ -57,7 +57,8 @@ impl<Out, In: 'static> Yielder<Out, In> {
     /// [`ResumeError::Unwinding`](super::ResumeError::Unwinding).
     ///
     /// # Panics
-    /// If the generator is not on the running chain: the yielder was lent to another coroutine that runs alone.
+    /// If the generator is not on the running chain: the yielder was lent to another coroutine that runs alone. Or
+    /// inside a [`no_suspend`](crate::no_suspend) that was opened in the generator, or in what it resumed.
     #[inline]
     pub fn yield_(&self, out: Out) -> In {
         let value = self.suspend(out);
@@ -172,14 +173,21 @@ impl<Out, In: 'static> Yielder<Out, In> {
         }
     }
 
-    /// Suspends the generator from within coroutines that it resumed.
+    /// Suspends the generator from within regions that it opened, or coroutines that it resumed.
     #[cold]
     #[inline(never)]
     fn suspend_with_others(&self, out: Out) -> MaybeUninit<In> {
-        let on_chain = self.books().frame.is_on_chain();
+        let books = self.books();
+        let on_chain = region::may_suspend(&books.frame, "yield");
         assert!(on_chain, "a yielder was used off its chain: its generator is not among the coroutines that run here");
         // SAFETY: the generator is on the chain, as was checked.
-        unsafe { unwind::suspending(current::frame(), &self.books().frame, self.switching(out)) }
+        let value = unsafe { unwind::suspending(current::frame(), &books.frame, self.switching(out)) };
+        if books.frame.is_asked() {
+            return value;
+        }
+        // SAFETY: nothing else was asked, so whoever resumed passed a value.
+        let value = unsafe { value.assume_init() };
+        MaybeUninit::new(region::throw_expired_above(&books.frame, value))
     }
 
     /// Does what was asked instead of a send, if anything was.

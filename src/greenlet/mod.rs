@@ -49,7 +49,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::rc::{self, Rc};
 
-use crate::coroutine::{Frame, current};
+use crate::coroutine::{Frame, current, region};
 use crate::stack::StackSize;
 use mail::Mail;
 use node::{Link, Node, State};
@@ -223,13 +223,23 @@ impl<T: 'static> Greenlet<T> {
                 Err(error) => return Err(SwitchError::NoStack(value, error)),
             },
             State::Active if to == me => return Ok(value),
-            // SAFETY: `me` was located at the running frame.
-            State::Active if !unsafe { tree::is_within_reach(me, node) } => return Err(SwitchError::Parked(value)),
+            // SAFETY: `me` was located at `top`, the running frame.
+            State::Active if !unsafe { tree::is_within_reach(me, top, node) } => {
+                // SAFETY: as above.
+                if let Some(opened) = unsafe { tree::barrier_below(me, top) } {
+                    region::refuse(opened, "switch");
+                }
+                return Err(SwitchError::Parked(value));
+            }
             State::Active | State::Suspended | State::Dead => {}
         }
         tree.post(node, Mail::Value(value));
         // SAFETY: `me` was located at `top`, which is the running frame; the target is suspended or within reach.
-        Ok(tree::obey(unsafe { tree::drive(tree, Some(me), top) }))
+        let value = tree::obey(unsafe { tree::drive(tree, Some(me), top) });
+        // SAFETY: it runs again.
+        let me = unsafe { me.as_ref() };
+        // A root was not suspended: it is on the chain all the while, and its waits look at its deadlines.
+        Ok(if me.is_root() { value } else { region::throw_expired_above(&me.head.frame, value) })
     }
 
     /// Throws an exit into this greenlet: its body unwinds from the switch it waits in, running destructors. `value`
@@ -267,7 +277,9 @@ impl<T: 'static> Greenlet<T> {
         match node.state.get() {
             State::Active if self.link() == me => node.leave(Some(value)),
             // SAFETY: `me` was located at the running frame.
-            State::Active if !unsafe { tree::is_within_reach(me, node) } => self.refuse(&SwitchError::Parked(value)),
+            State::Active if !unsafe { tree::is_within_reach(me, top, node) } => {
+                self.refuse(&SwitchError::Parked(value))
+            }
             State::Suspended if node.takes_only_values.get() => {
                 panic!("cannot throw into greenlet '{}': it is suspended in its own unwind", self.name())
             }

@@ -29,13 +29,14 @@
 
 use std::any::TypeId;
 use std::cell::{Cell, UnsafeCell};
+use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 use super::mail::{Failure, Mail};
 use super::node::{self, Head, Link, Node, State};
 use super::{Greenlet, handle};
-use crate::coroutine::{Frame, Resumed, current, unwind};
+use crate::coroutine::{Frame, Resumed, current, region, unwind};
 use crate::exception;
 
 /// How many greenlets may stand above the root before a switch to another suspended one goes through the root.
@@ -260,15 +261,16 @@ fn context_of(top: *const Frame) -> *const Frame {
 /// Whether `target`, which is active, is within reach of whoever runs at `top`, the running frame.
 fn is_mine_to_reach<T: 'static>(top: *const Frame, target: &Node<T>) -> bool {
     // SAFETY: who was located is on the running chain.
-    target.tree().locate(top).is_some_and(|me| unsafe { is_within_reach(me, target) })
+    target.tree().locate(top).is_some_and(|me| unsafe { is_within_reach(me, top, target) })
 }
 
-/// Whether `target`, which is active, gets control if `me`, who runs, suspends, and then each that has it.
+/// Whether `target`, which is active, gets control if `me`, who runs, suspends, and then each that has it. Nobody
+/// suspends through `no_suspend`.
 ///
 /// # Safety
-/// - `me` is on the running chain.
+/// - `me` was located at `top`, which is the running frame or one below it.
 #[cold]
-pub(super) unsafe fn is_within_reach<T: 'static>(me: Link<T>, target: &Node<T>) -> bool {
+pub(super) unsafe fn is_within_reach<T: 'static>(me: Link<T>, mut top: *const Frame, target: &Node<T>) -> bool {
     let mut at = me;
     loop {
         if ptr::eq(at.as_ptr(), target) {
@@ -276,15 +278,43 @@ pub(super) unsafe fn is_within_reach<T: 'static>(me: Link<T>, target: &Node<T>) 
         }
         // SAFETY: `at` is on the running chain.
         let node = unsafe { at.as_ref() };
-        if node.is_root() {
+        // SAFETY: it was located at `top`.
+        if node.is_root() || unsafe { region::barrier_between(top, &raw const node.head.frame) }.is_some() {
             return false;
         }
         // Suspended, it gives control to the `drive` that resumed it, which then asks who it is.
-        match node.tree().locate(node.head.frame.resumer.get()) {
+        top = node.head.frame.resumer.get();
+        match node.tree().locate(top) {
             Some(below) => at = below,
             None => return false,
         }
     }
+}
+
+/// Where the `no_suspend` was opened that is on the way from `top` down to what `me` stands on.
+///
+/// # Safety
+/// - As `is_within_reach`.
+#[cold]
+pub(super) unsafe fn barrier_below<T: 'static>(
+    me: Link<T>,
+    mut top: *const Frame,
+) -> Option<&'static Location<'static>> {
+    let mut at = Some(me);
+    while let Some(me) = at {
+        // SAFETY: `at` is on the running chain.
+        let node = unsafe { me.as_ref() };
+        if node.is_root() {
+            break;
+        }
+        // SAFETY: it was located at `top`.
+        if let Some(opened) = unsafe { region::barrier_between(top, &raw const node.head.frame) } {
+            return Some(opened);
+        }
+        top = node.head.frame.resumer.get();
+        at = node.tree().locate(top);
+    }
+    None
 }
 
 /// Hands `mail` to `to`, or to whoever takes it in its place, and waits until control is back; returns what it brings.
@@ -369,6 +399,8 @@ pub(super) unsafe fn give_way<T: 'static>(me: &Node<T>, top: *const Frame) -> Ma
 /// # Safety
 /// - `tree` has mail for a target that is suspended, or active and within reach of `me`, but not `me`.
 /// - `me` is what `tree` says of `top`, which is the running frame.
+///
+/// Inside a `no_suspend` that was opened on top of `me`, `me` does as a root would: it resumes, and never suspends.
 #[cold]
 pub(super) unsafe fn drive<T: 'static>(
     mut tree: *const Tree<T>,
@@ -383,7 +415,7 @@ pub(super) unsafe fn drive<T: 'static>(
         // SAFETY: the target is suspended or active, so it is not freed.
         let to = unsafe { &*here.target.get() };
         // SAFETY: who was located runs, so it is not freed.
-        let depth = me.map_or(0, |me| unsafe { me.as_ref() }.depth.get());
+        let depth = me.map_or(0, |me| unsafe { depth_inside(me, top) });
         if to.state.get() != State::Suspended || depth > 0 && depth >= most {
             return match me {
                 // SAFETY: it was located at `top`, the running frame, and it is no root.
@@ -410,6 +442,19 @@ pub(super) unsafe fn drive<T: 'static>(
             return here.take();
         }
     }
+}
+
+/// How many stand below `me`, as far as it may give way to them: none inside a `no_suspend` that was opened on top of it.
+///
+/// # Safety
+/// - `me` was located at `top`, which is the running frame.
+unsafe fn depth_inside<T: 'static>(me: Link<T>, top: *const Frame) -> u8 {
+    // SAFETY: who was located runs, so it is not freed.
+    let node = unsafe { me.as_ref() };
+    // SAFETY: a greenlet that was located is on the way from `top` down; a root is looked for no further than it takes.
+    let is_barred =
+        node.depth.get() != 0 && unsafe { region::barrier_between(top, &raw const node.head.frame) }.is_some();
+    if is_barred { 0 } else { node.depth.get() }
 }
 
 /// Whether `to` suspended, having handles: then the hand-over goes on as it is.

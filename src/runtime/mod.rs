@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use crossbeam_deque::Worker as Deque;
 
+use crate::coroutine::region;
 use crate::exception::Raise;
 use crate::stack::StackSize;
 use crate::task::{self, JoinHandle, SpawnError};
@@ -291,6 +292,7 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
+    region::forbid("wait");
     // SAFETY: this function returns only when the task has ended: it waits through cancellation, and a task that
     // borrows is never left behind.
     let spawned = unsafe { task::Builder::new().submit(shared, f, true) };
@@ -298,7 +300,7 @@ where
     match handle.join_through_cancel() {
         Ok(value) => value,
         Err(error) if error.is_cancelled() => {
-            task::throw_if_cancelled();
+            task::throw_if_due();
             panic!("the runtime shut down before the task of `run` returned")
         }
         Err(error) => error.raise(),

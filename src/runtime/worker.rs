@@ -16,7 +16,7 @@ use crossbeam_deque::{Steal, Worker as Deque};
 
 use super::shared::{Remote, Shared};
 use super::timer::{TimerKey, Timers};
-use crate::coroutine::current;
+use crate::coroutine::{current, region};
 use crate::stack::{SignalStack, StackSize};
 use crate::task::{BlockCache, Carrier, Header, JoinError, Pause, RawTask, Refusal};
 
@@ -229,7 +229,11 @@ impl Worker {
 
     /// Runs `child` right here, on a carrier of its own, if it is the fresh task that this worker would start next.
     /// True if it has ended. If it waits, both it and the caller are ordinary tasks from then on.
+    ///
+    /// # Panics
+    /// Inside `no_suspend`, whether the child would wait or not.
     pub(crate) fn join_in_place(child: RawTask) -> bool {
+        region::forbid("wait");
         let (Some(worker), Some(joiner)) = (Self::get(), RawTask::current()) else { return false };
         let budget = worker.joins_in_place.get();
         if budget == 0 || joiner.header().has_request() {

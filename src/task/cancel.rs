@@ -6,6 +6,7 @@
 //! another way gets it again at its next wait. An exception that is thrown into a task goes the same way, but once.
 
 use super::raw::RawTask;
+use crate::coroutine::region::{self, Region, Scan};
 use crate::coroutine::unwind;
 use crate::exception::{self, ExitKind, Leaving, Report, report};
 use crate::runtime::Worker;
@@ -18,7 +19,7 @@ pub(crate) fn is_due(task: RawTask) -> bool {
 
 #[cold]
 fn may_throw(task: RawTask) -> bool {
-    if !task.settle_requests() {
+    if cfg!(panic = "abort") || !task.settle_requests() || region::is_shielded() {
         return false;
     }
     let unwinds = std::thread::panicking() && unwind::is_chain_unwinding(task.frame());
@@ -60,10 +61,89 @@ fn set_pending(pending: bool) {
     }
 }
 
-/// Unwinds the running task if that is due.
+/// Unwinds whoever runs to the opener of a region whose deadline has passed.
 #[cold]
-pub(crate) fn throw_if_cancelled() {
-    if let Some(task) = RawTask::current().filter(|&task| is_due(task)) {
+pub(crate) fn throw_deadline(region: &Region) -> ! {
+    if region.was_thrown() {
+        let task = RawTask::current();
+        report(&Report::Swallowed { name: task.as_ref().map_or("no task", |task| &task.header().name) });
+    }
+    region.throw_deadline()
+}
+
+/// Unwinds whoever runs if that is due: the running task for a request, anybody for a deadline that has passed.
+#[cold]
+pub(crate) fn throw_if_due() {
+    let task = RawTask::current();
+    let base = task.as_ref().map_or(std::ptr::null(), |task| std::ptr::from_ref(task.frame()));
+    let scan = Scan::from(base);
+    if let Some(task) = task.filter(|&task| is_due(task)) {
         throw(task);
     }
+    if let Some(region) = scan.expired() {
+        throw_deadline(region);
+    }
+}
+
+/// Runs `f`, in which the running task is not unwound by a request to end: gevent's `kill`, and an exception thrown into
+/// it, wait for the end of the shield.
+///
+/// What was asked for is thrown at the first wait after that. Timeouts that were opened around the shield wait for its
+/// end as well; those opened inside it act.
+///
+/// For steps that must be done as a whole although they wait: writing a record, giving back what was borrowed. Keep them
+/// short, since a shutdown waits for them.
+///
+/// # Suspends
+/// As `f` does.
+///
+/// # Examples
+/// ```
+/// use osier::{sleep, spawn, sync::channel, task::shield};
+/// use std::time::Duration;
+///
+/// osier::run(|| {
+///     let (sender, receiver) = channel::unbounded();
+///     let (started, starts) = channel::bounded(1);
+///     let writer = spawn(move || {
+///         shield(|| {
+///             started.send(()).unwrap();
+///             sleep(Duration::from_millis(10));
+///             sender.send("written as a whole").unwrap();
+///         });
+///         sleep(Duration::from_secs(3600));
+///     });
+///     starts.recv().unwrap();
+///     writer.cancel();
+///     assert!(writer.join().unwrap_err().is_cancelled());
+///     assert_eq!(receiver.try_recv(), Ok("written as a whole"));
+/// });
+/// ```
+pub fn shield<T>(f: impl FnOnce() -> T) -> T {
+    Region::shield().run(f)
+}
+
+/// Whether somebody has asked the running task to end, and it has not answered: it will be unwound at its next wait.
+///
+/// False on a thread where no task runs. For code that computes, or that is shielded, and wants to end early by itself.
+///
+/// # Examples
+/// ```
+/// use osier::{run, spawn, task};
+///
+/// run(|| {
+///     let t = spawn(|| task::shield(|| {
+///         while !task::is_cancelled() {
+///             osier::yield_now();
+///         }
+///         "ended by itself"
+///     }));
+///     osier::yield_now();
+///     t.cancel();
+///     // It had started, or else never ran.
+///     assert!(matches!(t.join(), Ok("ended by itself") | Err(_)));
+/// });
+/// ```
+pub fn is_cancelled() -> bool {
+    RawTask::current().is_some_and(|task| task.header().is_cancelled())
 }

@@ -207,7 +207,7 @@ impl RawTask {
         }
         self.cancel();
         if Self::current() == Some(self) {
-            cancel::throw_if_cancelled();
+            cancel::throw_if_due();
             // It unwinds already, or is shielded: the request stays.
             return false;
         }

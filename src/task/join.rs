@@ -85,6 +85,9 @@ impl<T, P> JoinHandle<T, P> {
     ///
     /// # Errors
     /// The task panicked, was cancelled, was left by an exception, or could not get a stack.
+    ///
+    /// # Panics
+    /// Inside [`no_suspend`](crate::no_suspend), if the task has not ended.
     pub fn join(self) -> Result<T, JoinError> {
         let task = self.raw();
         if !self.is_finished() && !Worker::join_in_place(task) {

@@ -45,6 +45,7 @@ mod unblock;
 #[allow(dead_code, reason = "select and wait take the rest up")]
 mod wait_queue;
 
+pub use cancel::{is_cancelled, shield};
 pub use error::{JoinError, SpawnError};
 pub use handle::{Task, TaskId, current, try_current};
 pub use join::{Anywhere, JoinHandle};
@@ -53,7 +54,7 @@ pub use park::{park, park_timeout, yield_now};
 #[cfg(feature = "blocking")]
 pub use unblock::unblock;
 
-pub(crate) use cancel::throw_if_cancelled;
+pub(crate) use cancel::throw_if_due;
 pub(crate) use carrier::{Carrier, Pause};
 #[allow(unused_imports, reason = "select takes these up")]
 pub(crate) use choice::Choice;

@@ -1,10 +1,14 @@
 //! How the running task goes away and comes back: parking, yielding, alarms.
 
+use std::ptr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::cancel;
 use super::raw::RawTask;
+use super::sleeper::{Sleeper, Woken};
+use crate::coroutine::current;
+use crate::coroutine::region::{self, Scan};
 use crate::runtime::{TimerKey, Worker};
 
 impl RawTask {
@@ -44,11 +48,7 @@ impl RawTask {
 /// parked.join().unwrap();
 /// ```
 pub fn park() {
-    let Some(task) = RawTask::current() else { return std::thread::park() };
-    while !task.take_token() {
-        cancel::throw_if_cancelled();
-        task.park();
-    }
+    _ = park_until(None);
 }
 
 /// Waits as [`park`] does, for at most `d`. True if there was a token; on a thread outside of all tasks that cannot be
@@ -57,28 +57,37 @@ pub fn park() {
 /// # Suspends
 /// As [`park`].
 pub fn park_timeout(d: Duration) -> bool {
-    let began = Instant::now();
-    let Some(task) = RawTask::current() else {
-        std::thread::park_timeout(d);
-        return began.elapsed() < d;
-    };
-    let alarm = began.checked_add(d).map(|deadline| Alarm::set(task, deadline));
-    loop {
-        if task.take_token() {
-            return true;
-        }
-        cancel::throw_if_cancelled();
-        if alarm.as_ref().is_some_and(Alarm::has_fired) {
-            return false;
-        }
-        task.park();
+    let now = current::now();
+    park_until(now.checked_add(d))
+}
+
+fn park_until(deadline: Option<Instant>) -> bool {
+    let Some(task) = RawTask::current() else { return park_thread_until(deadline) };
+    // Nothing is lost by giving up: the token stays with the task.
+    Sleeper::Task(task).wait(deadline, || task.take_token(), || true) == Woken::Notified
+}
+
+fn park_thread_until(deadline: Option<Instant>) -> bool {
+    region::forbid("wait");
+    let earlier = Scan::from(ptr::null()).deadline_with(deadline);
+    match earlier {
+        None => std::thread::park(),
+        Some(earlier) => std::thread::park_timeout(earlier.saturating_duration_since(Instant::now())),
     }
+    let is_over = earlier.is_some_and(|earlier| earlier <= Instant::now());
+    if is_over {
+        cancel::throw_if_due();
+    }
+    !is_over
 }
 
 /// Lets every other task that is ready on this worker run first; on a thread without tasks, gives up its time slice.
 ///
 /// # Suspends
 /// The running task, which stays on its worker. A cancelled task unwinds from here.
+///
+/// # Panics
+/// Inside [`no_suspend`](crate::no_suspend), like every wait.
 ///
 /// # Examples
 /// ```
@@ -94,7 +103,7 @@ pub fn park_timeout(d: Duration) -> bool {
 #[inline(always)]
 pub fn yield_now() {
     match RawTask::current() {
-        Some(task) if !task.header().has_request() => yield_(task),
+        Some(task) if !task.header().has_request() && ptr::eq(current::frame(), task.frame()) => yield_(task),
         _ => yield_or_unwind(),
     }
 }
@@ -105,18 +114,21 @@ fn yield_(task: RawTask) {
     Worker::here().push_ready(task);
     task.suspend();
     if task.header().has_request() {
-        cancel::throw_if_cancelled();
+        cancel::throw_if_due();
     }
 }
 
+/// A yield of a task that has a request, or regions, or something on top of it; or of a thread.
 #[cold]
 #[inline(never)]
 fn yield_or_unwind() {
-    let Some(task) = RawTask::current() else { return std::thread::yield_now() };
-    if cancel::is_due(task) {
-        cancel::throw(task);
+    region::forbid("yield");
+    match RawTask::current() {
+        Some(task) if !cancel::is_due(task) => yield_(task),
+        Some(_) => {}
+        None => std::thread::yield_now(),
     }
-    yield_(task);
+    cancel::throw_if_due();
 }
 
 /// A timer that notifies the running task; taken back when dropped.

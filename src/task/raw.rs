@@ -494,6 +494,12 @@ impl Header {
         // Acquire: pairs with the Release in `request_cancel` and `throw`.
         self.requests.load(Ordering::Acquire) != 0
     }
+
+    /// Whether the task shall end.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        // Acquire: pairs with the Release in `request_cancel`.
+        self.requests.load(Ordering::Acquire) & CANCEL != 0
+    }
 }
 
 impl Drop for Header {

@@ -7,12 +7,14 @@
 //! - What has come is returned, whatever else happened meanwhile.
 //! - A wait ends early only after `give_up` has said that nothing can come any more.
 
+use std::ptr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::cancel;
 use super::park::Alarm;
 use super::raw::RawTask;
+use crate::coroutine::region::{self, Scan};
 use crate::runtime::Parker;
 
 /// See the module's page.
@@ -77,39 +79,44 @@ impl Sleeper {
     /// `give_up` makes sure that it will not get ready any more, and says whether it could: false means that it is
     /// ready, or that somebody is about to make it so and will notify the sleeper then.
     ///
-    /// A wait that is ready returns so, whatever else happened. A task that is cancelled unwinds from here.
+    /// A wait that is ready returns so, whatever else happened. It unwinds from here when the task is cancelled, and when
+    /// the deadline of a region passes before its own.
+    ///
+    /// # Panics
+    /// Inside `no_suspend`, if it has to wait.
     pub(crate) fn wait(
         &self,
         deadline: Option<Instant>,
         is_ready: impl Fn() -> bool,
         give_up: impl Fn() -> bool,
     ) -> Woken {
-        let task = match self {
-            Self::Task(task) => *task,
-            Self::Thread(parker) => {
-                while !is_ready() {
-                    if !parker.park(deadline) {
-                        if give_up() {
-                            return Woken::Elapsed;
-                        }
-                        if !is_ready() {
-                            parker.park(None);
-                        }
-                    }
-                }
-                return Woken::Notified;
-            }
-        };
-        let alarm = deadline.map(|deadline| Alarm::set(task, deadline));
+        match self {
+            Self::Task(task) => Self::wait_in_task(*task, deadline, is_ready, give_up),
+            Self::Thread(parker) => Self::wait_in_thread(parker, deadline, is_ready, give_up),
+        }
+    }
+
+    fn wait_in_task(
+        task: RawTask,
+        own: Option<Instant>,
+        is_ready: impl Fn() -> bool,
+        give_up: impl Fn() -> bool,
+    ) -> Woken {
+        let scan = Scan::from(task.frame());
+        let alarm = scan.deadline_with(own).map(|deadline| Alarm::set(task, deadline));
         let alarm = alarm.as_ref();
         while !is_ready() {
-            if cancel::is_due(task) {
+            if let Some(opened) = scan.forbidden {
+                if give_up() {
+                    region::refuse(opened, "wait");
+                }
+            } else if cancel::is_due(task) {
                 if give_up() {
                     cancel::throw(task);
                 }
             } else if alarm.is_some_and(Alarm::has_fired) {
                 if give_up() {
-                    return Woken::Elapsed;
+                    return Self::elapse(&scan, own);
                 }
             } else {
                 Self::park(task, &give_up);
@@ -124,6 +131,39 @@ impl Sleeper {
         Woken::Notified
     }
 
+    fn wait_in_thread(
+        parker: &Parker,
+        own: Option<Instant>,
+        is_ready: impl Fn() -> bool,
+        give_up: impl Fn() -> bool,
+    ) -> Woken {
+        let scan = Scan::from(ptr::null());
+        let deadline = scan.deadline_with(own);
+        while !is_ready() {
+            if scan.forbidden.is_none() && parker.park(deadline) {
+                continue;
+            }
+            if give_up() {
+                if let Some(opened) = scan.forbidden {
+                    region::refuse(opened, "wait");
+                }
+                return Self::elapse(&scan, own);
+            }
+            if !is_ready() {
+                parker.park(None);
+            }
+        }
+        Woken::Notified
+    }
+
+    /// Ends the wait when the earlier of its own deadline and those of its regions has passed.
+    fn elapse(scan: &Scan, own: Option<Instant>) -> Woken {
+        if let Some(region) = scan.comes_before(own) {
+            cancel::throw_deadline(region);
+        }
+        Woken::Elapsed
+    }
+
     /// Parks the running task; one that is left behind in there gives up.
     #[inline]
     fn park(task: RawTask, give_up: &dyn Fn() -> bool) {
@@ -134,14 +174,27 @@ impl Sleeper {
         unsafe { task.set_unlink(None) };
     }
 
-    /// Waits until `is_ready`; calls `on_cancel` once if the waiting task is cancelled, and waits on.
+    /// Waits until `is_ready`; calls `on_cancel` once if the waiting task is cancelled, or the deadline of a region has
+    /// passed, and waits on. Not to be called inside `no_suspend`.
     pub(crate) fn wait_through_cancel(&self, is_ready: impl Fn() -> bool, on_cancel: impl FnOnce()) {
         let mut on_cancel = Some(on_cancel);
-        while !is_ready() {
-            match self {
-                Self::Thread(parker) => _ = parker.park(None),
-                Self::Task(task) => {
-                    if cancel::is_due(*task)
+        match self {
+            Self::Thread(parker) => {
+                let scan = Scan::from(ptr::null());
+                while !is_ready() {
+                    let deadline = scan.deadline_with(None).filter(|_| on_cancel.is_some());
+                    if !parker.park(deadline)
+                        && let Some(on_cancel) = on_cancel.take()
+                    {
+                        on_cancel();
+                    }
+                }
+            }
+            Self::Task(task) => {
+                let deadline = Scan::from(task.frame()).deadline_with(None);
+                let alarm = deadline.map(|deadline| Alarm::set(*task, deadline));
+                while !is_ready() {
+                    if (cancel::is_due(*task) || alarm.as_ref().is_some_and(Alarm::has_fired))
                         && let Some(on_cancel) = on_cancel.take()
                     {
                         on_cancel();

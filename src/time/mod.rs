@@ -1,7 +1,12 @@
-//! Waiting for time to pass.
+//! Waiting for time to pass, and limits on waiting for anything else.
+
+mod timeout;
+
+pub use timeout::{Elapsed, timeout, timeout_raise};
 
 use std::time::{Duration, Instant};
 
+use crate::coroutine::current;
 use crate::task::{Waiter, Woken};
 
 /// Waits for `duration`.
@@ -21,7 +26,7 @@ use crate::task::{Waiter, Woken};
 /// });
 /// ```
 pub fn sleep(duration: Duration) {
-    match Instant::now().checked_add(duration) {
+    match current::now().checked_add(duration) {
         Some(deadline) => sleep_until(deadline),
         None => wait_until(None),
     }
@@ -32,7 +37,7 @@ pub fn sleep(duration: Duration) {
 /// # Suspends
 /// As [`sleep`].
 pub fn sleep_until(deadline: Instant) {
-    if deadline <= Instant::now() {
+    if deadline <= current::now() {
         crate::task::yield_now();
     } else {
         wait_until(Some(deadline));
