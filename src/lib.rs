@@ -12,6 +12,7 @@
 //! | several bodies that switch to each other by name | [`Greenlet`] | the one that made them |
 //! | many things at once, on all cores | [`spawn`] and [`JoinHandle`] | all workers of a [`Runtime`] |
 //! | errors that arrive from outside, caught as values | [`catch`], [`raise`], [`mod@exception`] | the one that raises |
+//! | a limit on how long any code may wait | [`time::timeout`] | any |
 //! | tasks that talk | [`sync::channel`] | any |
 //! | a call that blocks its thread | [`task::unblock`] | a pool's |
 //!
@@ -47,7 +48,7 @@
 //!
 //! osier is sound unless a coroutine suspends inside the initialiser of a lazy `thread_local!`, or inside a callback of a
 //! library that keeps a pointer in a thread-local for the time of the callback and expects callbacks to end in reverse
-//! order (`scoped-tls` and its kin). On systems without glibc, a suspended generator or greenlet must not be stored in a
+//! order (`scoped-tls` and its kin). Inside [`no_suspend`] such a suspension panics instead. On systems without glibc, a suspended generator or greenlet must not be stored in a
 //! thread-local either. `arch-notes/coroutines.md`, "Holes", has the programs.
 //!
 //! Waiting with a lock of `std` held blocks every task of that worker that wants it; keep such sections free of waits.

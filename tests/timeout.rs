@@ -258,7 +258,7 @@ fn panics_exceptions_and_exits_pass_through_a_timeout() {
     let t = spawn(move || {
         timeout(FOR_EVER, || {
             started.send(()).unwrap();
-            sleep(FOR_EVER)
+            sleep(FOR_EVER);
         })
     });
     starts.recv().unwrap();
@@ -346,13 +346,13 @@ fn a_loop_of_yields_does_not_starve_the_clock() {
     in_task_and_thread(|| {
         assert!(
             timeout(ms(10), || loop {
-                yield_now()
+                yield_now();
             })
             .is_err()
         );
         assert!(
             timeout(ms(10), || loop {
-                sleep(Duration::ZERO)
+                sleep(Duration::ZERO);
             })
             .is_err()
         );
@@ -483,7 +483,7 @@ fn a_region_does_not_act_while_its_generator_is_suspended() {
         let mut g = Generator::new(|y: &Yielder<&str>| {
             let late = timeout(ms(3), || {
                 loop {
-                    y.yield_("inside")
+                    y.yield_("inside");
                 }
             });
             y.yield_(if late.is_err() { "expired" } else { "not expired" });
@@ -631,7 +631,7 @@ fn a_generator_with_an_open_region_may_be_dropped_or_forgotten_or_move_to_other_
             let mut g = Generator::new(|y: &Yielder<u32>| {
                 timeout(ms(2), || {
                     loop {
-                        y.yield_(1)
+                        y.yield_(1);
                     }
                 })
                 .unwrap_err()
