@@ -5,6 +5,7 @@
 //!
 //! # Rooms
 //! - `worker`: the loop, and what it finds next. `shared`: how workers reach each other, and the way to the end.
+//! - `place`: where a fresh task goes.
 //! - `idle`: who sleeps, who wakes. `parker`: where a thread sleeps. `inbox`: tasks on their way home. `timer`: a heap.
 //! - `metrics`: what each worker has done.
 //!
@@ -14,6 +15,7 @@ mod idle;
 mod inbox;
 mod metrics;
 mod parker;
+mod place;
 mod shared;
 mod timer;
 mod worker;
@@ -22,9 +24,12 @@ pub use metrics::{Metrics, WorkerMetrics};
 
 pub(crate) use inbox::Linked;
 pub(crate) use parker::Parker;
+pub(crate) use place::Way;
 pub(crate) use shared::Shared;
 pub(crate) use timer::TimerKey;
 pub(crate) use worker::Worker;
+
+use worker::Deques;
 
 use std::error::Error;
 use std::fmt;
@@ -33,8 +38,6 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
-
-use crossbeam_deque::Worker as Deque;
 
 use crate::coroutine::region;
 use crate::exception::Raise;
@@ -230,13 +233,14 @@ impl Builder {
     /// The system refuses a thread; those that were started have ended.
     pub fn build(self) -> io::Result<Runtime> {
         let workers = self.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-        let deques: Vec<_> = (0..workers).map(|_| Deque::new_lifo()).collect();
-        let shared = Shared::new(deques.iter().map(Deque::stealer), self.stack_size);
+        let deques: Vec<_> = (0..workers).map(|_| Deques::new()).collect();
+        let shared = Shared::new(&deques, self.stack_size);
         let runtime = Runtime { shared, threads: Mutex::new(Vec::with_capacity(workers)) };
-        for (index, deque) in deques.into_iter().enumerate() {
+        for (index, deques) in deques.into_iter().enumerate() {
             let shared = runtime.shared.clone();
-            let thread =
-                thread::Builder::new().name(format!("osier-{index}")).spawn(move || Worker::main(shared, index, deque));
+            let thread = thread::Builder::new()
+                .name(format!("osier-{index}"))
+                .spawn(move || Worker::main(shared, index, deques));
             match thread {
                 Ok(thread) => runtime.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread),
                 Err(error) => {

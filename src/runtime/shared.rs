@@ -5,7 +5,7 @@
 //! - After a worker has acknowledged that the runtime closes, nothing is spawned on it; after the gate is shut, nothing
 //!   from outside. From then on the number of tasks only falls, and whoever sees it at zero may say that it is over.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,8 @@ use crossbeam_deque::{Injector, Stealer};
 use super::idle::Idle;
 use super::inbox::Inbox;
 use super::parker::Parker;
-use super::worker::{Fresh, Worker};
+use super::place::Way;
+use super::worker::{Deques, Fresh, Worker};
 use crate::coroutine;
 use crate::stack::StackSize;
 use crate::task::{Header, JoinError, RawTask, Refusal};
@@ -26,7 +27,9 @@ pub(crate) struct Shared {
     pub(super) idle: Idle,
     /// Fresh tasks from threads that are no workers of this runtime.
     pub(super) injector: Injector<Fresh>,
-    gate: Mutex<Gate>,
+    pub(super) gate: Mutex<Gate>,
+    /// Which pair of workers is compared next, by `Way::Spread`.
+    pub(super) turn: AtomicUsize,
     /// Whether the runtime cancels its tasks and takes no more.
     closing: AtomicBool,
     /// Whether every task has ended while it closed.
@@ -44,6 +47,10 @@ pub(crate) struct Shared {
 pub(super) struct Remote {
     pub(super) inbox: Inbox<Header>,
     pub(super) stealer: Stealer<Fresh>,
+    /// Of the deque that its worker, too, empties oldest first.
+    pub(super) oldest_first: Stealer<Fresh>,
+    /// Fresh tasks that only it may start, in its inbox or in line.
+    pub(super) in_line: AtomicU64,
     pub(super) parker: Parker,
     /// Moves whenever the worker starts or resumes a task: who does not move computes, and its fresh tasks wait.
     pub(super) tick: AtomicU32,
@@ -80,17 +87,20 @@ impl Count {
 }
 
 /// The way in for tasks from outside.
-struct Gate {
-    open: bool,
-    injected: u64,
+pub(super) struct Gate {
+    pub(super) open: bool,
+    pub(super) injected: u64,
 }
 
 impl Shared {
-    pub(super) fn new(stealers: impl Iterator<Item = Stealer<Fresh>>, stack_size: StackSize) -> Arc<Self> {
-        let remotes: Box<[_]> = stealers
-            .map(|stealer| Remote {
+    pub(super) fn new(deques: &[Deques], stack_size: StackSize) -> Arc<Self> {
+        let remotes: Box<[_]> = deques
+            .iter()
+            .map(|deques| Remote {
                 inbox: Inbox::new(),
-                stealer,
+                stealer: deques.newest_first.stealer(),
+                oldest_first: deques.oldest_first.stealer(),
+                in_line: AtomicU64::new(0),
                 parker: Parker::new(),
                 tick: AtomicU32::new(0),
                 acknowledged: AtomicBool::new(false),
@@ -102,6 +112,7 @@ impl Shared {
             idle: Idle::new(remotes.len()),
             injector: Injector::new(),
             gate: Mutex::new(Gate { open: true, injected: 0 }),
+            turn: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
@@ -131,25 +142,12 @@ impl Shared {
     /// # Errors
     /// The runtime is closing; the task was not queued.
     #[inline]
-    pub(crate) fn submit(&self, task: RawTask) -> Result<(), Refusal> {
+    pub(crate) fn submit(&self, task: RawTask, way: Way) -> Result<(), Refusal> {
         match self.own_worker() {
-            Some(worker) => worker.spawn(task),
-            None => self.inject(task),
+            Some(worker) if way == Way::Newest => worker.spawn(task),
+            Some(worker) => self.queue(worker, task, way),
+            None => self.queue_from_outside(task, way),
         }
-    }
-
-    fn inject(&self, task: RawTask) -> Result<(), Refusal> {
-        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        if !gate.open {
-            return Err(Refusal::Shutdown);
-        }
-        gate.injected += 1;
-        self.injector.push(Fresh(task));
-        drop(gate);
-        if let Some(worker) = self.idle.wake_any_from_outside() {
-            self.unpark(worker);
-        }
-        Ok(())
     }
 
     /// Looks whether a task of this size would get a stack now.
@@ -175,7 +173,7 @@ impl Shared {
     }
 
     #[cold]
-    fn push_to_inbox(&self, home: usize, task: RawTask) {
+    pub(super) fn push_to_inbox(&self, home: usize, task: RawTask) {
         // Once pushed, the task may run and end, and the runtime with it: this keeps it until the worker is unparked.
         let Some(this) = self.this.upgrade() else { return };
         // SAFETY: the caller won the task's `notify`, so it is in no inbox, and it lives until its home has taken it.
@@ -192,7 +190,7 @@ impl Shared {
 
     /// Whether any fresh task lies where any worker may take it.
     pub(super) fn has_fresh(&self) -> bool {
-        !self.injector.is_empty() || self.remotes.iter().any(|remote| !remote.stealer.is_empty())
+        !self.injector.is_empty() || self.remotes.iter().any(Remote::has_fresh)
     }
 
     // ---- the end
@@ -289,14 +287,20 @@ impl Shared {
 
     /// Takes a fresh task from wherever there is one.
     fn steal_any(&self) -> Option<Fresh> {
-        let from_workers = || self.remotes.iter().map(|remote| remote.stealer.steal()).collect();
-        std::iter::repeat_with(|| self.injector.steal().or_else(from_workers))
+        let from_deques = || self.remotes.iter().map(|remote| remote.stealer.steal()).collect();
+        let from_lines = || self.remotes.iter().map(|remote| remote.oldest_first.steal()).collect();
+        std::iter::repeat_with(|| self.injector.steal().or_else(from_deques).or_else(from_lines))
             .find(|steal| !steal.is_retry())?
             .success()
     }
 }
 
 impl Remote {
+    /// Whether others may steal from it.
+    pub(super) fn has_fresh(&self) -> bool {
+        !self.stealer.is_empty() || !self.oldest_first.is_empty()
+    }
+
     fn counts_woken(&self) {
         // The one count with several writers: threads that wake this worker.
         self.counts.woken.0.fetch_add(1, Ordering::Relaxed);

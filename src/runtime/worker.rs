@@ -10,9 +10,10 @@ use std::collections::VecDeque;
 use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crossbeam_deque::{Steal, Worker as Deque};
+use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 
 use super::shared::{Remote, Shared};
 use super::timer::{TimerKey, Timers};
@@ -40,6 +41,18 @@ pub(crate) struct Fresh(pub(super) RawTask);
 // SAFETY: a fresh task is a closure that is `Send`; whoever takes it out of a deque is the only one to start it.
 unsafe impl Send for Fresh {}
 
+/// Where a worker keeps the fresh tasks that others may steal.
+pub(super) struct Deques {
+    pub(super) newest_first: Deque<Fresh>,
+    pub(super) oldest_first: Deque<Fresh>,
+}
+
+impl Deques {
+    pub(super) fn new() -> Self {
+        Self { newest_first: Deque::new_lifo(), oldest_first: Deque::new_fifo() }
+    }
+}
+
 /// What to run next.
 enum Job {
     Fresh(RawTask),
@@ -53,12 +66,14 @@ type Look = (u32, Option<Instant>);
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     index: usize,
-    /// Started tasks that can go on, first come first served.
+    /// Started tasks that can go on, first come first served; among them fresh ones that stand in line.
     ready: RefCell<VecDeque<RawTask>>,
     /// How many of them go on before the next fresh task starts.
     round: Cell<usize>,
     /// Tasks that have not started: newest first for this worker, oldest first for thieves.
     fresh: Deque<Fresh>,
+    /// Tasks that have not started: oldest first for this worker, too.
+    fresh_in_line: Deque<Fresh>,
     /// Carriers that no task has.
     carriers: RefCell<Vec<NonNull<Carrier>>>,
     /// Memory of tasks that have ended.
@@ -92,14 +107,15 @@ impl Drop for AbortsOnDrop {
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, index: usize, fresh: Deque<Fresh>) -> Self {
+    fn new(shared: Arc<Shared>, index: usize, deques: Deques) -> Self {
         let looks = shared.remotes.iter().map(|_| Cell::new((0, None))).collect();
         Self {
             shared,
             index,
             ready: RefCell::new(VecDeque::new()),
             round: Cell::new(0),
-            fresh,
+            fresh: deques.newest_first,
+            fresh_in_line: deques.oldest_first,
             carriers: RefCell::new(Vec::new()),
             blocks: BlockCache::default(),
             timers: RefCell::new(Timers::new()),
@@ -115,9 +131,9 @@ impl Worker {
     }
 
     /// What a worker's thread does from its start to its end.
-    pub(super) fn main(shared: Arc<Shared>, index: usize, fresh: Deque<Fresh>) {
+    pub(super) fn main(shared: Arc<Shared>, index: usize, deques: Deques) {
         let _signal_stack = SignalStack::ensure();
-        let worker = Self::new(shared, index, fresh);
+        let worker = Self::new(shared, index, deques);
         current::set_worker((&raw const worker).cast());
         // A worker that unwinds or is ended from outside (`pthread_exit`) would take its tasks along, without a word.
         let dies = AbortsOnDrop;
@@ -173,6 +189,41 @@ impl Worker {
         Ok(())
     }
 
+    /// Counts a task that is about to be queued.
+    pub(super) fn count_spawned(&self) -> Result<(), Refusal> {
+        if self.shared.is_closing() {
+            return Err(Refusal::Shutdown);
+        }
+        self.remote().counts.spawned.add_one();
+        Ok(())
+    }
+
+    /// Queues a fresh task that this worker alone may start, in line with those that are ready.
+    pub(super) fn spawn_in_line(&self, task: RawTask) -> Result<(), Refusal> {
+        self.count_spawned()?;
+        task.set_home(self.index);
+        self.remote().in_line.fetch_add(1, Relaxed);
+        self.push_ready(task);
+        Ok(())
+    }
+
+    /// Queues a fresh task that starts after those that were queued so before.
+    pub(super) fn spawn_oldest_first(&self, task: RawTask) -> Result<(), Refusal> {
+        self.count_spawned()?;
+        self.fresh_in_line.push(Fresh(task));
+        if let Some(worker) = self.shared.idle.wake_any() {
+            self.shared.unpark(worker);
+        }
+        Ok(())
+    }
+
+    /// Whether this thread is the worker that a task has its home on.
+    pub(crate) fn is_home_of(task: RawTask) -> bool {
+        Self::get().is_some_and(|worker| {
+            ptr::eq(&raw const *worker.shared, task.runtime()) && task.settled_home() == Some(worker.index)
+        })
+    }
+
     /// Queues a started task of this worker.
     #[inline]
     pub(crate) fn push_ready(&self, task: RawTask) {
@@ -202,7 +253,6 @@ impl Worker {
     }
 
     fn move_tick(&self) {
-        use std::sync::atomic::Ordering::Relaxed;
         let tick = &self.remote().tick;
         tick.store(tick.load(Relaxed).wrapping_add(1), Relaxed);
         self.until_far_end.set(self.until_far_end.get().saturating_sub(1));
@@ -218,9 +268,21 @@ impl Worker {
         if is_due_elsewhere || self.has_acknowledged.get() || !self.remote().inbox.is_empty() {
             return None;
         }
-        let Fresh(task) = self.fresh.pop()?;
+        let Some(Fresh(task)) = self.fresh.pop() else { return self.next_oldest_first(size) };
         if task.header().stack_size != size {
             self.fresh.push(Fresh(task));
+            return None;
+        }
+        self.round.set(self.ready.borrow().len());
+        Some(task)
+    }
+
+    /// As `next_fresh`, of those that start oldest first. They cannot be put back: one of another size goes in line.
+    fn next_oldest_first(&self, size: StackSize) -> Option<RawTask> {
+        let Fresh(task) = self.fresh_in_line.pop()?;
+        if task.header().stack_size != size {
+            self.remote().in_line.fetch_add(1, Relaxed);
+            self.ready.borrow_mut().push_front(task);
             return None;
         }
         self.round.set(self.ready.borrow().len());
@@ -239,7 +301,7 @@ impl Worker {
         if budget == 0 || joiner.header().has_request() {
             return false;
         }
-        let Some(Fresh(newest)) = worker.fresh.pop() else { return false };
+        let Some(Fresh(newest)) = worker.fresh.pop() else { return worker.join_next_in_line(joiner, child) };
         if newest != child {
             worker.fresh.push(Fresh(newest));
             return false;
@@ -251,6 +313,21 @@ impl Worker {
         worker.joins_in_place.set(budget - 1);
         // The joiner holds the child's handle, so the child can be asked after its end.
         worker.start_on(carrier, child, true);
+        current::set_task(joiner.as_ptr().cast());
+        child.header().end.is_done()
+    }
+
+    /// As `join_in_place`, for the task that is the next in line.
+    fn join_next_in_line(&self, joiner: RawTask, child: RawTask) -> bool {
+        // In that order: of a task that is not ours nothing may be asked.
+        if self.ready.borrow().front() != Some(&child) || child.has_started() {
+            return false;
+        }
+        let Ok(carrier) = self.take_carrier(child.header().stack_size) else { return false };
+        self.pop_ready();
+        self.remote().in_line.fetch_sub(1, Relaxed);
+        self.joins_in_place.set(self.joins_in_place.get() - 1);
+        self.start_on(carrier, child, true);
         current::set_task(joiner.as_ptr().cast());
         child.header().end.is_done()
     }
@@ -312,7 +389,8 @@ impl Worker {
             self.move_tick();
             self.joins_in_place.set(IN_PLACE);
             match job {
-                Job::Ready(task) => self.resume(task),
+                Job::Ready(task) if task.has_started() => self.resume(task),
+                Job::Ready(task) => self.start_in_line(task),
                 Job::Fresh(task) => self.start(task),
             }
             if self.has_put_off.get() && !std::thread::panicking() {
@@ -340,7 +418,7 @@ impl Worker {
             self.take_woken();
             return self.pop_ready().map(Job::Ready);
         }
-        if let Some(Fresh(task)) = self.fresh.pop() {
+        if let Some(Fresh(task)) = self.fresh.pop().or_else(|| self.fresh_in_line.pop()) {
             self.round.set(self.ready.borrow().len());
             return Some(Job::Fresh(task));
         }
@@ -385,9 +463,10 @@ impl Worker {
         self.until_far_end.set(FAR_END);
         self.acknowledge_closing();
         self.collect_woken();
-        self.take_injected().or_else(|| match self.remote().stealer.steal() {
-            Steal::Success(Fresh(task)) => Some(Job::Fresh(task)),
-            Steal::Empty | Steal::Retry => None,
+        let own = [&self.remote().oldest_first, &self.remote().stealer];
+        self.take_injected().or_else(|| {
+            let Fresh(task) = own.iter().find_map(|deque| deque.steal().success())?;
+            Some(Job::Fresh(task))
         })
     }
 
@@ -493,20 +572,25 @@ impl Worker {
 
     fn needs_help(&self, victim: usize, now: Instant) -> bool {
         let remote = &self.shared.remotes[victim];
-        if remote.stealer.is_empty() {
+        if !remote.has_fresh() {
             return false;
         }
-        let tick = remote.tick.load(std::sync::atomic::Ordering::Relaxed);
+        let tick = remote.tick.load(Relaxed);
         let (seen, since) = self.looks[victim].get();
         let Some(since) = since.filter(|_| seen == tick) else {
             self.looks[victim].set((tick, Some(now)));
-            return remote.stealer.len() >= LONG_DEQUE;
+            return remote.stealer.len().max(remote.oldest_first.len()) >= LONG_DEQUE;
         };
-        now.saturating_duration_since(since) >= STUCK || remote.stealer.len() >= LONG_DEQUE
+        now.saturating_duration_since(since) >= STUCK
+            || remote.stealer.len().max(remote.oldest_first.len()) >= LONG_DEQUE
     }
 
     fn steal_from(&self, victim: usize) -> Option<Job> {
-        let stealer = &self.shared.remotes[victim].stealer;
+        let remote = &self.shared.remotes[victim];
+        [&remote.stealer, &remote.oldest_first].into_iter().find_map(|stealer| self.steal_by(stealer))
+    }
+
+    fn steal_by(&self, stealer: &Stealer<Fresh>) -> Option<Job> {
         loop {
             let stolen = match stealer.len() {
                 0..LONG_DEQUE => stealer.steal(),
@@ -531,6 +615,13 @@ impl Worker {
         task.header().run.resume();
         task.carrier().may_go_on();
         self.enter(task.carrier().this());
+    }
+
+    /// Starts a fresh task that stood in line.
+    #[cold]
+    fn start_in_line(&self, task: RawTask) {
+        self.remote().in_line.fetch_sub(1, Relaxed);
+        self.start(task);
     }
 
     /// Starts a fresh task, or ends it if there is no stack for it.
@@ -635,8 +726,14 @@ impl Worker {
             // SAFETY: it is idle, and in no list any more.
             unsafe { Carrier::free(carrier) };
         }
-        while let Some(Fresh(task)) = self.fresh.pop() {
+        while let Some(Fresh(task)) = self.fresh.pop().or_else(|| self.fresh_in_line.pop()) {
             task.refuse(JoinError::cancelled());
+        }
+        self.collect_woken();
+        for task in self.ready.take() {
+            if !task.has_started() {
+                task.refuse(JoinError::cancelled());
+            }
         }
         for task in self.live_tasks() {
             if task.header().borrows {

@@ -25,7 +25,7 @@ use super::state::End;
 use super::wait_queue::{WaitQueue, Waiter};
 use crate::coroutine::unwind;
 use crate::exception::{Report, report};
-use crate::runtime::{Shared, Worker};
+use crate::runtime::{Shared, Way, Worker};
 
 /// Who wants to know of a task's end, and what is known of it. Lies under a lock in the task's header.
 pub(super) struct Watchers {
@@ -51,6 +51,17 @@ struct More {
     is_observed: bool,
     /// Looks at the result of a task whose handle is gone, or takes it, before it is dropped.
     heir: Option<Heir>,
+}
+
+/// What became of a link that was to be taken out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removed {
+    /// It has run, or is about to, or was taken out before.
+    No,
+    /// It is out, and the caller must discard it.
+    Here,
+    /// It is out, and its worker discards it.
+    ByItsWorker,
 }
 
 impl Watchers {
@@ -252,12 +263,24 @@ impl RawTask {
         false
     }
 
-    /// Takes a link out before it runs. False if it has run, or is about to.
-    pub(super) fn remove_link(self, link: RawTask) -> bool {
+    /// Takes a link out before it runs.
+    pub(super) fn remove_link(self, link: RawTask) -> Removed {
         let mut watchers = self.watchers();
         let links = &mut watchers.more().links;
         let place = links.iter().position(|&other| other == link);
-        place.is_some_and(|place| links.remove(place).is_some())
+        if place.and_then(|place| links.remove(place)).is_none() {
+            return Removed::No;
+        }
+        if !self.header().is_local || Worker::is_home_of(self) {
+            return Removed::Here;
+        }
+        // Its closure must be dropped at home. Under the lock: this task cannot pass its end meanwhile, so its runtime
+        // stays.
+        // SAFETY: the link is in no queue.
+        unsafe { link.revoke() };
+        // SAFETY: as above.
+        unsafe { Shared::place_from_outside(self.runtime(), link, self.home()) };
+        Removed::ByItsWorker
     }
 
     // ---- failures
@@ -308,12 +331,17 @@ impl RawTask {
 
 /// Queues a link for a task that has ended already.
 pub(super) fn start_late(link: RawTask) {
-    let refused = Shared::with_current(|shared| {
+    let submit = |shared: &Shared, way| {
         // SAFETY: it is in no queue yet; a runtime outlives its tasks.
         unsafe { link.set_runtime(shared) };
-        shared.submit(link).is_err()
-    });
-    if refused {
+        shared.submit(link, way).is_ok()
+    };
+    let is_queued = if link.header().is_local {
+        Worker::get().is_some_and(|worker| submit(worker.shared(), Way::Here))
+    } else {
+        Shared::with_current(|shared| submit(shared, Way::InLine))
+    };
+    if !is_queued {
         link.refuse(JoinError::cancelled());
     }
 }

@@ -41,6 +41,18 @@ pub struct JoinHandle<T, P = Anywhere> {
 #[derive(Debug)]
 pub struct Anywhere(());
 
+/// Marks handles that stay on the thread of the worker that made them: see [`LocalHandle`].
+#[derive(Debug)]
+pub struct ThisThread(PhantomData<*mut ()>);
+
+/// The handle of a task that was made by [`spawn_local`](super::spawn_local): a [`JoinHandle`] that stays on its thread.
+///
+/// ```compile_fail
+/// fn check<T: Send>() {}
+/// check::<osier::task::LocalHandle<u32>>();
+/// ```
+pub type LocalHandle<T> = JoinHandle<T, ThisThread>;
+
 // SAFETY: the handle moves a `T` out of the task, to whatever thread it is on; `P` says whether it may leave its own.
 unsafe impl<T: Send, P: Send> Send for JoinHandle<T, P> {}
 // SAFETY: through `&JoinHandle` nothing of the `T` is reached, except by links, which ask for more.
@@ -305,6 +317,27 @@ impl<T> JoinHandle<T> {
     pub fn link_to(&self, r: &AsyncResult<T>) -> Link
     where
         T: Clone + Send + Sync + 'static,
+    {
+        let r = r.clone();
+        self.link(move |result| {
+            // Whoever set it before wins.
+            _ = r.complete(result.clone());
+        })
+    }
+}
+
+impl<T: 'static> LocalHandle<T> {
+    /// Runs `f` once when the task has ended, in a new task on the same worker: see [`link`](JoinHandle::link) of handles
+    /// that go anywhere. Nothing needs to be `Send`.
+    pub fn link(&self, f: impl FnOnce(&Result<T, JoinError>) + 'static) -> Link {
+        // SAFETY: `f` is `'static`; links of a local task run on its worker, whose thread is this one.
+        unsafe { self.link_unchecked(f) }
+    }
+
+    /// Sets `r` to the task's result when it has ended, unless somebody set it before.
+    pub fn link_to(&self, r: &AsyncResult<T>) -> Link
+    where
+        T: Clone,
     {
         let r = r.clone();
         self.link(move |result| {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::end::{self, Settles};
+use super::end::{self, Removed, Settles};
 use super::error::JoinError;
 use super::raw::{Plan, RawTask, TaskRef};
 use crate::exception::{Report, report};
@@ -27,6 +27,7 @@ impl Link {
             stack_size: raw.header().stack_size,
             borrows: false,
             must_run: true,
+            is_local: raw.header().is_local,
         };
         let ended = task.clone();
         let body = move || {
@@ -49,7 +50,8 @@ impl Link {
         Self { task: task.clone(), link: reference }
     }
 
-    /// Takes the closure back, so that it will not run. False if it has run, or is running, or was taken back before.
+    /// Takes the closure back, so that it will not run, and drops it; that of a local task is dropped by its worker, soon.
+    /// False if it has run, or is running, or was taken back before.
     ///
     /// # Examples
     /// ```
@@ -62,10 +64,10 @@ impl Link {
     /// ```
     pub fn unlink(&self) -> bool {
         let removed = self.task.raw().remove_link(self.link.raw());
-        if removed {
+        if removed == Removed::Here {
             self.link.raw().discard(JoinError::cancelled());
         }
-        removed
+        removed != Removed::No
     }
 }
 

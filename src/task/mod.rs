@@ -21,9 +21,11 @@
 //! - `raw`: the task in memory. `carrier`: the coroutine it runs on.
 //! - `park`: going away and coming back. `cancel`: unwinding from there.
 //! - `sleeper`: who waits, and how. `wait_queue`: for what. `choice`, `crowd`: for several things at once.
+//! - `builder`: how a task is to be made, and where it starts.
 //! - `end`: who is told when a task has ended, in which order.
 //! - `join`, `handle`, `link`, `error`, `unblock`: what users hold.
 
+mod builder;
 mod cancel;
 mod carrier;
 #[allow(dead_code, reason = "select takes it up")]
@@ -45,10 +47,11 @@ mod unblock;
 #[allow(dead_code, reason = "select and wait take the rest up")]
 mod wait_queue;
 
+pub use builder::{Builder, HasTask, Order, Place};
 pub use cancel::{is_cancelled, shield};
 pub use error::{JoinError, SpawnError};
 pub use handle::{Task, TaskId, current, try_current};
-pub use join::{Anywhere, JoinHandle};
+pub use join::{Anywhere, JoinHandle, LocalHandle, ThisThread};
 pub use link::Link;
 pub use park::{park, park_timeout, yield_now};
 #[cfg(feature = "blocking")]
@@ -62,7 +65,7 @@ pub(crate) use choice::Choice;
 pub(crate) use crowd::Crowd;
 pub(crate) use error::Refusal;
 pub(crate) use memory::BlockCache;
-pub(crate) use raw::{Header, Plan, RawTask, TaskRef};
+pub(crate) use raw::{Header, RawTask};
 #[allow(unused_imports, reason = "for waits that have no waiter")]
 pub(crate) use sleeper::Sleeper;
 pub(crate) use sleeper::{Wakeup, Woken};
@@ -70,10 +73,7 @@ pub(crate) use sleeper::{Wakeup, Woken};
 pub(crate) use wait_queue::Taken;
 pub(crate) use wait_queue::{WaitQueue, Waiter};
 
-use std::borrow::Cow;
-
-use crate::runtime::{Shared, Worker};
-use crate::stack::StackSize;
+use crate::runtime::Worker;
 
 /// Spawns a task that runs `f`, on the runtime of the running task; elsewhere on the default runtime.
 ///
@@ -102,6 +102,48 @@ where
     Builder::new().spawn(f)
 }
 
+/// Spawns a task that shares its spawner's worker, and nothing of which needs to be `Send`.
+///
+/// It never changes its thread, not even before it starts. So tasks of one worker may share what is not `Send`, an
+/// `Rc<RefCell<_>>`, without a lock: between two waits each runs undisturbed. They start in the order in which they were
+/// made, in one line with tasks that were woken or that yielded. Closure, result and links are called and dropped on that
+/// worker, also when another thread cancels the task.
+///
+/// # Panics
+/// On a thread that runs no tasks: call it in a task, or on a [`LocalRuntime`](crate::runtime::LocalRuntime). If the
+/// runtime is shutting down.
+///
+/// # Examples
+/// ```
+/// use osier::{spawn_local, yield_now};
+/// use std::{cell::RefCell, rc::Rc};
+///
+/// let log = osier::run(|| {
+///     let log = Rc::new(RefCell::new(Vec::new()));
+///     let write = |name| {
+///         let log = log.clone();
+///         spawn_local(move || {
+///             for n in 1..=2 {
+///                 log.borrow_mut().push(format!("{name}{n}"));
+///                 yield_now();
+///             }
+///         })
+///     };
+///     for writer in [write("a"), write("b")] {
+///         writer.join().unwrap();
+///     }
+///     log.take()
+/// });
+/// assert_eq!(log, ["a1", "b1", "a2", "b2"]);
+/// ```
+pub fn spawn_local<F, T>(f: F) -> LocalHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    Builder::new().spawn_local(f)
+}
+
 /// Spawns a task as [`spawn`] does, or says why it cannot.
 ///
 /// # Errors
@@ -119,117 +161,4 @@ where
 /// The number of the worker that runs the caller, counted from 0 in its runtime; `None` on other threads.
 pub fn worker() -> Option<usize> {
     Worker::get().map(Worker::index)
-}
-
-/// A task's name and stack size, to spawn it with.
-///
-/// # Examples
-/// ```
-/// let handle = osier::task::Builder::new().name("parser").stack_size(256 * 1024).spawn(|| 42);
-/// assert_eq!(handle.name(), "parser");
-/// assert_eq!(handle.join().unwrap(), 42);
-/// ```
-#[derive(Clone, Debug, Default)]
-#[must_use = "a builder does nothing until `spawn` is called"]
-pub struct Builder {
-    name: Option<Cow<'static, str>>,
-    stack_size: Option<StackSize>,
-}
-
-impl Builder {
-    /// Starts with the closure's type as the name, and the runtime's stack size.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Names the task, in overflow messages and in `Debug`.
-    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Sets the usable bytes of its stack, rounded up to whole pages and to at least [`crate::stack::MIN_STACK_SIZE`].
-    pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = Some(StackSize::from_bytes(bytes));
-        self
-    }
-
-    /// Spawns `f`, as [`spawn`] does.
-    ///
-    /// # Panics
-    /// If the runtime is shutting down.
-    pub fn spawn<F, T>(self, f: F) -> JoinHandle<T>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        Shared::with_current(|shared| self.spawn_on(shared, f))
-    }
-
-    /// Spawns `f`, as [`try_spawn`] does.
-    ///
-    /// # Errors
-    /// As [`try_spawn`].
-    pub fn try_spawn<F, T>(self, f: F) -> Result<JoinHandle<T>, SpawnError<F>>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        Shared::with_current(|shared| self.try_spawn_on(shared, f))
-    }
-
-    pub(crate) fn spawn_on<F, T>(self, shared: &Shared, f: F) -> JoinHandle<T>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        // SAFETY: closure and value are `'static`.
-        match unsafe { self.submit(shared, f, false) } {
-            Ok(handle) => handle,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    pub(crate) fn try_spawn_on<F, T>(self, shared: &Shared, f: F) -> Result<JoinHandle<T>, SpawnError<F>>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        let stack_size = self.stack_size.unwrap_or(shared.stack_size);
-        match shared.check_stack(stack_size) {
-            // SAFETY: closure and value are `'static`.
-            Ok(()) => unsafe { self.submit(shared, f, false) },
-            Err(error) => Err(SpawnError { closure: f, reason: Refusal::NoStack(error) }),
-        }
-    }
-
-    /// Makes a task and queues it.
-    ///
-    /// # Safety
-    /// - What `f` and its value borrow stays valid until the task has ended. `borrows` says whether they do.
-    #[inline]
-    pub(crate) unsafe fn submit<F, T>(
-        self,
-        shared: &Shared,
-        f: F,
-        borrows: bool,
-    ) -> Result<JoinHandle<T>, SpawnError<F>>
-    where
-        F: FnOnce() -> T + Send,
-        T: Send,
-    {
-        let plan = Plan {
-            name: self.name.unwrap_or(Cow::Borrowed(std::any::type_name::<F>())),
-            stack_size: self.stack_size.unwrap_or(shared.stack_size),
-            borrows,
-            must_run: false,
-        };
-        // SAFETY: a runtime outlives its tasks; `f` is `Send`; the caller vouches for what it borrows.
-        let (task, reference) = unsafe { TaskRef::new(shared, plan, f) };
-        match shared.submit(task) {
-            Ok(()) => Ok(JoinHandle::new(reference)),
-            // SAFETY: these are its types, and it was not queued.
-            Err(reason) => Err(SpawnError { closure: unsafe { reference.take_closure::<F, T>() }, reason }),
-        }
-    }
 }

@@ -44,6 +44,8 @@ const CANCEL: u8 = 1;
 /// Somebody wants it to unwind with the exception in `thrown`.
 const THROW: u8 = 2;
 
+const NO_HOME: usize = usize::MAX;
+
 /// What is known of a task without knowing its types. See the module's page.
 /// What a switch looks at comes first, to share a cache line.
 #[repr(C)]
@@ -59,11 +61,13 @@ pub(crate) struct Header {
     pub(crate) was_thrown_into: Cell<bool>,
     /// Whether its frames borrow from a caller that waits: such a task is never left behind.
     pub(crate) borrows: bool,
+    /// Whether its closure and result stay on its worker's thread.
+    pub(super) is_local: bool,
     /// Whether it runs even if it is asked to end before it started: links do.
-    must_run: bool,
+    must_run: Cell<bool>,
     /// The token of `task::park`.
     pub(super) token: AtomicBool,
-    /// The worker that started it, for life.
+    /// The worker that started it or will, for life; [`NO_HOME`] while any may start it.
     home: AtomicUsize,
     /// Set before it is queued, for good.
     runtime: Cell<*const Shared>,
@@ -245,6 +249,22 @@ impl RawTask {
         self.header().home.load(Ordering::Relaxed)
     }
 
+    /// The worker that the task has been given to, if it has.
+    pub(crate) fn settled_home(self) -> Option<usize> {
+        Some(self.home()).filter(|&home| home != NO_HOME)
+    }
+
+    /// Gives a fresh task to one worker, whose thread alone may start it.
+    pub(crate) fn set_home(self, home: usize) {
+        self.header().home.store(home, Ordering::Relaxed);
+    }
+
+    /// Whether it has been started.
+    #[inline(always)]
+    pub(crate) fn has_started(self) -> bool {
+        !self.header().carrier.get().is_null()
+    }
+
     /// The runtime of a task that has not ended.
     pub(crate) fn runtime(self) -> *const Shared {
         self.header().runtime.get()
@@ -302,7 +322,7 @@ impl RawTask {
         let header = self.header();
         header.home.store(home, Ordering::Relaxed);
         header.carrier.set(carrier);
-        let is_ok = if header.has_request() && !header.must_run {
+        let is_ok = if header.has_request() && !header.must_run.get() {
             let error = self.take_thrown().map_or_else(JoinError::cancelled, JoinError::raised);
             // SAFETY: the task is started by the only one that took it out of its queue, so the slot is ours.
             unsafe { (header.vtable.refuse)(self.0, error) };
@@ -316,12 +336,21 @@ impl RawTask {
 
     /// Ends a fresh task that cannot be started. One that must run does so here, on the caller's stack and as no task.
     pub(crate) fn refuse(self, error: JoinError) {
-        if self.header().must_run {
+        if self.header().must_run.get() {
             // SAFETY: the caller took it out of its queue, so the slot is its own.
             let is_ok = unsafe { (self.header().vtable.run)(self.0) };
             return self.end(is_ok);
         }
         self.discard(error);
+    }
+
+    /// Makes a fresh task that was to run in any case one that ends unrun when its turn comes.
+    ///
+    /// # Safety
+    /// - The task is in no queue.
+    pub(super) unsafe fn revoke(self) {
+        self.header().must_run.set(false);
+        self.request_cancel();
     }
 
     /// Ends a fresh task, whose closure is dropped.
@@ -526,6 +555,8 @@ pub(crate) struct Plan {
     pub(crate) borrows: bool,
     /// Whether it runs even if it is asked to end before it starts.
     pub(crate) must_run: bool,
+    /// Whether its closure and result stay on the thread of the worker that made it.
+    pub(crate) is_local: bool,
 }
 
 /// A counted reference to a task.
@@ -552,10 +583,11 @@ impl TaskRef {
             requests: AtomicU8::new(0),
             thrown: std::sync::atomic::AtomicPtr::new(ptr::null_mut()),
             borrows: plan.borrows,
-            must_run: plan.must_run,
+            must_run: Cell::new(plan.must_run),
+            is_local: plan.is_local,
             token: AtomicBool::new(false),
             id: AtomicU64::new(0),
-            home: AtomicUsize::new(0),
+            home: AtomicUsize::new(NO_HOME),
             runtime: Cell::new(runtime),
             carrier: Cell::new(ptr::null()),
             live_previous: Cell::new(ptr::null()),

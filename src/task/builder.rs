@@ -1,0 +1,274 @@
+//! How a task is to be made.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::error::{Refusal, SpawnError};
+use super::handle::Task;
+use super::join::{JoinHandle, LocalHandle};
+use super::raw::{Plan, TaskRef};
+use crate::runtime::{Shared, Way, Worker};
+use crate::stack::StackSize;
+
+/// How a task is to be made: its name, its stack, when and where it starts.
+///
+/// # Examples
+/// ```
+/// let handle = osier::task::Builder::new().name("parser").stack_size(256 * 1024).spawn(|| 42);
+/// assert_eq!(handle.name(), "parser");
+/// assert_eq!(handle.join().unwrap(), 42);
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until `spawn` is called"]
+pub struct Builder {
+    name: Option<Cow<'static, str>>,
+    stack_size: Option<StackSize>,
+    way: Way,
+}
+
+/// In which order a worker starts its fresh tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The newest first, as in a call: a tree of tasks stays narrow. Other workers steal the oldest.
+    #[default]
+    Lifo,
+    /// The oldest first, in line with tasks that were woken or that yielded.
+    Fifo,
+}
+
+/// Where a task starts, and so where it stays.
+#[derive(Clone, Copy)]
+pub enum Place<'a> {
+    /// On the worker that spawns it.
+    Here,
+    /// On the emptier of two workers: for tasks that live long, as those that a server makes for its connections.
+    Spread,
+    /// On the worker of another task. If that has not got one yet, wherever it may.
+    Beside(&'a dyn HasTask),
+}
+
+impl fmt::Debug for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here => f.write_str("Here"),
+            Self::Spread => f.write_str("Spread"),
+            Self::Beside(other) => f.debug_tuple("Beside").field(&other.to_task()).finish(),
+        }
+    }
+}
+
+/// What stands for a task: a [`Task`] or one of the handles.
+pub trait HasTask: sealed::Sealed {}
+
+impl HasTask for Task {}
+impl<T, P> HasTask for JoinHandle<T, P> {}
+
+mod sealed {
+    use super::{JoinHandle, Task};
+
+    #[allow(unnameable_types, reason = "what this crate alone implements")]
+    pub trait Sealed {
+        fn to_task(&self) -> Task;
+    }
+
+    impl Sealed for Task {
+        fn to_task(&self) -> Task {
+            self.clone()
+        }
+    }
+
+    impl<T, P> Sealed for JoinHandle<T, P> {
+        fn to_task(&self) -> Task {
+            self.task()
+        }
+    }
+}
+
+impl Builder {
+    /// Starts with the closure's type as the name, and the runtime's stack size.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names the task, in overflow messages and in `Debug`.
+    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets the usable bytes of its stack, rounded up to whole pages and to at least [`crate::stack::MIN_STACK_SIZE`].
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(StackSize::from_bytes(bytes));
+        self
+    }
+
+    /// Says in which order it starts among the fresh tasks of the worker that spawns it.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::task::{Builder, Order};
+    ///
+    /// let runtime = osier::Runtime::builder().workers(1).build()?;
+    /// let started = runtime.run(|| {
+    ///     let (sender, receiver) = osier::sync::channel::unbounded();
+    ///     for n in 0..3 {
+    ///         let sender = sender.clone();
+    ///         drop(Builder::new().spawn_order(Order::Fifo).spawn(move || sender.send(n)));
+    ///     }
+    ///     drop(sender);
+    ///     receiver.iter().collect::<Vec<_>>()
+    /// });
+    /// assert_eq!(started, [0, 1, 2]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn spawn_order(mut self, order: Order) -> Self {
+        self.way = match order {
+            Order::Lifo => Way::Newest,
+            Order::Fifo => Way::InLine,
+        };
+        self
+    }
+
+    /// Says on which worker it starts, and stays. Such a task starts in line, and is not stolen.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::task::{self, Builder, Place};
+    ///
+    /// osier::run(|| {
+    ///     let first = Builder::new().place(Place::Spread).spawn(task::worker);
+    ///     let beside = Builder::new().place(Place::Beside(&first)).spawn(task::worker);
+    ///     assert_eq!(beside.join().unwrap(), first.join().unwrap());
+    /// });
+    /// ```
+    pub fn place(mut self, place: Place<'_>) -> Self {
+        self.way = match place {
+            Place::Here => Way::Here,
+            Place::Spread => Way::Spread,
+            Place::Beside(other) => {
+                let task = other.to_task();
+                let other = task.raw();
+                other.settled_home().map_or(Way::Newest, |home| Way::On { runtime: other.runtime().addr(), home })
+            }
+        };
+        self
+    }
+
+    /// Spawns `f`, as [`spawn_local`](super::spawn_local) does. Where it starts is settled by that.
+    ///
+    /// # Panics
+    /// As [`spawn_local`](super::spawn_local).
+    pub fn spawn_local<F, T>(mut self, f: F) -> LocalHandle<T>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
+        let worker = Worker::get().expect("`spawn_local` is for code that runs in a task or on a `LocalRuntime`");
+        self.way = Way::Here;
+        // SAFETY: closure and value are `'static`, and stay on this thread: so say the way and the plan.
+        match unsafe { self.submit_anything(worker.shared(), f, false, true) } {
+            Ok(task) => LocalHandle::new(task),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Spawns `f`, as [`spawn`](super::spawn) does.
+    ///
+    /// # Panics
+    /// If the runtime is shutting down.
+    pub fn spawn<F, T>(self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        Shared::with_current(|shared| self.spawn_on(shared, f))
+    }
+
+    /// Spawns `f`, as [`try_spawn`](super::try_spawn) does.
+    ///
+    /// # Errors
+    /// As [`try_spawn`](super::try_spawn).
+    pub fn try_spawn<F, T>(self, f: F) -> Result<JoinHandle<T>, SpawnError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        Shared::with_current(|shared| self.try_spawn_on(shared, f))
+    }
+
+    pub(crate) fn spawn_on<F, T>(self, shared: &Shared, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // SAFETY: closure and value are `'static`.
+        match unsafe { self.submit(shared, f, false) } {
+            Ok(handle) => handle,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    pub(crate) fn try_spawn_on<F, T>(self, shared: &Shared, f: F) -> Result<JoinHandle<T>, SpawnError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let stack_size = self.stack_size.unwrap_or(shared.stack_size);
+        match shared.check_stack(stack_size) {
+            // SAFETY: closure and value are `'static`.
+            Ok(()) => unsafe { self.submit(shared, f, false) },
+            Err(error) => Err(SpawnError { closure: f, reason: Refusal::NoStack(error) }),
+        }
+    }
+
+    /// Makes a task and queues it.
+    ///
+    /// # Safety
+    /// - What `f` and its value borrow stays valid until the task has ended. `borrows` says whether they do.
+    #[inline]
+    pub(crate) unsafe fn submit<F, T>(
+        self,
+        shared: &Shared,
+        f: F,
+        borrows: bool,
+    ) -> Result<JoinHandle<T>, SpawnError<F>>
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        // SAFETY: the caller's promise; both are `Send`.
+        unsafe { self.submit_anything(shared, f, borrows, false) }.map(JoinHandle::new)
+    }
+
+    /// Makes a task and queues it.
+    ///
+    /// # Safety
+    /// - As [`submit`](Self::submit).
+    /// - `f` and its value are `Send`; or the way is `Here`, `is_local` is set, and this is a worker's thread.
+    #[inline]
+    pub(super) unsafe fn submit_anything<F, T>(
+        self,
+        shared: &Shared,
+        f: F,
+        borrows: bool,
+        is_local: bool,
+    ) -> Result<TaskRef, SpawnError<F>>
+    where
+        F: FnOnce() -> T,
+    {
+        let plan = Plan {
+            name: self.name.unwrap_or(Cow::Borrowed(std::any::type_name::<F>())),
+            stack_size: self.stack_size.unwrap_or(shared.stack_size),
+            borrows,
+            must_run: false,
+            is_local,
+        };
+        // SAFETY: a runtime outlives its tasks; the caller vouches for what `f` borrows, and for its thread.
+        let (task, reference) = unsafe { TaskRef::new(shared, plan, f) };
+        match shared.submit(task, self.way) {
+            Ok(()) => Ok(reference),
+            // SAFETY: these are its types, and it was not queued.
+            Err(reason) => Err(SpawnError { closure: unsafe { reference.take_closure::<F, T>() }, reason }),
+        }
+    }
+}
