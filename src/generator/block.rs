@@ -191,27 +191,30 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     where
         F: FnOnce(&Yielder<Out, In>) -> Ret,
     {
-        let books = Books {
-            frame: Frame::of_generator(plan.yields),
-            state: Cell::new(State::New),
-            command: Cell::new(Command::Send),
-            takes_only_send: Cell::new(false),
-            thrown: Cell::new(None),
-            yielder: Cell::new(ptr::null()),
-        };
-        let head = Head {
-            books,
-            coroutine: UnsafeCell::new(MaybeUninit::uninit()),
-            ended: Cell::new(None),
-            returned: Cell::new(None),
-            borrows: plan.borrows,
-            name: plan.name,
-            stack_size: plan.stack_size,
-            vtable: Block::<Out, In, Ret, F>::VTABLE,
-        };
-        let block = Box::new(Block { head, body: UnsafeCell::new(MaybeUninit::new(body)) });
+        let block = Box::into_raw(Box::<Block<Out, In, Ret, F>>::new_uninit()).cast::<Block<Out, In, Ret, F>>();
+        // Part by part: made as one value, it would be copied as a whole, which is a tenth of what a short-lived
+        // generator costs.
+        // SAFETY: the room was allocated for a `Block`; a field is written without being read.
+        unsafe {
+            (&raw mut (*block).head.books).write(Books {
+                frame: Frame::of_generator(plan.yields),
+                state: Cell::new(State::New),
+                command: Cell::new(Command::Send),
+                takes_only_send: Cell::new(false),
+                thrown: Cell::new(None),
+                yielder: Cell::new(ptr::null()),
+            });
+            (&raw mut (*block).head.ended).write(Cell::new(None));
+            (&raw mut (*block).head.returned).write(Cell::new(None));
+            (&raw mut (*block).head.borrows).write(plan.borrows);
+            (&raw mut (*block).head.name).write(plan.name);
+            (&raw mut (*block).head.stack_size).write(plan.stack_size);
+            (&raw mut (*block).head.vtable).write(Block::<Out, In, Ret, F>::VTABLE);
+            (&raw mut (*block).body).write(UnsafeCell::new(MaybeUninit::new(body)));
+        }
         // `Block` is `repr(C)` with the head first, so a pointer to one is a pointer to the other.
-        Self { head: NonNull::from(Box::leak(block)).cast() }
+        // SAFETY: a box is not null.
+        Self { head: unsafe { NonNull::new_unchecked(block.cast()) } }
     }
 
     #[inline(always)]
