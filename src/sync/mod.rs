@@ -11,6 +11,7 @@
 //! | a value that many read | [`RwLock`] |
 //! | a value that is made once | [`OnceCell`], [`Once`] |
 //! | so many at once | [`Semaphore`], [`BoundedSemaphore`] |
+//! | gevent's queues: with limit, joiners, priorities | [`mod@queue`] |
 //! | "it has happened", for many at once | [`Event`] |
 //! | a result that comes later, for many getters | [`AsyncResult`] |
 //! | waiting for each other, or for all | [`Barrier`], [`WaitGroup`] |
@@ -22,6 +23,7 @@
 //! # Rooms
 //! - `mutex`, `condvar`, `rwlock`, `once`: std's. `wait_group`: crossbeam's. `barrier`: Python's.
 //! - `event`, `async_result`, `semaphore`, `rlock`, `condition`: gevent's.
+//! - `queue`: gevent's queues.
 //! - `raw_mutex`, `raw_rwlock`: the protocols under the locks. `waiting`: what a call that waits has on its stack.
 
 mod async_result;
@@ -32,6 +34,7 @@ mod condvar;
 mod event;
 mod mutex;
 mod once;
+pub mod queue;
 mod raw_mutex;
 mod raw_rwlock;
 mod rlock;
@@ -47,6 +50,7 @@ pub use condvar::{Condvar, WaitTimeoutResult};
 pub use event::Event;
 pub use mutex::{Mutex, MutexGuard};
 pub use once::{Once, OnceCell};
+pub use queue::{Channel, JoinableQueue, LifoQueue, PriorityQueue, Queue, SimpleQueue};
 pub use rlock::{RLock, RLockGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{BoundedSemaphore, Permit, ReleasedTooOften, Semaphore};

@@ -313,6 +313,25 @@ impl WaitQueue {
         Some(unsafe { taken.notify() })
     }
 
+    /// The first waiter of which `is_it` holds, by the pointer that it was pushed with.
+    pub(crate) fn find(&self, is_it: impl Fn(*const Waiter) -> bool) -> Option<*const Waiter> {
+        // SAFETY: what is linked is alive: that is `push`'s demand.
+        let next = |&waiter: &*const Waiter| unsafe { waiter.as_ref() }.map(|waiter| waiter.next.get());
+        std::iter::successors(self.first(), next).take_while(|waiter| !waiter.is_null()).find(|&waiter| is_it(waiter))
+    }
+
+    /// Takes this very waiter out, which waits alone, and notifies it. `None` if it was notified before, or will be.
+    ///
+    /// # Safety
+    /// - `waiter` was pushed into this queue by this pointer, and is still where it was.
+    pub(crate) unsafe fn notify_this(&mut self, waiter: *const Waiter) -> Option<Wakeup> {
+        // SAFETY: the caller's promise.
+        let linked = unsafe { &*waiter };
+        // SAFETY: as above.
+        let was_linked = unsafe { self.remove(linked) };
+        was_linked.then(|| linked.notify())
+    }
+
     /// Takes everybody out and notifies them, in the order of their arrival.
     pub(crate) fn notify_all(&mut self) -> Vec<Wakeup> {
         std::iter::from_fn(|| self.notify_first(|_| ())).collect()
