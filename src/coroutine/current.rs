@@ -282,6 +282,9 @@ struct Thread {
     /// What the clock shows on a thread whose time is made up.
     #[cfg(feature = "runtime")]
     virtual_now: Cell<Option<Instant>>,
+    /// The last of this thread's random numbers.
+    #[cfg(feature = "runtime")]
+    random: Cell<u32>,
 }
 
 thread_local! {
@@ -297,6 +300,8 @@ thread_local! {
             catches: Cell::new(0),
             #[cfg(feature = "runtime")]
             virtual_now: Cell::new(None),
+            #[cfg(feature = "runtime")]
+            random: Cell::new(0x9E37_79B9),
         }
     };
     static STACKS: RefCell<StackCache> = const { RefCell::new(StackCache::new()) };
@@ -405,6 +410,19 @@ pub(crate) fn set_catches(count: usize) {
 #[cfg(feature = "runtime")]
 pub(crate) fn now() -> Instant {
     THREAD.with(|thread| thread.virtual_now.get()).unwrap_or_else(Instant::now)
+}
+
+/// A random number, for fairness alone: the same series on every thread. Xorshift (Marsaglia, "Xorshift RNGs", 2003).
+#[cfg(feature = "runtime")]
+pub(crate) fn random() -> u32 {
+    THREAD.with(|thread| {
+        let mut random = thread.random.get();
+        random ^= random << 13;
+        random ^= random >> 17;
+        random ^= random << 5;
+        thread.random.set(random);
+        random
+    })
 }
 
 /// Lends this thread's free stacks, or `None` when the thread is past its end.

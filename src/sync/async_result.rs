@@ -182,7 +182,6 @@ impl<T> AsyncResult<T> {
     }
 
     /// What waits and wakes, for `wait` over several objects.
-    #[allow(dead_code, reason = "for waits over several objects")]
     pub(crate) fn ready(&self) -> &RawEvent {
         &self.inner.ready
     }

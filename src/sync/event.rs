@@ -82,7 +82,6 @@ impl Event {
     }
 
     /// What waits and wakes, for `wait` over several objects.
-    #[allow(dead_code, reason = "for waits over several objects")]
     pub(crate) fn raw(&self) -> &RawEvent {
         &self.raw
     }

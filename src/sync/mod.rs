@@ -7,6 +7,8 @@
 //! | need | use |
 //! | --- | --- |
 //! | values from many to many | [`channel`] |
+//! | the first of several operations | [`select!`](crate::select!), [`channel::Select`] |
+//! | each of several objects, as it gets ready | [`wait`](fn@wait), [`join_all`] |
 //! | a value that one uses at a time | [`Mutex`], with a [`Condvar`] for those who wait for it to change |
 //! | a value that many read | [`RwLock`] |
 //! | a value that is made once | [`OnceCell`], [`Once`] |
@@ -24,7 +26,9 @@
 //! - `mutex`, `condvar`, `rwlock`, `once`: std's. `wait_group`: crossbeam's. `barrier`: Python's.
 //! - `event`, `async_result`, `semaphore`, `rlock`, `condition`: gevent's.
 //! - `queue`: gevent's queues.
-//! - `raw_mutex`, `raw_rwlock`: the protocols under the locks. `waiting`: what a call that waits has on its stack.
+//! - `select`, `wait`: several things at once.
+//! - `raw_mutex`, `raw_rwlock`: the protocols under the locks. `spin_lock`: a lock for a few instructions. `waiting`: what
+//!   a call that waits has on its stack.
 
 mod async_result;
 mod barrier;
@@ -39,7 +43,10 @@ mod raw_mutex;
 mod raw_rwlock;
 mod rlock;
 mod rwlock;
+mod select;
 mod semaphore;
+mod spin_lock;
+mod wait;
 mod wait_group;
 mod waiting;
 
@@ -53,5 +60,8 @@ pub use once::{Once, OnceCell};
 pub use queue::{Channel, JoinableQueue, LifoQueue, PriorityQueue, Queue, SimpleQueue};
 pub use rlock::{RLock, RLockGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+#[doc(hidden)]
+pub use select::expansion as select_expansion;
 pub use semaphore::{BoundedSemaphore, Permit, ReleasedTooOften, Semaphore};
+pub use wait::{Wait, Waiting, join_all, wait};
 pub use wait_group::WaitGroup;

@@ -196,7 +196,6 @@ impl Semaphore {
     }
 
     /// What waits and wakes, for `wait` over several objects.
-    #[allow(dead_code, reason = "for waits over several objects")]
     pub(crate) fn raw(&self) -> &RawSemaphore {
         &self.raw
     }
@@ -333,6 +332,11 @@ impl BoundedSemaphore {
     /// As [`Semaphore::acquire`].
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.semaphore.wait_timeout(timeout)
+    }
+
+    /// What waits and wakes, for `wait` over several objects.
+    pub(crate) fn raw(&self) -> &RawSemaphore {
+        self.semaphore.raw()
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::UnsafeCell;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use crate::coroutine::current;
 use crate::task::Waiter;
 
 /// A waiter with a place that whoever notifies it may read and write.
@@ -48,5 +49,5 @@ pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, 
 
 /// When `timeout` from now is over; `None` if that is never.
 pub(crate) fn after(timeout: Duration) -> Option<Instant> {
-    Instant::now().checked_add(timeout)
+    current::now().checked_add(timeout)
 }

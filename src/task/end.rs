@@ -100,10 +100,14 @@ impl RawTask {
     // ---- waiting for the end
 
     /// Enters `waiter` among those who wait for the task's end. False if it has ended.
-    pub(crate) fn watch(self, waiter: &Waiter) -> bool {
-        // SAFETY: the waiter is new, and its owner waits until it was notified or takes it out with `unwatch`.
+    ///
+    /// # Safety
+    /// - As [`WaitQueue::push`](super::WaitQueue::push), until it was notified or taken out with `unwatch`.
+    pub(crate) unsafe fn watch(self, waiter: *const Waiter) -> bool {
+        // SAFETY: the caller's promise.
         unsafe { self.watchers().queue.push(waiter) };
-        self.header().end.watch() || !self.unwatch(waiter)
+        // SAFETY: as above.
+        self.header().end.watch() || !self.unwatch(unsafe { &*waiter })
     }
 
     /// Takes `waiter` out again. False if it was notified.
@@ -115,7 +119,8 @@ impl RawTask {
     /// Waits until the task has ended, or `deadline` has passed.
     pub(super) fn wait_for_end(self, deadline: Option<Instant>) -> Woken {
         let waiter = Waiter::new();
-        match self.watch(&waiter) {
+        // SAFETY: the waiter is new, and stays here until it was notified or taken out.
+        match unsafe { self.watch(&raw const waiter) } {
             true => waiter.wait(deadline, || self.unwatch(&waiter)),
             false => Woken::Notified,
         }

@@ -152,7 +152,8 @@ impl<T, P> JoinHandle<T, P> {
         let task = self.raw();
         if !self.is_finished() {
             let waiter = Waiter::new();
-            if task.watch(&waiter) {
+            // SAFETY: the waiter is new, and stays here until it was notified.
+            if unsafe { task.watch(&raw const waiter) } {
                 waiter.wait_through_cancel(|| task.cancel());
             }
         }

@@ -28,9 +28,7 @@
 mod builder;
 mod cancel;
 mod carrier;
-#[allow(dead_code, reason = "select takes it up")]
 mod choice;
-#[allow(dead_code, reason = "wait takes it up")]
 mod crowd;
 mod end;
 mod error;
@@ -44,7 +42,6 @@ mod sleeper;
 mod state;
 #[cfg(feature = "blocking")]
 mod unblock;
-#[allow(dead_code, reason = "select and wait take the rest up")]
 mod wait_queue;
 
 pub use builder::{Builder, HasTask, Order, Place};
@@ -59,17 +56,12 @@ pub use unblock::unblock;
 
 pub(crate) use cancel::throw_if_due;
 pub(crate) use carrier::{Carrier, Pause};
-#[allow(unused_imports, reason = "select takes these up")]
 pub(crate) use choice::Choice;
-#[allow(unused_imports, reason = "wait takes these up")]
 pub(crate) use crowd::Crowd;
 pub(crate) use error::Refusal;
 pub(crate) use memory::BlockCache;
 pub(crate) use raw::{Header, RawTask};
-#[allow(unused_imports, reason = "for waits that have no waiter")]
-pub(crate) use sleeper::Sleeper;
 pub(crate) use sleeper::{Wakeup, Woken};
-#[allow(unused_imports, reason = "select takes these up")]
 pub(crate) use wait_queue::Taken;
 pub(crate) use wait_queue::{WaitQueue, Waiter};
 

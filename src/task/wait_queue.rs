@@ -71,7 +71,7 @@ impl Waiter {
     }
 
     /// A waiter that reports to `crowd`, which stays where it is while this is in a queue.
-    pub(super) fn among(crowd: *const Crowd, index: usize) -> Self {
+    pub(crate) fn among(crowd: *const Crowd, index: usize) -> Self {
         Self::with(Who::Among(crowd, index))
     }
 
@@ -330,6 +330,29 @@ impl WaitQueue {
         // SAFETY: as above.
         let was_linked = unsafe { self.remove(linked) };
         was_linked.then(|| linked.notify())
+    }
+
+    /// Takes everybody out but the waiters of `choice`, and notifies them.
+    pub(crate) fn notify_others(&mut self, choice: &Choice) -> Vec<Wakeup> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let mut others = std::mem::replace(self, Self::new());
+        let mut wakeups = Vec::new();
+        while let Some(waiter) = others.first() {
+            // SAFETY: what is linked is alive: that is `push`'s demand.
+            let linked = unsafe { &*waiter };
+            others.unlink(linked);
+            if matches!(linked.who, Who::OneOf(of, _) if ptr::eq(of, choice)) {
+                // SAFETY: it was in this queue, and comes back to it.
+                unsafe { self.push(waiter) };
+            } else if linked.claim() {
+                wakeups.push(linked.notify());
+            } else {
+                linked.mark.store(PASSED_OVER, Ordering::Relaxed);
+            }
+        }
+        wakeups
     }
 
     /// Takes everybody out and notifies them, in the order of their arrival.

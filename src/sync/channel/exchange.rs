@@ -2,26 +2,33 @@
 //!
 //! Whoever comes second completes the first one's call, under the lock: a sender puts its value into the place of the
 //! receiver that has waited longest; a receiver that makes room moves the longest waiting sender's value into the
-//! queue. So a call that has been completed returns, whatever happens to its task meanwhile, and order is kept.
+//! queue. So a call that has been completed returns, whatever happens to its task meanwhile, and order is kept. A call
+//! that is woken empty-handed looks again.
+//!
+//! A select that would send has no value yet, so it waits as a watcher: it is woken when it should look again. Once it
+//! has found room it keeps that room, or the receiver that waits, until its value is there.
 //!
 //! # Invariants
-//! - Receivers wait only while the queue is empty and no sender waits; senders wait only while the queue is full.
+//! - Receivers wait only while the queue is empty and no sender waits; senders wait only while there is no room.
+//! - Whoever makes room, or begins to wait for a value, wakes the watchers.
 //! - No value is dropped and nobody is woken under the lock.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::task::{WaitQueue, Waiter, Wakeup, Woken};
+use crate::sync::select::{Arm, Begun, Entry, Token};
+use crate::sync::spin_lock::{SpinGuard, SpinLock};
+use crate::task::{Choice, Taken, WaitQueue, Waiter, Wakeup, Woken};
 
 /// What became of a send.
 pub(super) enum Sent<T> {
     Delivered,
     /// There was no room, and none came in time.
     NoRoom(T),
-    /// Every receiver is gone.
+    /// The channel is closed.
     Disconnected(T),
 }
 
@@ -30,13 +37,13 @@ pub(super) enum Received<T> {
     Value(T),
     /// There was nothing, and nothing came in time.
     Nothing,
-    /// There is nothing, and every sender is gone.
+    /// There is nothing, and the channel is closed.
     Disconnected,
 }
 
 /// See the module's page.
 pub(super) struct Exchange<T> {
-    state: Mutex<State<T>>,
+    state: SpinLock<State<T>>,
     capacity: usize,
     senders: AtomicUsize,
     receivers: AtomicUsize,
@@ -44,14 +51,21 @@ pub(super) struct Exchange<T> {
 
 struct State<T> {
     queue: VecDeque<T>,
+    capacity: usize,
+    /// How many values selects will put into the queue, for which room is kept.
+    promised: usize,
+    /// Calls with a value each: [`Entry`], filled.
     waiting_senders: WaitQueue,
+    /// Calls, and arms of selects, with a place each: [`Entry`], empty.
     waiting_receivers: WaitQueue,
-    /// Whether all ends of one side are gone.
+    /// Selects, and others who look again when something has changed.
+    watchers: WaitQueue,
+    /// Nothing is sent any more.
     is_closed: bool,
 }
 
-// SAFETY: a waiting call's place is touched only under the lock, or by its owner once nobody else can; values move
-// between threads, which takes `T: Send`.
+// SAFETY: the places that waiters point to are touched only under the lock, or by their owner once nobody else can;
+// values move between threads, which takes `T: Send`.
 unsafe impl<T: Send> Send for Exchange<T> {}
 // SAFETY: as above; no `&T` is ever given out.
 unsafe impl<T: Send> Sync for Exchange<T> {}
@@ -59,48 +73,66 @@ unsafe impl<T: Send> Sync for Exchange<T> {}
 /// A call that waits: on its stack, and in one of the queues.
 #[repr(C)]
 struct Waiting<T> {
-    waiter: Waiter,
+    entry: Entry<T>,
     /// A sender's value, until it is taken; a receiver's, once it is there.
-    place: UnsafeCell<Option<T>>,
+    value: UnsafeCell<Option<T>>,
 }
 
 impl<T> Waiting<T> {
+    #[inline]
     fn new(value: Option<T>) -> Self {
-        Self { waiter: Waiter::new(), place: UnsafeCell::new(value) }
+        let entry = Entry { waiter: Waiter::new(), place: Cell::new(NonNull::dangling()) };
+        Self { entry, value: UnsafeCell::new(value) }
     }
 
-    /// The waiter, as a pointer to all of `self`.
+    /// The waiter, as a pointer to all of `self`, which stays where it is from now on.
+    #[inline]
     fn as_waiter(&self) -> *const Waiter {
-        std::ptr::from_ref(self).cast()
+        // An `UnsafeCell` is never at null.
+        self.entry.place.set(NonNull::new(self.value.get()).expect("a place is somewhere"));
+        ptr::from_ref(self).cast()
     }
 
-    /// The place that belongs to a waiter.
-    ///
-    /// # Safety
-    /// - `waiter` came from `as_waiter`, is in a queue, and the queue's lock is held for as long as `'a`.
-    unsafe fn place_of<'a>(waiter: *const Waiter) -> &'a mut Option<T> {
-        // SAFETY: `Waiting` is `repr(C)` with the waiter first, and under the lock nobody else touches the place.
-        unsafe { &mut *(*waiter.cast::<Self>()).place.get() }
+    fn into_value(self) -> Option<T> {
+        self.value.into_inner()
     }
+}
 
-    fn into_place(self) -> Option<T> {
-        self.place.into_inner()
-    }
+/// The place that belongs to a waiter.
+///
+/// # Safety
+/// - `waiter` is the head of an `Entry<T>` that is in a queue, or was taken out and not notified yet; the lock is held for
+///   as long as `'a`.
+#[inline]
+unsafe fn place_of<'a, T>(waiter: *const Waiter) -> &'a mut Option<T> {
+    // SAFETY: `Entry` is `repr(C)` with the waiter first; until it is notified the place is the lock's.
+    unsafe { (*waiter.cast::<Entry<T>>()).place.get().as_mut() }
+}
+
+/// Watchers that were taken out, to wake after unlocking. Mostly none.
+type Watchers = Vec<Wakeup>;
+
+fn fire(watchers: Watchers) {
+    watchers.into_iter().for_each(Wakeup::fire);
 }
 
 impl<T> Exchange<T> {
     pub(super) fn new(capacity: usize) -> Self {
         let state = State {
             queue: VecDeque::new(),
+            capacity,
+            promised: 0,
             waiting_senders: WaitQueue::new(),
             waiting_receivers: WaitQueue::new(),
+            watchers: WaitQueue::new(),
             is_closed: false,
         };
-        Self { state: Mutex::new(state), capacity, senders: AtomicUsize::new(1), receivers: AtomicUsize::new(1) }
+        Self { state: SpinLock::new(state), capacity, senders: AtomicUsize::new(1), receivers: AtomicUsize::new(1) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    #[inline(always)]
+    fn lock(&self) -> SpinGuard<'_, State<T>> {
+        self.state.lock()
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -111,13 +143,24 @@ impl<T> Exchange<T> {
         self.lock().queue.len()
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        !self.lock().has_room()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    // ---- sending
+
+    #[inline]
     pub(super) fn try_send(&self, value: T) -> Sent<T> {
         let mut state = self.lock();
-        let sent = state.offer(value, self.capacity);
-        drop(state);
-        match sent {
-            Ok(wakeup) => {
+        match state.offer(value) {
+            Ok((wakeup, watchers)) => {
+                drop(state);
                 wakeup.fire();
+                fire(watchers);
                 Sent::Delivered
             }
             Err(refused) => refused,
@@ -125,59 +168,105 @@ impl<T> Exchange<T> {
     }
 
     /// Sends, waiting for room until `deadline`, or as long as it takes.
+    #[inline]
     pub(super) fn send(&self, value: T, deadline: Option<Instant>) -> Sent<T> {
-        let mut state = self.lock();
-        let value = match state.offer(value, self.capacity) {
-            Ok(wakeup) => {
-                drop(state);
-                wakeup.fire();
-                return Sent::Delivered;
-            }
-            Err(Sent::NoRoom(value)) => value,
-            Err(refused) => return refused,
-        };
-        let waiting = Waiting::new(Some(value));
-        // SAFETY: the waiter is new, and stays here until the wait below has ended, when it is in no queue.
-        unsafe { state.waiting_senders.push(waiting.as_waiter()) };
-        drop(state);
-        // SAFETY: it was pushed there.
-        let unlink = || unsafe { self.lock().waiting_senders.remove(&waiting.waiter) };
-        match (waiting.waiter.wait(deadline, unlink), waiting.into_place()) {
-            (_, None) => Sent::Delivered,
-            (Woken::Notified, Some(value)) => Sent::Disconnected(value),
-            (Woken::Elapsed, Some(value)) => Sent::NoRoom(value),
+        match self.try_send(value) {
+            Sent::NoRoom(value) => self.send_slow(value, deadline),
+            other => other,
         }
     }
 
+    fn send_slow(&self, mut value: T, deadline: Option<Instant>) -> Sent<T> {
+        loop {
+            let mut state = self.lock();
+            value = match state.offer(value) {
+                Ok((wakeup, watchers)) => {
+                    drop(state);
+                    wakeup.fire();
+                    fire(watchers);
+                    return Sent::Delivered;
+                }
+                Err(Sent::NoRoom(value)) => value,
+                Err(refused) => return refused,
+            };
+            let waiting = Waiting::new(Some(value));
+            // SAFETY: the waiter is new, and stays here until the wait below has ended, when it is in no queue.
+            unsafe { state.waiting_senders.push(waiting.as_waiter()) };
+            // Only where nobody keeps a value for them: who would receive may do so now.
+            let watchers = state.take_watchers();
+            drop(state);
+            fire(watchers);
+            // SAFETY: it was pushed there.
+            let unlink = || unsafe { self.lock().waiting_senders.remove(&waiting.entry.waiter) };
+            value = match (waiting.entry.waiter.wait(deadline, unlink), waiting.into_value()) {
+                (_, None) => return Sent::Delivered,
+                (Woken::Elapsed, Some(value)) => return Sent::NoRoom(value),
+                (Woken::Notified, Some(value)) => value,
+            };
+        }
+    }
+
+    // ---- receiving
+
+    #[inline]
     pub(super) fn try_recv(&self) -> Received<T> {
         let mut state = self.lock();
-        let (received, wakeup) = state.take();
+        let (received, wakeup, watchers) = state.take();
         drop(state);
         wakeup.fire();
+        fire(watchers);
         received
     }
 
     /// Receives, waiting until `deadline`, or as long as it takes.
+    #[inline]
     pub(super) fn recv(&self, deadline: Option<Instant>) -> Received<T> {
-        let mut state = self.lock();
-        let (received, wakeup) = state.take();
-        if !matches!(received, Received::Nothing) {
+        loop {
+            let mut state = self.lock();
+            let (received, wakeup, watchers) = state.take();
+            if !matches!(received, Received::Nothing) {
+                drop(state);
+                wakeup.fire();
+                fire(watchers);
+                return received;
+            }
+            let waiting = Waiting::new(None);
+            // SAFETY: the waiter is new, and stays here until the wait below has ended, when it is in no queue.
+            unsafe { state.waiting_receivers.push(waiting.as_waiter()) };
+            // Selects that would send may do so now.
+            let watchers = state.take_watchers();
             drop(state);
-            wakeup.fire();
-            return received;
-        }
-        let waiting = Waiting::new(None);
-        // SAFETY: the waiter is new, and stays here until the wait below has ended, when it is in no queue.
-        unsafe { state.waiting_receivers.push(waiting.as_waiter()) };
-        drop(state);
-        // SAFETY: it was pushed there.
-        let unlink = || unsafe { self.lock().waiting_receivers.remove(&waiting.waiter) };
-        match (waiting.waiter.wait(deadline, unlink), waiting.into_place()) {
-            (_, Some(value)) => Received::Value(value),
-            (Woken::Notified, None) => Received::Disconnected,
-            (Woken::Elapsed, None) => Received::Nothing,
+            fire(watchers);
+            // SAFETY: it was pushed there.
+            let unlink = || unsafe { self.lock().waiting_receivers.remove(&waiting.entry.waiter) };
+            match (waiting.entry.waiter.wait(deadline, unlink), waiting.into_value()) {
+                (_, Some(value)) => return Received::Value(value),
+                (Woken::Elapsed, None) => return Received::Nothing,
+                (Woken::Notified, None) => {}
+            }
         }
     }
+
+    /// Takes out everything that lies in the channel, and what those who wait would send.
+    pub(super) fn drain(&self) -> VecDeque<T> {
+        let mut state = self.lock();
+        let mut drained = std::mem::take(&mut state.queue);
+        let mut wakeups = Vec::new();
+        if !state.is_closed {
+            // SAFETY: only senders' entries enter this queue, and its lock is held.
+            let mut collect = |waiter| drained.extend(unsafe { place_of(waiter) }.take());
+            while let Some(wakeup) = state.waiting_senders.notify_first(&mut collect) {
+                wakeups.push(wakeup);
+            }
+        }
+        let watchers = state.take_watchers();
+        drop(state);
+        fire(wakeups);
+        fire(watchers);
+        drained
+    }
+
+    // ---- ends
 
     pub(super) fn add_sender(&self) {
         self.senders.fetch_add(1, Ordering::Relaxed);
@@ -191,8 +280,7 @@ impl<T> Exchange<T> {
     pub(super) fn drop_sender(&self) {
         // AcqRel: the last one sees what the others sent.
         if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.lock().is_closed = true;
-            self.notify_all(|state| &mut state.waiting_receivers);
+            self.close();
         }
     }
 
@@ -204,62 +292,281 @@ impl<T> Exchange<T> {
             state.is_closed = true;
             let unreceived = std::mem::take(&mut state.queue);
             drop(state);
-            self.notify_all(|state| &mut state.waiting_senders);
+            self.close();
             drop(unreceived);
         }
     }
 
-    /// Wakes everybody in one queue, empty-handed.
-    fn notify_all(&self, queue: impl Fn(&mut State<T>) -> &mut WaitQueue) {
-        loop {
-            let mut state = self.lock();
-            let wakeup = queue(&mut state).notify_first(|_| ());
-            drop(state);
-            match wakeup {
-                Some(wakeup) => wakeup.fire(),
-                None => return,
+    /// Closes the channel and lets everybody who waits look again. False if it was closed before.
+    pub(super) fn close(&self) -> bool {
+        let mut state = self.lock();
+        let was_open = !std::mem::replace(&mut state.is_closed, true);
+        let mut wakeups = state.waiting_receivers.notify_all();
+        wakeups.extend(state.waiting_senders.notify_all());
+        wakeups.extend(state.watchers.notify_all());
+        drop(state);
+        fire(wakeups);
+        was_open
+    }
+
+    // ---- as one of the operations of a select
+
+    pub(super) fn can_recv(&self) -> bool {
+        self.lock().can_take()
+    }
+
+    pub(super) fn can_send(&self) -> bool {
+        self.lock().can_offer(None)
+    }
+
+    /// Enters a waiter that is notified when something has changed, unless `is_ready` says that it is ready.
+    ///
+    /// # Safety
+    /// - As [`WaitQueue::push`].
+    unsafe fn watch_unless(&self, waiter: *const Waiter, is_ready: impl FnOnce(&State<T>) -> bool) -> bool {
+        let mut state = self.lock();
+        let entered = !is_ready(&state);
+        if entered {
+            // SAFETY: the caller's promise.
+            unsafe { state.watchers.push(waiter) };
+        }
+        entered
+    }
+
+    /// Enters a waiter that is notified when a receive may have become possible. False if one is.
+    ///
+    /// # Safety
+    /// - As [`WaitQueue::push`].
+    pub(super) unsafe fn watch_recv(&self, waiter: *const Waiter) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.watch_unless(waiter, State::can_take) }
+    }
+
+    /// Enters a waiter that is notified when a send may have become possible. False if one is, other than to a receiver
+    /// of `choice`.
+    ///
+    /// # Safety
+    /// - As [`WaitQueue::push`].
+    pub(super) unsafe fn watch_send(&self, waiter: *const Waiter, choice: Option<&Choice>) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.watch_unless(waiter, |state| state.can_offer(choice)) }
+    }
+
+    /// Takes a watcher out that is still there.
+    pub(super) fn unwatch(&self, waiter: &Waiter) {
+        // SAFETY: it was pushed there by `watch_unless`.
+        unsafe { self.lock().watchers.remove(waiter) };
+    }
+
+    /// Receives into a token what is there, or that the channel is closed.
+    pub(super) fn begin_recv(&self, token: &mut Token) -> bool {
+        match self.try_recv() {
+            Received::Nothing => return false,
+            Received::Disconnected => token.begun = Begun::Disconnected,
+            Received::Value(value) => {
+                token.put(Some(value));
+                token.begun = Begun::Received;
             }
         }
+        true
+    }
+
+    /// Enters an arm as a receiver. False if there is something to receive.
+    ///
+    /// # Safety
+    /// - As [`Operand::enter`](crate::sync::select::Operand::enter).
+    pub(super) unsafe fn enter_recv(&self, arm: &Arm<'_>, choice: &Choice) -> bool {
+        arm.make_place::<T>();
+        let mut state = self.lock();
+        if state.can_take() {
+            drop(state);
+            // SAFETY: made above.
+            unsafe { arm.settle_place::<T>() };
+            return false;
+        }
+        // SAFETY: the caller's promise; an arm's head is that of an `Entry`, with a place of this type.
+        unsafe { state.waiting_receivers.push(arm.as_waiter()) };
+        // Not the arms of the same choice: they would look again for ever.
+        let watchers = state.watchers.notify_others(choice);
+        drop(state);
+        fire(watchers);
+        true
+    }
+
+    /// Takes an arm out that entered as a receiver.
+    pub(super) fn leave_recv(&self, arm: &Arm<'_>) {
+        // SAFETY: it was pushed there by `enter_recv`.
+        unsafe { self.lock().waiting_receivers.remove(arm.waiter()) };
+        // SAFETY: `enter_recv` made it.
+        unsafe { arm.settle_place::<T>() };
+    }
+
+    /// Completes a receive that was begun.
+    pub(super) fn finish_recv(token: &mut Token) -> Option<T> {
+        match token.settle() {
+            // SAFETY: only receives from a channel of `T` begin so.
+            Begun::Received => unsafe { token.take::<T>() },
+            _ => None,
+        }
+    }
+
+    /// Takes back a receive that was begun: its value comes before all others, or goes to who waits for one.
+    pub(super) fn abandon_recv(&self, token: &mut Token) {
+        let Some(value) = Self::finish_recv(token) else { return };
+        let mut value = Some(value);
+        let mut state = self.lock();
+        // SAFETY: only receivers' entries enter this queue, and its lock is held.
+        let wakeup = state.waiting_receivers.notify_first(|waiter| unsafe { *place_of(waiter) = value.take() });
+        if let Some(value) = value.take() {
+            state.queue.push_front(value);
+        }
+        let watchers = state.take_watchers();
+        drop(state);
+        wakeup.unwrap_or(Wakeup::None).fire();
+        fire(watchers);
+    }
+
+    /// Keeps room for a value, or the receiver that waits for it.
+    pub(super) fn begin_send(&self, token: &mut Token) -> bool {
+        let mut state = self.lock();
+        token.begun = if state.is_closed {
+            Begun::Disconnected
+        } else if state.has_room() {
+            state.promised += 1;
+            Begun::Room
+        } else if let Some(receiver) = state.waiting_receivers.take_first() {
+            Begun::Receiver(receiver)
+        } else {
+            return false;
+        };
+        true
+    }
+
+    /// Completes a send that was begun.
+    pub(super) fn finish_send(&self, token: &mut Token, value: T) -> Result<(), T> {
+        match token.settle() {
+            Begun::Room => {
+                let mut state = self.lock();
+                state.promised -= 1;
+                match state.offer(value) {
+                    Ok((wakeup, watchers)) => {
+                        // If a receiver waited for it, the room is free.
+                        let (next, more) = (state.refill(), state.take_watchers());
+                        drop(state);
+                        wakeup.fire();
+                        next.fire();
+                        fire(watchers);
+                        fire(more);
+                        Ok(())
+                    }
+                    Err(Sent::NoRoom(value) | Sent::Disconnected(value)) => Err(value),
+                    Err(Sent::Delivered) => Ok(()),
+                }
+            }
+            Begun::Receiver(receiver) => {
+                self.notify_taken(receiver, Some(value));
+                Ok(())
+            }
+            Begun::Nothing | Begun::Received | Begun::Disconnected => Err(value),
+        }
+    }
+
+    /// Takes back a send that was begun: the room is free, the receiver looks again.
+    pub(super) fn abandon_send(&self, token: &mut Token) {
+        match token.settle() {
+            Begun::Room => {
+                let mut state = self.lock();
+                state.promised -= 1;
+                let wakeup = state.refill();
+                let watchers = state.take_watchers();
+                drop(state);
+                wakeup.fire();
+                fire(watchers);
+            }
+            Begun::Receiver(receiver) => self.notify_taken(receiver, None),
+            Begun::Nothing | Begun::Received | Begun::Disconnected => {}
+        }
+    }
+
+    /// Notifies a receiver that was taken out of the queue, with a value or without.
+    fn notify_taken(&self, receiver: Taken, value: Option<T>) {
+        let state = self.lock();
+        // SAFETY: only receivers' entries are taken there, and the lock is held.
+        unsafe { *place_of(receiver.waiter()) = value };
+        // SAFETY: the lock is held.
+        let wakeup = unsafe { receiver.notify() };
+        drop(state);
+        wakeup.fire();
     }
 }
 
 impl<T> State<T> {
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.queue.len() + self.promised < self.capacity
+    }
+
+    fn can_take(&self) -> bool {
+        !self.queue.is_empty() || self.is_closed || !self.waiting_senders.is_empty()
+    }
+
+    fn can_offer(&self, choice: Option<&Choice>) -> bool {
+        self.is_closed || self.has_room() || self.waiting_receivers.has_open(choice)
+    }
+
+    /// Takes out who watches the channel, to be woken after unlocking.
+    #[inline]
+    fn take_watchers(&mut self) -> Watchers {
+        if self.watchers.is_empty() { Vec::new() } else { self.watchers.notify_all() }
+    }
+
     /// Hands `value` to a receiver that waits, or to the queue.
-    fn offer(&mut self, value: T, capacity: usize) -> Result<Wakeup, Sent<T>> {
+    #[inline]
+    fn offer(&mut self, value: T) -> Result<(Wakeup, Watchers), Sent<T>> {
         let mut value = Some(value);
-        // SAFETY: only `Waiting<T>` enter this queue, and its lock is held.
-        let deliver = |waiter| unsafe { *Waiting::place_of(waiter) = value.take() };
-        if let Some(wakeup) = self.waiting_receivers.notify_first(deliver) {
-            return Ok(wakeup);
+        if !self.waiting_receivers.is_empty() {
+            // SAFETY: only receivers' entries enter this queue, and its lock is held.
+            let deliver = |waiter| unsafe { *place_of(waiter) = value.take() };
+            if let Some(wakeup) = self.waiting_receivers.notify_first(deliver) {
+                return Ok((wakeup, Vec::new()));
+            }
         }
-        let value = value.expect("nobody waited, so nobody took it");
+        let Some(value) = value else { unreachable!("nobody waited, so nobody took it") };
         if self.is_closed {
             Err(Sent::Disconnected(value))
-        } else if self.queue.len() < capacity {
+        } else if self.has_room() {
             self.queue.push_back(value);
-            Ok(Wakeup::None)
+            Ok((Wakeup::None, self.take_watchers()))
         } else {
             Err(Sent::NoRoom(value))
         }
     }
 
     /// Takes the next value, and lets the sender that has waited longest go on.
-    fn take(&mut self) -> (Received<T>, Wakeup) {
-        let mut next = self.queue.pop_front();
-        let had_one = next.is_some();
+    #[inline]
+    fn take(&mut self) -> (Received<T>, Wakeup, Watchers) {
+        if let Some(value) = self.queue.pop_front() {
+            return (Received::Value(value), self.refill(), self.take_watchers());
+        }
+        if self.is_closed {
+            // Those who wait to send are about to be woken with their values.
+            return (Received::Disconnected, Wakeup::None, Vec::new());
+        }
+        let mut next = None;
+        // SAFETY: only senders' entries enter this queue, and its lock is held.
+        let wakeup = self.waiting_senders.notify_first(|waiter| next = unsafe { place_of(waiter) }.take());
+        (next.map_or(Received::Nothing, Received::Value), wakeup.unwrap_or(Wakeup::None), Vec::new())
+    }
+
+    /// Moves the value of the sender that has waited longest into the queue, if there is room now.
+    #[inline]
+    fn refill(&mut self) -> Wakeup {
+        if self.waiting_senders.is_empty() || self.is_closed || !self.has_room() {
+            return Wakeup::None;
+        }
         let queue = &mut self.queue;
-        let collect = |waiter| {
-            // SAFETY: only `Waiting<T>` enter this queue, and its lock is held.
-            let sent = unsafe { Waiting::place_of(waiter) }.take();
-            if had_one { queue.extend(sent) } else { next = sent }
-        };
-        // A closed channel's senders are about to be woken with their values.
-        let wakeup = if self.is_closed { None } else { self.waiting_senders.notify_first(collect) };
-        let received = match next {
-            Some(value) => Received::Value(value),
-            None if self.is_closed => Received::Disconnected,
-            None => Received::Nothing,
-        };
-        (received, wakeup.unwrap_or(Wakeup::None))
+        // SAFETY: only senders' entries enter this queue, and its lock is held.
+        let collect = |waiter| queue.extend(unsafe { place_of(waiter) }.take());
+        self.waiting_senders.notify_first(collect).unwrap_or(Wakeup::None)
     }
 }

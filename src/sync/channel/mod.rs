@@ -20,20 +20,32 @@
 
 mod error;
 mod exchange;
+mod operands;
 
+pub use super::select::{
+    ReadyTimeoutError, Select, SelectTimeoutError, SelectedOperation, TryReadyError, TrySelectError,
+};
+pub use crate::{select, select_biased};
 pub use error::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::waiting::after;
 use exchange::{Exchange, Received, Sent};
 
 /// Makes a channel that holds at most `capacity` values.
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let exchange = Arc::new(Exchange::new(capacity));
     (Sender { exchange: exchange.clone() }, Receiver { exchange })
+}
+
+/// Makes a channel that holds nothing: a send returns once a receiver has its value. The same as `bounded(0)`.
+pub fn rendezvous<T>() -> (Sender<T>, Receiver<T>) {
+    bounded(0)
 }
 
 /// Makes a channel that holds any number of values; sending never waits.
@@ -89,7 +101,7 @@ impl<T> Sender<T> {
     /// # Errors
     /// The time is up, or every receiver is gone; the value comes back.
     pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
-        match Instant::now().checked_add(timeout) {
+        match after(timeout) {
             Some(deadline) => self.send_deadline(value, deadline),
             None => self.send(value).map_err(|SendError(value)| SendTimeoutError::Disconnected(value)),
         }
@@ -149,7 +161,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// The time is up, or the channel is empty and every sender is gone.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        match Instant::now().checked_add(timeout) {
+        match after(timeout) {
             Some(deadline) => self.recv_deadline(deadline),
             None => self.recv().map_err(|RecvError| RecvTimeoutError::Disconnected),
         }
@@ -178,6 +190,11 @@ impl<T> Receiver<T> {
         Iter { receiver: self }
     }
 
+    /// Takes everything out at once: what lies in the channel, then what those who wait would send. Does not wait.
+    pub fn drain(&self) -> Drain<T> {
+        Drain { values: self.exchange.drain() }
+    }
+
     /// Iterates over what is there, without waiting.
     pub fn try_iter(&self) -> TryIter<'_, T> {
         TryIter { receiver: self }
@@ -200,12 +217,25 @@ macro_rules! common {
 
             /// Whether there is no room for another value. A channel of capacity 0 is always full.
             pub fn is_full(&self) -> bool {
-                self.len() >= self.exchange.capacity()
+                self.exchange.is_full()
             }
 
             /// How many values it may hold; `None` if any number.
             pub fn capacity(&self) -> Option<usize> {
                 Some(self.exchange.capacity()).filter(|&capacity| capacity != usize::MAX)
+            }
+
+            /// Closes the channel: nothing is sent any more, and whoever waits to send gets the value back; what lies in
+            /// the channel can still be received. False if it was closed before.
+            ///
+            /// The last end of either side does the same when it is dropped.
+            pub fn close(&self) -> bool {
+                self.exchange.close()
+            }
+
+            /// Whether the channel is closed, by [`close`](Self::close) or because all ends of one side are gone.
+            pub fn is_closed(&self) -> bool {
+                self.exchange.is_closed()
             }
 
             /// Whether `other` is an end of the same channel.
@@ -266,6 +296,32 @@ impl<T> Iterator for TryIter<'_, T> {
 
     fn next(&mut self) -> Option<T> {
         self.receiver.try_recv().ok()
+    }
+}
+
+/// See [`Receiver::drain`].
+pub struct Drain<T> {
+    values: VecDeque<T>,
+}
+
+impl<T> Iterator for Drain<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.values.pop_front()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.values.len(), Some(self.values.len()))
+    }
+}
+
+impl<T> ExactSizeIterator for Drain<T> {}
+impl<T> FusedIterator for Drain<T> {}
+
+impl<T> fmt::Debug for Drain<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain").field("len", &self.values.len()).finish()
     }
 }
 

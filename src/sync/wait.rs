@@ -1,0 +1,316 @@
+//! Waiting for several objects of different kinds: each one as it gets ready.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+use super::async_result::AsyncResult;
+use super::event::{Event, RawEvent};
+use super::select::Operand;
+use super::select::expansion::Operation;
+use super::semaphore::{BoundedSemaphore, RawSemaphore, Semaphore};
+use super::waiting::after;
+use crate::task::{Crowd, JoinError, JoinHandle, Task, Waiter};
+
+/// What [`wait`] waits for: the end of a task, an event that is set, a result that has come, a permit to be had. Sealed.
+pub trait Wait {
+    /// Seals it: nobody else can make an [`Operation`].
+    #[doc(hidden)]
+    fn __osier_wait(&self) -> Operation<'_>;
+}
+
+/// Lets users wait for something, through what is watched of it.
+macro_rules! wait_for {
+    (<$($generics:ident),*> $object:ty, $watched:expr) => {
+        impl<$($generics),*> Wait for $object {
+            fn __osier_wait(&self) -> Operation<'_> {
+                let watched: fn(&Self) -> &_ = $watched;
+                Operation::of(watched(self))
+            }
+        }
+    };
+}
+
+wait_for!(<T, P> JoinHandle<T, P>, |handle| handle);
+wait_for!(<> Task, |task| task);
+
+impl<T, P> Operand for JoinHandle<T, P> {
+    fn is_ready(&self) -> bool {
+        self.is_finished()
+    }
+
+    unsafe fn watch(&self, waiter: *const Waiter) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.raw().watch(waiter) }
+    }
+
+    fn unwatch(&self, waiter: &Waiter) {
+        self.raw().unwatch(waiter);
+    }
+}
+
+impl Operand for Task {
+    fn is_ready(&self) -> bool {
+        self.is_finished()
+    }
+
+    unsafe fn watch(&self, waiter: *const Waiter) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.raw().watch(waiter) }
+    }
+
+    fn unwatch(&self, waiter: &Waiter) {
+        self.raw().unwatch(waiter);
+    }
+}
+
+impl Operand for RawEvent {
+    fn is_ready(&self) -> bool {
+        self.is_set()
+    }
+
+    unsafe fn watch(&self, waiter: *const Waiter) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.watch(waiter) }
+    }
+
+    fn unwatch(&self, waiter: &Waiter) {
+        self.unwatch(waiter);
+    }
+}
+
+impl Operand for RawSemaphore {
+    fn is_ready(&self) -> bool {
+        self.is_ready()
+    }
+
+    unsafe fn watch(&self, waiter: *const Waiter) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.watch(waiter) }
+    }
+
+    fn unwatch(&self, waiter: &Waiter) {
+        self.unwatch(waiter);
+    }
+}
+
+wait_for!(<> Event, |event| event.raw());
+wait_for!(<T> AsyncResult<T>, |result| result.ready());
+wait_for!(<> Semaphore, |semaphore| semaphore.raw());
+wait_for!(<> BoundedSemaphore, |semaphore| semaphore.raw());
+
+/// Waits for several objects, and gives their indices as they get ready: each once, in that order.
+///
+/// gevent's `iwait`, and with [`count`](Waiting::count) and [`timeout`](Waiting::timeout) its `wait`. Those that are
+/// ready from the start come first. Nothing is taken from an object: a task is still to be joined.
+///
+/// # Examples
+/// ```
+/// use osier::{spawn, wait, yield_now};
+///
+/// osier::run(|| {
+///     let slow = spawn(|| (0..100).for_each(|_| yield_now()));
+///     let quick = spawn(|| ());
+///     assert_eq!(wait(&[&slow, &quick]).collect::<Vec<_>>(), [1, 0]);
+/// });
+/// ```
+pub fn wait<'a>(objects: &'a [&'a dyn Wait]) -> Waiting<'a> {
+    Waiting { objects, left: objects.len(), limit: Limit::None, places: None }
+}
+
+/// See [`wait`]. Dropping it leaves the objects that have not been ready yet.
+#[must_use = "waits when it is iterated"]
+pub struct Waiting<'a> {
+    objects: &'a [&'a dyn Wait],
+    /// How many are still to be given.
+    left: usize,
+    limit: Limit,
+    /// Made with the first `next`.
+    places: Option<Places>,
+}
+
+/// How long to wait.
+#[derive(Clone, Copy)]
+enum Limit {
+    None,
+    /// From the first `next` on.
+    For(Duration),
+    Until(Instant),
+}
+
+impl Waiting<'_> {
+    /// Ends after `n` objects.
+    pub fn count(mut self, n: usize) -> Self {
+        self.left = self.left.min(n);
+        self
+    }
+
+    /// Ends after `d`, counted from the first [`next`](Iterator::next).
+    pub fn timeout(mut self, d: Duration) -> Self {
+        self.limit = Limit::For(d);
+        self
+    }
+
+    /// Leaves all objects.
+    fn leave(&mut self) {
+        if let Some(places) = self.places.take() {
+            self.objects
+                .iter()
+                .enumerate()
+                .for_each(|(index, object)| places.leave(index, object.__osier_wait().operand()));
+        }
+    }
+}
+
+/// # Suspends
+/// Each `next`: the calling task, or on a plain thread the thread.
+///
+/// # Cancel safety
+/// A task that is cancelled in it has taken nothing; what was ready is given by the following `next`.
+impl Iterator for Waiting<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        if self.left == 0 {
+            return None;
+        }
+        if self.places.is_none() {
+            if let Limit::For(timeout) = self.limit {
+                self.limit = after(timeout).map_or(Limit::None, Limit::Until);
+            }
+            let places = self.places.insert(Places::new(self.objects.len()));
+            for (index, object) in self.objects.iter().enumerate() {
+                places.enter(index, object.__osier_wait().operand());
+            }
+        }
+        let deadline = match self.limit {
+            Limit::Until(deadline) => Some(deadline),
+            Limit::None | Limit::For(_) => None,
+        };
+        let next = self.places.as_ref().and_then(|places| places.next(deadline));
+        self.left = if next.is_some() { self.left - 1 } else { 0 };
+        if self.left == 0 {
+            self.leave();
+        }
+        next
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.left))
+    }
+}
+
+impl FusedIterator for Waiting<'_> {}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl fmt::Debug for Waiting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").field("objects", &self.objects.len()).field("left", &self.left).finish()
+    }
+}
+
+/// One waiter for each of some objects, and the crowd that they report to. They point to each other, so they lie in a
+/// box that is reached through one pointer.
+struct Places(NonNull<PlacesInner>);
+
+struct PlacesInner {
+    crowd: Crowd,
+    waiters: Vec<Waiter>,
+}
+
+impl Places {
+    fn new(count: usize) -> Self {
+        let inner = Box::leak(Box::new(PlacesInner { crowd: Crowd::new(count), waiters: Vec::new() }));
+        let inner = NonNull::from(inner);
+        let crowd = inner.as_ptr().cast_const();
+        // SAFETY: made just now; this makes no reference.
+        let crowd = unsafe { &raw const (*crowd).crowd };
+        // SAFETY: made just now, and nobody else knows it.
+        unsafe { (*inner.as_ptr()).waiters.extend((0..count).map(|index| Waiter::among(crowd, index))) };
+        Self(inner)
+    }
+
+    fn inner(&self) -> &PlacesInner {
+        // SAFETY: it lives until `self` is dropped, and is changed by nobody.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Enters the waiter of an object, which must be left before `self` is dropped.
+    fn enter(&self, index: usize, object: &dyn Operand) {
+        let inner = self.inner();
+        // SAFETY: the waiters stay where they are until every object has been left; forgotten, for ever.
+        if !unsafe { object.watch(&raw const inner.waiters[index]) } {
+            inner.crowd.report(index).fire();
+        }
+    }
+
+    fn leave(&self, index: usize, object: &dyn Operand) {
+        let waiter = &self.inner().waiters[index];
+        if !waiter.is_notified() {
+            object.unwatch(waiter);
+        }
+    }
+
+    fn next(&self, deadline: Option<Instant>) -> Option<usize> {
+        self.inner().crowd.next(deadline)
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        // SAFETY: `new` made the box; every waiter has left its object.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+/// Waits for all tasks and gives their values, in the order of the handles; or the first failure as soon as it is there:
+/// then the other tasks go on, detached.
+///
+/// # Suspends
+/// As [`JoinHandle::join`].
+///
+/// # Errors
+/// That of the first task that fails, in time.
+///
+/// # Examples
+/// ```
+/// let tasks = (0..4).map(|n| osier::spawn(move || n * n));
+/// assert_eq!(osier::join_all(tasks).unwrap(), [0, 1, 4, 9]);
+/// ```
+pub fn join_all<T, P>(handles: impl IntoIterator<Item = JoinHandle<T, P>>) -> Result<Vec<T>, JoinError> {
+    /// Those that have not been joined, which are left when this goes.
+    struct Open<T, P> {
+        places: Places,
+        handles: Vec<Option<JoinHandle<T, P>>>,
+    }
+    impl<T, P> Drop for Open<T, P> {
+        fn drop(&mut self) {
+            for (index, handle) in self.handles.iter().enumerate() {
+                if let Some(handle) = handle {
+                    self.places.leave(index, handle);
+                }
+            }
+        }
+    }
+
+    let handles: Vec<_> = handles.into_iter().map(Some).collect();
+    let mut open = Open { places: Places::new(handles.len()), handles };
+    for (index, handle) in open.handles.iter().enumerate() {
+        handle.iter().for_each(|handle| open.places.enter(index, handle));
+    }
+    let mut values: Vec<Option<T>> = open.handles.iter().map(|_| None).collect();
+    // Each is ready once, and without a deadline the next one is waited for.
+    for _ in 0..values.len() {
+        let Some(index) = open.places.next(None) else { break };
+        if let Some(handle) = open.handles[index].take() {
+            values[index] = Some(handle.join()?);
+        }
+    }
+    Ok(values.into_iter().flatten().collect())
+}
