@@ -192,17 +192,23 @@ impl<T: 'static> Greenlet<T> {
         let Some(me) = tree.runs_at(top) else { return self.try_switch_slow(top, value) };
         // SAFETY: it runs, so it is not freed.
         let me = unsafe { me.as_ref() };
-        let mail = if Tree::may_resume(me, node) {
+        let gives_way = if Tree::may_resume(me, node) {
             tree.post(node, Mail::Value(value));
             // SAFETY: `me` runs on `top`, the running frame, and the target is suspended.
             unsafe { tree::drive_directly(tree, node, me, top) }
         } else if tree.may_give_way(me, node) {
             tree.post(node, Mail::Value(value));
-            // SAFETY: `me` runs on `top`, the running frame, and is no root.
-            unsafe { tree::give_way(me, top) }
+            true
         } else {
             return self.try_switch_slow(top, value);
         };
+        if gives_way {
+            // One call for both ways, so that the compiler takes it for a likely one: see `give_way`.
+            // SAFETY: `me` runs on `top`, the running frame, and is no root; its tree has mail for another.
+            unsafe { tree::give_way(me, top) };
+        }
+        // `me` may be in another tree now.
+        let mail = me.tree().take();
         Ok(tree::obey(mail))
     }
 

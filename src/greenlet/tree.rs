@@ -342,10 +342,10 @@ fn go_on<T: 'static>(tree: *const Tree<T>, top: *const Frame) -> Mail<T> {
     unsafe { drive(tree, me, top) }
 }
 
-/// Resumes the target `to`, and moves control until it is back in `me`, who runs directly on the running frame `top`;
-/// returns the mail for it.
+/// Resumes the target `to`, and moves control until the mail of `me`, who runs directly on the running frame `top`, lies
+/// in the tree; or until there is mail for another one and `me` is to give way to those below it: then it says true.
 ///
-/// The mail that comes back may also be one that this place must throw since nobody else can be given it.
+/// The mail may also be one that this place must throw since nobody else can be given it.
 ///
 /// # Safety
 /// - `tree` has mail for `to`, which is suspended, and is the tree of `me`, who runs on `top`.
@@ -355,42 +355,46 @@ pub(super) unsafe fn drive_directly<T: 'static>(
     mut to: &Node<T>,
     me: &Node<T>,
     top: *const Frame,
-) -> Mail<T> {
+) -> bool {
     let depth = me.depth.get();
     loop {
         // SAFETY: it is suspended, so no root, and the target.
         let resumed = unsafe { to.resume(depth + 1) };
         if !came_back_plainly(to, &resumed) {
             // SAFETY: it has just come back to us.
-            return unsafe { pass_on_and_drive(NonNull::from(to), resumed, top) };
+            unsafe { pass_on_and_drive(NonNull::from(to), resumed, me, top) };
+            return false;
         }
         // It suspended for another target of the same tree, which it was in all the while. We did not move: no
         // generator lies between us and the root of our own stack.
         if tree.is_for(me) {
-            return tree.take();
+            return false;
         }
         if depth != 0 {
-            // SAFETY: it runs on `top`, and is no root.
-            return unsafe { give_way(me, top) };
+            return true;
         }
         // SAFETY: the target is suspended or active, so it is not freed.
         to = unsafe { &*tree.target.get() };
         if to.state.get() != State::Suspended {
-            return tree.give_up();
+            tree.put(tree.give_up());
+            return false;
         }
     }
 }
 
-/// Lets those below `me` find the target, until `me` itself is one; returns the mail for it.
+/// Lets those below `me` find the target, until `me` itself is one: then its mail lies in its tree, which may be another
+/// one than before.
+///
+/// Must be inlined where users' code switches, down to corosensei: a processor predicts where a `ret` goes to by the
+/// calls before it, and a suspension that is a call of its own makes it go wrong twice a switch, at 10 ns each. The
+/// compiler decides that by how likely it thinks the call is, and does not with two of them side by side.
 ///
 /// # Safety
 /// - `me` is no root and on the running chain, `top` is the running frame, and the tree has mail for another.
 #[inline(always)]
-pub(super) unsafe fn give_way<T: 'static>(me: &Node<T>, top: *const Frame) -> Mail<T> {
+pub(super) unsafe fn give_way<T: 'static>(me: &Node<T>, top: *const Frame) {
     // SAFETY: the caller's promise.
     unsafe { me.suspend(top) };
-    // `me` was resumed as the target of its tree, which may be another one now.
-    me.tree().take()
 }
 
 /// Moves control until it is back in `me`, as `drive_directly` does, but from any place: from something nested in `me`,
@@ -417,11 +421,12 @@ pub(super) unsafe fn drive<T: 'static>(
         // SAFETY: who was located runs, so it is not freed.
         let depth = me.map_or(0, |me| unsafe { depth_inside(me, top) });
         if to.state.get() != State::Suspended || depth > 0 && depth >= most {
-            return match me {
-                // SAFETY: it was located at `top`, the running frame, and it is no root.
-                Some(me) if depth != 0 => unsafe { give_way(me.as_ref(), top) },
-                _ => here.give_up(),
-            };
+            let Some(me) = me.filter(|_| depth != 0) else { return here.give_up() };
+            // SAFETY: it was located at `top`, the running frame, so it is not freed.
+            let me = unsafe { me.as_ref() };
+            // SAFETY: it runs on `top`, and is no root.
+            unsafe { give_way(me, top) };
+            return me.tree().take();
         }
         // SAFETY: it is suspended, so no root, and the target.
         let resumed = unsafe { to.resume(depth + 1) };
@@ -466,15 +471,16 @@ fn came_back_plainly<T>(to: &Node<T>, resumed: &Resumed<()>) -> bool {
 /// The rest of `drive_directly` after somebody has ended.
 ///
 /// # Safety
-/// - As `pass_on`.
+/// - As `pass_on`; `me` runs on `top`, the running frame.
 #[cold]
 #[inline(never)]
-unsafe fn pass_on_and_drive<T: 'static>(from: Link<T>, resumed: Resumed<()>, top: *const Frame) -> Mail<T> {
+unsafe fn pass_on_and_drive<T: 'static>(from: Link<T>, resumed: Resumed<()>, me: &Node<T>, top: *const Frame) {
     // SAFETY: the caller's promise.
-    match unsafe { pass_on(from, resumed, top) } {
+    let mail = match unsafe { pass_on(from, resumed, top) } {
         Ok(tree) => go_on(tree, top),
         Err(mail) => mail,
-    }
+    };
+    me.tree().put(mail);
 }
 
 /// Goes on with the hand-over after `from` came back ended, or suspended and without handles. Returns the tree that has
