@@ -785,7 +785,7 @@ fn a_drop_that_is_ignored_is_reported_and_harms_nobody() {
         drop(Generator::builder(body).name("stubborn").build().primed());
     });
     let expected =
-        ["generator 'stubborn' ignored its close in drop", "generator 'stubborn' did not end: its stack is leaked"];
+        ["generator 'stubborn' ignored its close in drop", "coroutine 'stubborn' did not end: its stack is leaked"];
     assert_eq!(seen, expected);
 }
 
@@ -814,7 +814,7 @@ fn an_exception_out_of_a_drop_is_reported() {
         };
         drop(Generator::<u32, (), ()>::builder(body).name("raiser").build::<u32, (), ()>().primed());
     });
-    assert_eq!(seen, ["exception ignored in the drop of generator 'raiser': too late"]);
+    assert_eq!(seen, ["exception ignored in the drop of coroutine 'raiser': too late"]);
 }
 
 // ---- or_raise

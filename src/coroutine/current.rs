@@ -285,6 +285,8 @@ struct Thread {
     /// The last of this thread's random numbers.
     #[cfg(feature = "runtime")]
     random: Cell<u32>,
+    /// Whether `TRACER` is set.
+    traced: Cell<bool>,
 }
 
 thread_local! {
@@ -302,10 +304,13 @@ thread_local! {
             virtual_now: Cell::new(None),
             #[cfg(feature = "runtime")]
             random: Cell::new(0x9E37_79B9),
+            traced: Cell::new(false),
         }
     };
     static STACKS: RefCell<StackCache> = const { RefCell::new(StackCache::new()) };
     static TREES: Trees = const { Trees::new() };
+    /// Typed in `greenlet::trace`.
+    static TRACER: RefCell<Option<Rc<dyn Any>>> = const { RefCell::new(None) };
 }
 
 /// The innermost running frame, or null.
@@ -423,6 +428,26 @@ pub(crate) fn random() -> u32 {
         thread.random.set(random);
         random
     })
+}
+
+/// Whether the switches of this thread's greenlets are traced.
+#[inline(always)]
+pub(crate) fn is_traced() -> bool {
+    THREAD.with(|thread| thread.traced.get())
+}
+
+/// Who is told of the switches of this thread's greenlets.
+pub(crate) fn tracer() -> Option<Rc<dyn Any>> {
+    TRACER.try_with(|tracer| tracer.borrow().clone()).ok()?
+}
+
+/// Sets who is told of the switches of this thread's greenlets; returns who was. Does nothing when the thread is past its
+/// end.
+pub(crate) fn set_tracer(tracer: Option<Rc<dyn Any>>) -> Option<Rc<dyn Any>> {
+    let traced = tracer.is_some();
+    let former = TRACER.try_with(|now| now.replace(tracer)).ok()?;
+    THREAD.with(|thread| thread.traced.set(traced));
+    former
 }
 
 /// Lends this thread's free stacks, or `None` when the thread is past its end.

@@ -156,6 +156,28 @@ pub(super) fn is_anyone_unwinding() -> bool {
     is_panicking
 }
 
+/// Whether `context`, which is on the running chain or null for the thread, waits in the middle of an unwind: it, or a
+/// generator that counts as part of it.
+#[cold]
+pub(crate) fn is_context_unwinding(context: *const Frame) -> bool {
+    if !thread::panicking() {
+        return false;
+    }
+    attribute();
+    let mut unwinding = false;
+    for frame in current::chain() {
+        unwinding |= frame.is_unwinding();
+        if std::ptr::eq(frame, context) {
+            return unwinding;
+        }
+        if frame.is_greenlet() {
+            // Up to here it was another context.
+            unwinding = false;
+        }
+    }
+    unwinding || current::thread_unwinding()
+}
+
 /// How many coroutines from the running one down to `lowest` are in the middle of an unwind, on a thread that is
 /// panicking.
 fn count_unwinding(lowest: &Frame) -> usize {

@@ -13,7 +13,7 @@ use crate::coroutine::unwind;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Report<'a> {
-    /// An exception left the body of a generator that was being dropped.
+    /// An exception left the body of a generator or a greenlet that was being dropped.
     #[non_exhaustive]
     RaisedInDrop {
         /// The generator's.
@@ -27,7 +27,7 @@ pub enum Report<'a> {
         /// The generator's.
         name: &'a str,
     },
-    /// A suspended generator could not be unwound: its stack, and all that lies on it, stays for ever.
+    /// A suspended generator or greenlet could not be unwound: its stack, and all that lies on it, stays for ever.
     #[non_exhaustive]
     Leaked {
         /// The generator's.
@@ -64,10 +64,10 @@ impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RaisedInDrop { name, exception } => {
-                write!(f, "exception ignored in the drop of generator '{name}': {exception}")
+                write!(f, "exception ignored in the drop of coroutine '{name}': {exception}")
             }
             Self::IgnoredClose { name } => write!(f, "generator '{name}' ignored its close in drop"),
-            Self::Leaked { name } => write!(f, "generator '{name}' did not end: its stack is leaked"),
+            Self::Leaked { name } => write!(f, "coroutine '{name}' did not end: its stack is leaked"),
             #[cfg(feature = "runtime")]
             Self::Unjoined { name, error } => write!(f, "nobody joined task '{name}': {error}"),
             #[cfg(feature = "runtime")]
@@ -101,7 +101,7 @@ static HOOK: RwLock<Option<Arc<Hook>>> = RwLock::new(None);
 /// drop(stubborn.build().primed());
 /// let text = SEEN.lock().unwrap().join("; ");
 /// assert_eq!(text, "generator 'stubborn' ignored its close in drop; \
-///                   generator 'stubborn' did not end: its stack is leaked");
+///                   coroutine 'stubborn' did not end: its stack is leaked");
 /// set_report_hook(before);
 /// ```
 pub fn set_report_hook(hook: impl Fn(&Report<'_>) + Send + Sync + 'static) -> Box<dyn Fn(&Report<'_>) + Send + Sync> {

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::exception::{Raise, raise};
+
 /// Why a switch did not happen. Nothing has changed, and the value comes back in it.
 #[non_exhaustive]
 pub enum SwitchError<T> {
@@ -61,6 +63,19 @@ impl<T> Error for SwitchError<T> {
             Self::NoStack(_, error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl<T> Raise for SwitchError<T> {
+    #[track_caller]
+    fn raise(self) -> ! {
+        // An exception is `Send`; what was not handed over need not be.
+        raise(match self {
+            Self::OtherTree(_) => SwitchError::OtherTree(()),
+            Self::RootEnded(_) => SwitchError::RootEnded(()),
+            Self::Parked(_) => SwitchError::Parked(()),
+            Self::NoStack(_, error) => SwitchError::NoStack((), error),
+        })
     }
 }
 

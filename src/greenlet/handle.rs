@@ -20,8 +20,9 @@ use std::rc::Rc;
 use super::Greenlet;
 use super::mail::Mail;
 use super::node::{Node, State};
-use super::tree;
+use super::{trace, tree};
 use crate::coroutine::{self, current, unwind};
+use crate::exception::{self, Report, report};
 
 /// Drops a last handle, and then its parent's if that was the last as well, and so on without recursion.
 #[cold]
@@ -46,6 +47,7 @@ pub(super) fn let_go<T: 'static>(last: Rc<Node<T>>) {
                     continue;
                 };
                 let is_dead = greenlet.is_dead();
+                let name = greenlet.node().name.clone();
                 if is_dead && greenlet.handles() == 1 {
                     next = former;
                 } else {
@@ -54,7 +56,7 @@ pub(super) fn let_go<T: 'static>(last: Rc<Node<T>>) {
                         leak(greenlet);
                     }
                 }
-                settle(mail, is_dead);
+                settle(mail, is_dead, &name);
             }
         }
     }
@@ -64,6 +66,7 @@ pub(super) fn let_go<T: 'static>(last: Rc<Node<T>>) {
 fn leak<T: 'static>(greenlet: Greenlet<T>) {
     let node = greenlet.into_node();
     if Rc::strong_count(&node) == 1 {
+        report(&Report::Leaked { name: &node.name });
         mem::forget(node);
     }
 }
@@ -94,7 +97,7 @@ fn unwind_suspended<T: 'static>(greenlet: &Greenlet<T>) -> Option<(Option<Greenl
     node.head.tree.set(me.node().head.tree.get());
     let former = node.parent.replace(Some(me.clone()));
     let mail = tree::deliver(greenlet.clone(), Mail::Exit(None), current::frame());
-    Some((former, mail))
+    Some((former, trace::open(mail)))
 }
 
 /// Sets the parent of a greenlet back that was unwound, if that is still possible.
@@ -105,15 +108,19 @@ fn restore_parent<T: 'static>(greenlet: &Greenlet<T>, former: Option<Greenlet<T>
     }
 }
 
-/// Does what the mail asks that came back to a destructor.
-fn settle<T: 'static>(mail: Mail<T>, is_dead: bool) {
+/// Does what the mail asks that came back to the destructor of a handle to the greenlet `name`.
+fn settle<T: 'static>(mail: Mail<T>, is_dead: bool, name: &str) {
     match mail {
         // An exit is thrown out of a destructor as out of any other wait, unless the destructor itself is run by an
         // unwind: then this greenlet is ending as it is.
         Mail::Exit(value) if !tree::is_unwinding::<T>() => tree::leave(value),
         // It came from elsewhere.
         Mail::Panic(payload) if !is_dead && !tree::is_unwinding::<T>() => unwind::throw(payload),
-        // What destructors on the stack of the dropped greenlet threw ends here; the panic hook has shown it.
+        Mail::Panic(payload) => match exception::from_payload(payload) {
+            Ok(exception) => report(&Report::RaisedInDrop { name, exception: &exception }),
+            // The panic of a destructor on the stack of the dropped greenlet has been shown by the panic hook.
+            Err(payload) => unwind::drop_quietly(payload),
+        },
         mail => unwind::drop_quietly(mail),
     }
 }

@@ -6,11 +6,13 @@
 use std::fmt;
 use std::io;
 
+use super::Greenlet;
 use crate::coroutine::unwind::{self, Payload};
+use crate::exception::{self, Exception};
 
 /// What a switch, or the end of a greenlet, brings.
 #[derive(Default)]
-pub(super) enum Mail<T> {
+pub(super) enum Mail<T: 'static> {
     /// No mail; or the end of a greenlet that was asked to end without a value.
     #[default]
     Nothing,
@@ -18,13 +20,39 @@ pub(super) enum Mail<T> {
     Value(T),
     /// Ends the greenlet it is for, by an unwind; the value goes to that one's parent.
     Exit(Option<T>),
-    /// An unwind that left a body. It goes on in the parent.
+    /// An unwind that left a body and goes on in the parent; or an exception thrown in from outside.
     Panic(Payload),
     /// An error of our own. It becomes a panic where it arrives.
     Failed(Failure),
+    /// Mail whose arrival is to be told, and who it comes from: see `trace`.
+    Traced(Box<(Greenlet<T>, Self)>),
 }
 
-impl<T> Mail<T> {
+impl<T: 'static> Mail<T> {
+    /// Throws an exception in.
+    pub(super) fn throwing(exception: Exception) -> Self {
+        Self::Panic(exception::payload_of(exception))
+    }
+
+    /// Notes who it comes from, if its arrival is to be told.
+    pub(super) fn from(self, origin: Option<Greenlet<T>>) -> Self {
+        match origin {
+            Some(origin) => Self::Traced(Box::new((origin, self))),
+            None => self,
+        }
+    }
+
+    /// Who it comes from, if its arrival is to be told, and what it says.
+    pub(super) fn apart(self) -> (Option<Greenlet<T>>, Self) {
+        match self {
+            Self::Traced(traced) => {
+                let (origin, mail) = *traced;
+                (Some(origin), mail)
+            }
+            mail => (None, mail),
+        }
+    }
+
     /// Whether it unwinds the one that gets it.
     pub(super) fn is_thrown(&self) -> bool {
         matches!(self, Self::Exit(_) | Self::Panic(_) | Self::Failed(_))
@@ -44,7 +72,10 @@ impl<T> Mail<T> {
     /// Drops a value, which may run users' code.
     #[cold]
     pub(super) fn undeliverable(self, why: Failure) -> Self {
-        match self {
+        let (origin, mail) = self.apart();
+        // Maybe the last handle of somebody who is suspended: then users' code runs here.
+        unwind::drop_quietly(origin);
+        match mail {
             Self::Panic(payload) => Self::Panic(payload),
             Self::Failed(first) => Self::Failed(first),
             value => {

@@ -12,6 +12,8 @@
 //! | `g.parent`, `g.parent = p` | `g.parent()`, `g.set_parent(&p)` |
 //! | `raise GreenletExit` in a body | [`exit(value)`](exit()) |
 //! | `g.throw()` | `g.throw_exit(value)` |
+//! | `g.throw(error)` | `g.throw(error)`; `catch` takes it |
+//! | `greenlet.settrace(f)`, `gettrace()` | [`set_trace(Some(f))`](set_trace), [`trace()`](trace()) |
 //! | `del g` | `drop(g)` |
 //! | `g.dead`, `bool(g)` | `g.is_dead()`, `g.is_active()` |
 //! | `greenlet.error: cannot switch to a different thread` | does not compile: a handle is not `Send` |
@@ -32,15 +34,18 @@
 //! - `mail`: what one greenlet hands to another.
 //! - `tree`: who runs, and how control moves from one to another.
 //! - `handle`: what happens when the last handle goes.
+//! - `trace`: a function that is told of every switch.
 //! - `error`: why a switch was refused, or a parent.
 
 mod error;
 mod handle;
 mod mail;
 mod node;
+mod trace;
 mod tree;
 
 pub use error::{ParentError, SwitchError};
+pub use trace::{AnyGreenlet, Event, Tracer, set_trace, trace};
 
 use std::borrow::Cow;
 use std::fmt;
@@ -50,6 +55,7 @@ use std::ptr::{self, NonNull};
 use std::rc::{self, Rc};
 
 use crate::coroutine::{Frame, current, region};
+use crate::exception::{Exception, Raise, raise};
 use crate::stack::StackSize;
 use mail::Mail;
 use node::{Link, Node, State};
@@ -160,19 +166,23 @@ impl<T: 'static> Greenlet<T> {
     /// The running greenlet, and what is nested in it, until another one switches to it, or one of its children ends.
     /// When it is to [exit](Self::throw_exit) or is dropped meanwhile, this call unwinds.
     ///
+    /// Raises an exception that is [thrown](Self::throw) in, or that a child has ended with; and [`SwitchError`] without
+    /// its value if the switch is refused: see [`try_switch`](Self::try_switch).
+    ///
     /// # Panics
-    /// With the panic of a child that ended; or if the switch is refused: see [`try_switch`](Self::try_switch).
+    /// With the panic of a child that ended.
     #[inline(always)]
     pub fn switch(&self, value: T) -> T {
         match self.try_switch(value) {
             Ok(value) => value,
-            Err(error) => self.refuse(&error),
+            Err(error) => Self::refuse(error),
         }
     }
 
     #[cold]
-    fn refuse(&self, error: &SwitchError<T>) -> ! {
-        panic!("cannot switch to greenlet '{}': {error}", self.name())
+    #[track_caller]
+    fn refuse(error: SwitchError<T>) -> ! {
+        error.raise()
     }
 
     /// Switches to this greenlet, unless that is impossible.
@@ -189,7 +199,9 @@ impl<T: 'static> Greenlet<T> {
     pub fn try_switch(&self, value: T) -> Result<T, SwitchError<T>> {
         let top = current::frame();
         let (node, tree) = (self.node(), self.node().tree());
-        let Some(me) = tree.runs_at(top) else { return self.try_switch_slow(top, value) };
+        let Some(me) = tree.runs_at(top).filter(|_| !current::is_traced()) else {
+            return self.try_switch_slow(top, value);
+        };
         // SAFETY: it runs, so it is not freed.
         let me = unsafe { me.as_ref() };
         let gives_way = if Tree::may_resume(me, node) {
@@ -228,18 +240,18 @@ impl<T: 'static> Greenlet<T> {
                 Ok(()) => {}
                 Err(error) => return Err(SwitchError::NoStack(value, error)),
             },
-            State::Active if to == me => return Ok(value),
+            State::Active if to == me => {
+                return Ok(tree::obey(trace::open(Mail::Value(value).from(trace::origin(Some(me))))));
+            }
             // SAFETY: `me` was located at `top`, the running frame.
             State::Active if !unsafe { tree::is_within_reach(me, top, node) } => {
                 // SAFETY: as above.
-                if let Some(opened) = unsafe { tree::barrier_below(me, top) } {
-                    region::refuse(opened, "switch");
-                }
+                unsafe { Self::refuse_in_region(me, top) };
                 return Err(SwitchError::Parked(value));
             }
             State::Active | State::Suspended | State::Dead => {}
         }
-        tree.post(node, Mail::Value(value));
+        tree.post(node, Mail::Value(value).from(trace::origin(Some(me))));
         // SAFETY: `me` was located at `top`, which is the running frame; the target is suspended or within reach.
         let value = tree::obey(unsafe { tree::drive(tree, Some(me), top) });
         // SAFETY: it runs again.
@@ -259,8 +271,8 @@ impl<T: 'static> Greenlet<T> {
     /// As [`switch`](Self::switch) does.
     ///
     /// # Panics
-    /// If a switch would be refused; for a root, which cannot exit; or if this greenlet is suspended in the middle of
-    /// its own unwind. And with the panic of a child that ended.
+    /// For a root, which cannot exit; or if this greenlet is suspended in the middle of its own unwind. Otherwise as
+    /// `switch` does.
     ///
     /// # Examples
     /// ```
@@ -273,25 +285,104 @@ impl<T: 'static> Greenlet<T> {
     /// assert!(g.is_dead());
     /// ```
     pub fn throw_exit(&self, value: T) -> T {
+        assert!(!self.node().is_root(), "the root of a tree of greenlets cannot exit: it has no parent");
         let top = current::frame();
+        let mail = Mail::Exit(Some(value));
+        match self.may_throw(top) {
+            Ok(true) => tree::obey(trace::open(mail.from(trace::origin(Some(self.link()))))),
+            Ok(false) => tree::obey(tree::deliver(self.clone(), mail, top)),
+            Err(error) => error.raise(),
+        }
+    }
+
+    /// Throws an exception into this greenlet: it is raised out of the switch that this greenlet waits in, where
+    /// [`catch`](crate::catch) takes it. Returns what is switched back with.
+    ///
+    /// One that has not begun ends unrun, and the exception goes on in its parent; of one that has ended, it goes on in
+    /// the nearest living ancestor. So does one that nobody catches in the body. Thrown into the running greenlet, this
+    /// is [`raise`].
+    ///
+    /// # Suspends
+    /// As [`switch`](Self::switch) does.
+    ///
+    /// # Panics
+    /// If this greenlet is in the middle of an unwind, in whose destructors it waits. Otherwise as `switch` does.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Greenlet, catch};
+    ///
+    /// let root = Greenlet::<String>::current();
+    /// let g = Greenlet::new(move |first| {
+    ///     let error = catch(|| root.switch(first)).unwrap_err();
+    ///     root.switch(format!("caught: {error}"))
+    /// });
+    /// assert_eq!(g.switch("ready".into()), "ready");
+    /// assert_eq!(g.throw(std::fmt::Error), format!("caught: {}", std::fmt::Error));
+    ///
+    /// // Nobody catches this one, so it arrives in the parent: here.
+    /// assert!(catch(|| g.throw(std::fmt::Error)).unwrap_err().is::<std::fmt::Error>());
+    /// assert!(g.is_dead());
+    /// ```
+    #[track_caller]
+    pub fn throw(&self, e: impl Into<Exception>) -> T {
+        let exception = e.into();
+        let top = current::frame();
+        match self.may_throw(top) {
+            Ok(true) => match trace::origin(Some(self.link())) {
+                None => raise(exception),
+                origin => tree::obey(trace::open(Mail::throwing(exception).from(origin))),
+            },
+            Ok(false) => {
+                let is_unwinding = self.node().state.get() == State::Active && tree::waits_unwinding(self.node());
+                assert!(!is_unwinding, "{}", self.only_values());
+                tree::obey(tree::deliver(self.clone(), Mail::throwing(exception), top))
+            }
+            Err(error) => error.raise(),
+        }
+    }
+
+    /// Whether this greenlet is the one that runs at `top`, the running frame, so that throwing into it is unwinding.
+    ///
+    /// # Errors
+    /// It cannot be switched to from here.
+    ///
+    /// # Panics
+    /// If it is suspended in its own unwind.
+    fn may_throw(&self, top: *const Frame) -> Result<bool, SwitchError<()>> {
         let node = self.node();
-        assert!(!node.is_root(), "the root of a tree of greenlets cannot exit: it has no parent");
         let tree = node.tree();
         let Some(me) = tree.locate(top) else {
-            self.refuse(&if tree.has_ended() { SwitchError::RootEnded(value) } else { SwitchError::OtherTree(value) });
+            return Err(if tree.has_ended() { SwitchError::RootEnded(()) } else { SwitchError::OtherTree(()) });
         };
         match node.state.get() {
-            State::Active if self.link() == me => node.leave(Some(value)),
+            State::Active if self.link() == me => return Ok(true),
             // SAFETY: `me` was located at the running frame.
             State::Active if !unsafe { tree::is_within_reach(me, top, node) } => {
-                self.refuse(&SwitchError::Parked(value))
+                // SAFETY: as above.
+                unsafe { Self::refuse_in_region(me, top) };
+                return Err(SwitchError::Parked(()));
             }
-            State::Suspended if node.takes_only_values.get() => {
-                panic!("cannot throw into greenlet '{}': it is suspended in its own unwind", self.name())
-            }
-            State::New | State::Suspended | State::Active | State::Dead => {}
+            State::Suspended => assert!(!node.takes_only_values.get(), "{}", self.only_values()),
+            State::New | State::Active | State::Dead => {}
         }
-        tree::obey(tree::deliver(self.clone(), Mail::Exit(Some(value)), top))
+        Ok(false)
+    }
+
+    /// Panics if a `no_suspend` is on the way out.
+    ///
+    /// # Safety
+    /// - `me` was located at `top`, the running frame.
+    unsafe fn refuse_in_region(me: Link<T>, top: *const Frame) {
+        // SAFETY: the caller's promise.
+        if let Some(opened) = unsafe { tree::barrier_below(me, top) } {
+            region::refuse(opened, "switch");
+        }
+    }
+
+    #[cold]
+    fn only_values(&self) -> String {
+        format!("cannot throw into greenlet '{}': it is suspended in its own unwind", self.name())
     }
 
     /// Ends this greenlet if that is possible from here, as dropping its last handle would, and says whether it is dead.

@@ -27,7 +27,8 @@ use std::rc::Rc;
 
 use super::Greenlet;
 use super::mail::Mail;
-use super::tree::{Tree, TreeHead};
+use super::trace;
+use super::tree::{self, Tree, TreeHead};
 use crate::coroutine::unwind;
 use crate::coroutine::{self, Coroutine, Frame, Resumed, Yielder, current};
 use crate::exception::{ExitKind, Leaving};
@@ -198,6 +199,10 @@ impl<T: 'static> Node<T> {
         let body = node.body.take().expect("a body is taken once");
         let last = match first {
             Mail::Value(value) => match unwind::catch(move || body(value)) {
+                Ok(value) => Mail::Value(value),
+                Err(payload) => node.outcome_of(payload),
+            },
+            traced @ Mail::Traced(_) => match unwind::catch(move || body(tree::obey(trace::open(traced)))) {
                 Ok(value) => Mail::Value(value),
                 Err(payload) => node.outcome_of(payload),
             },

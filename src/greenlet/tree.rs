@@ -35,7 +35,7 @@ use std::rc::Rc;
 
 use super::mail::{Failure, Mail};
 use super::node::{self, Head, Link, Node, State};
-use super::{Greenlet, handle};
+use super::{Greenlet, handle, trace};
 use crate::coroutine::{Frame, Resumed, current, region, unwind};
 use crate::exception;
 
@@ -317,12 +317,20 @@ pub(super) unsafe fn barrier_below<T: 'static>(
     None
 }
 
+/// Whether `target`, which is active and on the running chain, waits in the middle of an unwind.
+#[cold]
+pub(super) fn waits_unwinding<T: 'static>(target: &Node<T>) -> bool {
+    let context = if target.is_root() { target.tree().head.context.get() } else { &raw const target.head.frame };
+    unwind::is_context_unwinding(context)
+}
+
 /// Hands `mail` to `to`, or to whoever takes it in its place, and waits until control is back; returns what it brings.
 ///
 /// Users' code may run before the mail is posted.
 #[cold]
 pub(super) fn deliver<T: 'static>(to: Greenlet<T>, mail: Mail<T>, top: *const Frame) -> Mail<T> {
-    match hand_over(to, mail, top) {
+    let origin = trace::origin(to.node().tree().locate(top));
+    match hand_over(to, mail, origin, top) {
         Ok(tree) => go_on(tree, top),
         Err(mail) => mail,
     }
@@ -497,7 +505,7 @@ unsafe fn pass_on<T: 'static>(
 ) -> Result<*const Tree<T>, Mail<T>> {
     // SAFETY: it was active until it came back, so it is not freed.
     let node = unsafe { from.as_ref() };
-    let mail = node.tree().take();
+    let (mut origin, mail) = node.tree().take().apart();
     let taker = match resumed {
         Resumed::Suspended(()) => {
             let target = node.tree().target.get().cast_mut();
@@ -506,6 +514,7 @@ unsafe fn pass_on<T: 'static>(
         }
         Resumed::Returned => {
             node.retire();
+            origin = trace::origin(Some(from));
             node.parent().expect("only a root has no parent, and no root is resumed")
         }
     };
@@ -513,13 +522,19 @@ unsafe fn pass_on<T: 'static>(
         // SAFETY: an orphan's count was left to us.
         drop(unsafe { Greenlet::of_count(from) });
     }
-    hand_over(taker, mail, top)
+    hand_over(taker, mail, origin, top)
 }
 
 /// Posts `mail` for `to`, or for whoever takes it in its place: its nearest living ancestor, which is started if it is
 /// new. Returns the tree that has the mail now, or what the caller must throw. Users' code may run before it is posted.
+/// `origin` is who it comes from, if that is to be told.
 #[cold]
-fn hand_over<T: 'static>(mut to: Greenlet<T>, mut mail: Mail<T>, top: *const Frame) -> Result<*const Tree<T>, Mail<T>> {
+fn hand_over<T: 'static>(
+    mut to: Greenlet<T>,
+    mut mail: Mail<T>,
+    origin: Option<Greenlet<T>>,
+    top: *const Frame,
+) -> Result<*const Tree<T>, Mail<T>> {
     loop {
         let node = to.node();
         match node.state.get() {
@@ -543,7 +558,7 @@ fn hand_over<T: 'static>(mut to: Greenlet<T>, mut mail: Mail<T>, top: *const Fra
         to = parent;
     }
     let tree: *const Tree<T> = to.node().tree();
-    to.node().tree().post(to.node(), mail);
+    to.node().tree().post(to.node(), mail.from(origin));
     handle::keep_until_suspended(to);
     Ok(tree)
 }
@@ -565,6 +580,7 @@ fn obey_other<T: 'static>(mail: Mail<T>) -> T {
         Mail::Exit(value) => leave(value),
         Mail::Panic(payload) => exception::go_on(payload),
         Mail::Failed(failure) => panic!("{failure}"),
+        traced @ Mail::Traced(_) => obey(trace::open(traced)),
         Mail::Nothing | Mail::Value(_) => panic!("{}", Failure::NoValue),
     }
 }

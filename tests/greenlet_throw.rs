@@ -1,0 +1,584 @@
+//! Exceptions and exits that are thrown into greenlets, that leave them, and the tracer that is told of it.
+
+mod common;
+
+use std::cell::RefCell;
+use std::error::Error;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Mutex;
+
+use common::{Log, OnDrop, panic_text, watch};
+use osier::greenlet::{self, Event, SwitchError, Tracer};
+use osier::{ExitKind, Generator, Greenlet, Report, Yielder, catch, catch_exit, raise, set_report_hook};
+
+/// An error with a payload.
+#[derive(Debug, PartialEq, Eq)]
+struct Text(&'static str);
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Text {}
+
+/// Runs `f`, which raises a `Text`; gives what it says.
+#[track_caller]
+fn text_of<T: fmt::Debug>(f: impl FnOnce() -> T) -> &'static str {
+    catch(f).unwrap_err().downcast_ref::<Text>().expect("it raised another error").0
+}
+
+/// A greenlet that says what it catches, and else waits in its parent's switch.
+fn catcher(log: &Log) -> Greenlet<u32> {
+    let log = log.clone();
+    let root = Greenlet::current();
+    Greenlet::new(move |mut n| {
+        loop {
+            match catch(|| root.switch(n)) {
+                Ok(next) => n = next,
+                Err(error) => {
+                    log.push(format!("caught {error}"));
+                    n = 100;
+                }
+            }
+        }
+    })
+}
+
+// GL-031: what is thrown in arrives with its payload, and as the same object.
+#[test]
+fn a_suspended_one_catches_what_is_thrown_in() {
+    let _watch = watch();
+    let root = Greenlet::<u32>::current();
+    let thrown = osier::Exception::from(Text("ciao"));
+    let g = Greenlet::new({
+        let thrown = thrown.clone();
+        move |n| {
+            let caught = catch(|| root.switch(n)).unwrap_err();
+            assert!(caught.ptr_eq(&thrown));
+            assert_eq!(caught.downcast_ref(), Some(&Text("ciao")));
+            root.switch(2);
+            3
+        }
+    });
+    assert_eq!(g.switch(1), 1);
+    assert_eq!(g.throw(thrown), 2);
+    // It goes on as if nothing had been.
+    assert_eq!(g.switch(0), 3);
+    assert!(g.is_dead());
+}
+
+#[test]
+fn destructors_run_on_the_way_to_the_parent() {
+    let _watch = watch();
+    let log = Log::default();
+    let root = Greenlet::<u32>::current();
+    let g = Greenlet::new({
+        let log = log.clone();
+        move |n| {
+            let _outer = OnDrop(|| log.push("outer"));
+            let _inner = OnDrop(|| log.push("inner"));
+            root.switch(n)
+        }
+    });
+    g.switch(0);
+    assert_eq!(text_of(|| g.throw(Text("up"))), "up");
+    assert_eq!(log.take(), ["inner", "outer"]);
+    assert!(g.is_dead());
+}
+
+// GL-026
+#[test]
+fn an_exception_goes_on_in_the_parent_where_it_waits() {
+    let _watch = watch();
+    let log = Log::default();
+    let root = Greenlet::<u32>::current();
+    let body = |name: &'static str| {
+        let (log, root) = (log.clone(), root.clone());
+        move |n| {
+            let error = catch(|| root.switch(n)).unwrap_err();
+            log.push(format!("{name} {error}"));
+            raise(error)
+        }
+    };
+    let (first, second) = (Greenlet::new(body("first")), Greenlet::new(|_| raise(Text("some"))));
+    assert_eq!(first.switch(3), 3);
+    second.set_parent(&first).unwrap();
+    assert_eq!(text_of(|| second.switch(0)), "some");
+    assert_eq!(log.take(), ["first some"]);
+    assert!(first.is_dead() && second.is_dead());
+}
+
+// GL-028
+#[test]
+fn an_exception_goes_to_the_parent_and_not_to_the_switcher() {
+    let _watch = watch();
+    let sibling = Greenlet::<u32>::new(|_| raise(Text("mine")));
+    let mid = Greenlet::new({
+        let sibling = sibling.clone();
+        move |n| catch(|| sibling.switch(n)).unwrap_or(99)
+    });
+    assert_eq!(text_of(|| mid.switch(0)), "mine");
+    assert!(sibling.is_dead() && mid.is_active());
+    assert_eq!(mid.switch(7), 7);
+}
+
+// GL-034, GL-035: to the original parent, be the greenlet started or not.
+#[test]
+fn what_nobody_catches_goes_to_the_original_parent() {
+    let _watch = watch();
+    for start in [false, true] {
+        let root = Greenlet::<u32>::current();
+        let parent = Greenlet::new({
+            let root = root.clone();
+            move |n| match catch(|| root.switch(n)) {
+                Err(error) if error.is::<Text>() => 33,
+                other => panic!("{other:?}"),
+            }
+        });
+        parent.switch(0);
+        let ran = Rc::new(RefCell::new(false));
+        let g = Greenlet::with_parent(&parent, {
+            let ran = ran.clone();
+            move |n| {
+                *ran.borrow_mut() = true;
+                root.switch(n)
+            }
+        });
+        if start {
+            g.switch(0);
+        }
+        assert_eq!(g.throw(Text("index")), 33);
+        assert!(parent.is_dead() && g.is_dead());
+        assert_eq!(*ran.borrow(), start);
+    }
+}
+
+// GL-034, where the parent has not begun either: both end unrun.
+#[test]
+fn an_exception_passes_unstarted_parents() {
+    let _watch = watch();
+    let parent = Greenlet::<u32>::new(|_| unreachable!("it never begins"));
+    let g = Greenlet::with_parent(&parent, |_| unreachable!("nor does this"));
+    assert_eq!(text_of(|| g.throw(Text("past"))), "past");
+    assert!(parent.is_dead() && g.is_dead());
+}
+
+// GL-037
+#[test]
+fn thrown_into_a_dead_one_it_is_raised_in_the_nearest_living_ancestor() {
+    let _watch = watch();
+    let log = Log::default();
+    let ancestor = catcher(&log);
+    ancestor.switch(0);
+    let parent = Greenlet::with_parent(&ancestor, |n| n);
+    let g = Greenlet::with_parent(&parent, |n| n);
+    // Its value starts the parent, whose value goes to the ancestor, which hands it on to us.
+    assert_eq!(g.switch(5), 5);
+    assert!(parent.is_dead() && g.is_dead());
+    assert_eq!(g.throw(Text("key")), 100);
+    assert_eq!(log.take(), ["caught key"]);
+    let child = Greenlet::<u32>::new(|n| n);
+    child.switch(1);
+    assert_eq!(text_of(|| child.throw(Text("here"))), "here");
+}
+
+// GL-038
+#[test]
+fn thrown_into_oneself_it_is_raised_by_that_very_call() {
+    let _watch = watch();
+    let root = Greenlet::<u32>::current();
+    assert_eq!(text_of(|| root.throw(Text("root"))), "root");
+    let g = Greenlet::new(|n: u32| {
+        let me = Greenlet::<u32>::current();
+        assert_eq!(text_of(|| me.throw(Text("own"))), "own");
+        let exit = catch_exit(|| me.throw_exit(n)).unwrap_err();
+        assert_eq!(exit.kind(), ExitKind::Greenlet);
+        n + 1
+    });
+    assert_eq!(g.switch(1), 2);
+    // Where nobody catches, it is an ordinary panic.
+    assert_eq!(panic_text(|| root.throw(Text("loud"))), "loud");
+}
+
+#[test]
+fn a_child_throws_into_the_root_and_into_its_sibling() {
+    let _watch = watch();
+    let root = Greenlet::<u32>::current();
+    let log = Log::default();
+    let sibling = catcher(&log);
+    sibling.switch(0);
+    let g = Greenlet::new({
+        let sibling = sibling.clone();
+        move |_| {
+            // It catches, and hands its answer to the root.
+            sibling.throw(Text("aside"));
+            root.throw(Text("up"))
+        }
+    });
+    assert_eq!(g.switch(0), 100);
+    assert_eq!(log.take(), ["caught aside"]);
+    assert_eq!(text_of(|| g.switch(0)), "up");
+    // It waits there, as after a switch.
+    assert!(g.is_active());
+    assert!(g.kill());
+}
+
+// GL-029, GL-032: an exit may be caught, and then the body goes on.
+#[test]
+fn an_exit_is_caught_by_catch_exit_alone() {
+    let _watch = watch();
+    let root = Greenlet::<u32>::current();
+    let g = Greenlet::new(move |n| {
+        let exit = catch_exit(|| catch(|| root.switch(n)).is_ok()).unwrap_err();
+        assert_eq!(exit.kind(), ExitKind::Greenlet);
+        root.switch(10);
+        exit.resume()
+    });
+    g.switch(1);
+    assert_eq!(g.throw_exit(5), 10);
+    assert!(g.is_active());
+    assert_eq!(g.switch(0), 5);
+    assert!(g.is_dead());
+    assert_eq!(g.throw_exit(6), 6);
+}
+
+// An exit of an outer greenlet passes the inner one of another type, and a generator between.
+#[test]
+fn an_exit_crosses_what_is_nested_in_its_greenlet() {
+    let _watch = watch();
+    let log = Log::default();
+    let root = Greenlet::<u32>::current();
+    let outer = Greenlet::new({
+        let log = log.clone();
+        move |n: u32| {
+            let _guard = OnDrop(|| log.push("outer"));
+            let mut generator = Generator::new({
+                let (log, root) = (log.clone(), root.clone());
+                move |_: &Yielder<u32>| {
+                    let _guard = OnDrop(|| log.push("generator"));
+                    let text = Greenlet::new({
+                        let (log, root) = (log.clone(), root.clone());
+                        move |_: &'static str| {
+                            let _guard = OnDrop(|| log.push("inner"));
+                            root.switch(1);
+                            "never"
+                        }
+                    });
+                    text.switch("go");
+                }
+            });
+            generator.next();
+            n
+        }
+    });
+    assert_eq!(outer.switch(0), 1);
+    assert_eq!(outer.throw_exit(9), 9);
+    assert_eq!(log.take(), ["inner", "generator", "outer"]);
+    assert!(outer.is_dead());
+}
+
+// GL-040: a neighbour that starts while we handle an error sees none in flight.
+#[test]
+fn an_error_in_flight_stays_with_its_greenlet() {
+    let _watch = watch();
+    let root = Greenlet::<u32>::current();
+    let neighbour = Greenlet::new({
+        let root = root.clone();
+        move |n| {
+            let caught = catch(|| root.switch(n)).unwrap_err();
+            assert_eq!(caught.to_string(), "second");
+            root.switch(2)
+        }
+    });
+    let g = Greenlet::<u32>::new({
+        let neighbour = neighbour.clone();
+        move |_| {
+            // Its destructor switches away in the middle of the unwind.
+            let _guard = OnDrop(|| assert_eq!(neighbour.switch(1), 0));
+            raise(Text("first"))
+        }
+    });
+    assert_eq!(g.switch(0), 1);
+    // Thrown into the neighbour, while `g` is parked in its own unwind.
+    assert_eq!(neighbour.throw(Text("second")), 2);
+    assert!(panic_text(|| g.throw(Text("no"))).ends_with("it is suspended in its own unwind"));
+    assert_eq!(text_of(|| g.switch(0)), "first");
+    assert!(g.is_dead());
+    assert!(neighbour.kill());
+}
+
+// One that waits for us in a destructor, active: nothing can be thrown into it either.
+#[test]
+fn nothing_is_thrown_into_one_that_waits_for_us_in_its_unwind() {
+    let _watch = watch();
+    let log = Log::default();
+    let g = Greenlet::<u32>::new({
+        let log = log.clone();
+        move |_| {
+            let me = Greenlet::<u32>::current();
+            let _guard = OnDrop(|| {
+                let (log, me) = (log.clone(), me.clone());
+                let child = Greenlet::new(move |n: u32| {
+                    log.push(panic_text(|| me.throw(Text("no"))));
+                    n
+                });
+                child.switch(1);
+            });
+            raise(Text("first"))
+        }
+    });
+    assert_eq!(text_of(|| g.switch(0)), "first");
+    let [said] = &log.take()[..] else { panic!("it says one thing") };
+    assert!(said.ends_with("it is suspended in its own unwind"), "{said}");
+}
+
+static REPORTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+// GL-065: whoever drops is not disturbed; the hook is told once.
+#[test]
+fn an_exception_raised_in_a_drop_is_reported() {
+    let _watch = watch();
+    let before = set_report_hook(|report| {
+        let text = match report {
+            Report::RaisedInDrop { name, exception, .. } => format!("{name}: {exception}"),
+            other => other.to_string(),
+        };
+        REPORTED.lock().unwrap().push(text);
+    });
+    let root = Greenlet::<u32>::current();
+    let stubborn = |name: &'static str, answer: fn(&Greenlet<u32>) -> u32| {
+        let root = root.clone();
+        let body = move |n| {
+            assert!(catch_exit(|| root.switch(n)).is_err());
+            answer(&root)
+        };
+        let g = Greenlet::builder(body).name(name).build();
+        g.switch(0);
+        g
+    };
+    drop(stubborn("fails", |_| raise(Text("instead"))));
+    assert_eq!(*REPORTED.lock().unwrap(), ["fails: instead"]);
+    // One that waits again instead of ending is leaked.
+    drop(stubborn("stays", |root| root.switch(1)));
+    assert_eq!(REPORTED.lock().unwrap()[1..], ["coroutine 'stays' did not end: its stack is leaked"]);
+    drop(set_report_hook(before));
+}
+
+#[test]
+fn a_refused_switch_raises_its_error() {
+    let _watch = watch();
+    let foreign: Rc<RefCell<Option<Greenlet<u32>>>> = Rc::default();
+    let other = Greenlet::new({
+        let foreign = foreign.clone();
+        move |text: String| {
+            *foreign.borrow_mut() = Some(Greenlet::new(|n: u32| n));
+            text
+        }
+    });
+    other.switch(String::new());
+    let foreign = foreign.borrow().clone().unwrap();
+    // On the thread, a tree of the same type.
+    let root = Greenlet::<u32>::current();
+    let attempts: [&dyn Fn() -> u32; 3] =
+        [&|| foreign.switch(1), &|| foreign.throw(Text("x")), &|| foreign.throw_exit(1)];
+    for attempt in attempts {
+        let error = catch(attempt).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(SwitchError::RootEnded(()) | SwitchError::OtherTree(()))));
+    }
+    assert!(root.is_active());
+}
+
+// ---- the tracer
+
+/// Sets a tracer that writes down what it is told, as `switch(a -> b)`.
+fn traced() -> Log {
+    let log = Log::default();
+    let tracer = {
+        let log = log.clone();
+        move |event: &Event| {
+            let kind = if event.is_throw() { "throw" } else { "switch" };
+            log.push(format!("{kind}({} -> {})", event.origin().name(), event.target().name()));
+        }
+    };
+    greenlet::set_trace(Some(Rc::new(tracer)));
+    log
+}
+
+fn named(name: &'static str, body: impl FnOnce(u32) -> u32 + 'static) -> Greenlet<u32> {
+    Greenlet::builder(body).name(name).build()
+}
+
+// GL-079
+#[test]
+fn a_tracer_is_told_of_switches_and_of_throws() {
+    let _watch = watch();
+    let log = traced();
+    let first = named("first", |n| n);
+    let second = named("second", |_| raise(Text("up")));
+    first.switch(1);
+    assert_eq!(log.take(), ["switch(root -> first)", "switch(first -> root)"]);
+    assert_eq!(text_of(|| second.switch(1)), "up");
+    assert_eq!(log.take(), ["switch(root -> second)", "throw(second -> root)"]);
+    greenlet::set_trace(None);
+    named("third", |n| n).switch(1);
+    assert!(log.take().is_empty());
+}
+
+// GL-080
+#[test]
+fn an_exit_arrives_as_a_throw_and_leaves_as_a_switch() {
+    let _watch = watch();
+    let root = Greenlet::<u32>::current();
+    let g = named("g", move |n| root.switch(n));
+    g.switch(0);
+    let log = traced();
+    assert_eq!(g.throw_exit(4), 4);
+    assert_eq!(log.take(), ["throw(root -> g)", "switch(g -> root)"]);
+    greenlet::set_trace(None);
+}
+
+#[test]
+fn a_tracer_sees_siblings_drops_and_switches_to_oneself() {
+    let _watch = watch();
+    let root = Greenlet::<u32>::current();
+    let a = named("a", {
+        let root = root.clone();
+        move |n| root.switch(n)
+    });
+    let b = named("b", {
+        let a = a.clone();
+        move |n| a.switch(n)
+    });
+    let log = traced();
+    b.switch(1);
+    assert_eq!(log.take(), ["switch(root -> b)", "switch(b -> a)", "switch(a -> root)"]);
+    root.switch(3);
+    assert_eq!(log.take(), ["switch(root -> root)"]);
+    drop(b);
+    assert_eq!(log.take(), ["throw(root -> b)", "switch(b -> root)"]);
+    assert!(a.kill());
+    assert_eq!(log.take(), ["throw(root -> a)", "switch(a -> root)"]);
+    greenlet::set_trace(None);
+}
+
+// GL-082
+#[test]
+fn setting_a_tracer_gives_the_one_before() {
+    let _watch = watch();
+    let tracer: Tracer = Rc::new(|_: &Event| ());
+    assert!(greenlet::trace().is_none());
+    assert!(greenlet::set_trace(Some(tracer.clone())).is_none());
+    assert!(Rc::ptr_eq(&greenlet::set_trace(Some(tracer.clone())).unwrap(), &tracer));
+    assert!(Rc::ptr_eq(&greenlet::trace().unwrap(), &tracer));
+    assert!(Rc::ptr_eq(&greenlet::set_trace(None).unwrap(), &tracer));
+    assert!(greenlet::set_trace(None).is_none());
+    assert_eq!(Rc::strong_count(&tracer), 1);
+}
+
+// GL-081: what a tracer raises comes out of the switch, in the target, and it is removed.
+#[test]
+fn a_tracer_that_raises_is_removed() {
+    let _watch = watch();
+    let ran = Log::default();
+    greenlet::set_trace(Some(Rc::new(|_: &Event| raise(Text("tracer")))));
+    let g = named("g", {
+        let ran = ran.clone();
+        move |n| {
+            ran.push("ran");
+            n
+        }
+    });
+    // It is raised in `g`, before the body, and goes on to its parent.
+    assert_eq!(text_of(|| g.switch(1)), "tracer");
+    assert!(g.is_dead() && ran.take().is_empty() && greenlet::trace().is_none());
+    let count = Rc::new(RefCell::new(0));
+    greenlet::set_trace(Some(Rc::new({
+        let count = count.clone();
+        move |_: &Event| {
+            *count.borrow_mut() += 1;
+            assert!(*count.borrow() < 2, "told too often");
+        }
+    })));
+    // Here it is the return that it spoils.
+    assert!(panic_text(|| named("g", |n| n).switch(1)).ends_with("told too often"));
+    assert_eq!(*count.borrow(), 2);
+    assert!(greenlet::trace().is_none());
+}
+
+// GL-083
+#[test]
+fn a_tracer_may_switch() {
+    let _watch = watch();
+    let log = Log::default();
+    let root = Greenlet::<u32>::current();
+    let side = named("side", {
+        let (log, root) = (log.clone(), root.clone());
+        move |n| {
+            log.push("side");
+            root.switch(n);
+            unreachable!()
+        }
+    });
+    let g = named("g", {
+        let log = log.clone();
+        move |n| {
+            log.push("g");
+            n + 1
+        }
+    });
+    greenlet::set_trace(Some(Rc::new({
+        let side = side.clone();
+        move |event: &Event| {
+            greenlet::set_trace(None);
+            assert_eq!(event.target().name(), "g");
+            // Away from `g`, which has not begun, to one that hands control to the root.
+            side.switch(50);
+        }
+    })));
+    assert_eq!(g.switch(1), 50);
+    assert_eq!(log.take(), ["side"]);
+    // `g` waits in the tracer's switch; then it begins, with the value that it was sent at first.
+    assert_eq!(g.switch(0), 2);
+    assert_eq!(log.take(), ["g"]);
+    assert!(side.kill());
+}
+
+#[test]
+fn a_tracer_knows_the_greenlets_it_is_told_of() {
+    let _watch = watch();
+    let g = named("g", |n| n);
+    let root = Greenlet::<u32>::current();
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    greenlet::set_trace(Some(Rc::new({
+        let seen = seen.clone();
+        move |event: &Event| {
+            assert_eq!(*event.target(), Greenlet::<u32>::current());
+            assert!(event.target().downcast_ref::<String>().is_none());
+            seen.borrow_mut().push(event.clone());
+        }
+    })));
+    g.switch(1);
+    greenlet::set_trace(None);
+    let [Event::Switch { origin, target }, back] = &seen.take()[..] else { panic!("two events") };
+    assert!(*origin == root && *target == g && *back.origin() == g && *back.target() == root);
+    assert!(origin == back.target() && origin.downcast_ref() == Some(&root));
+}
+
+// Each thread has its own.
+#[test]
+fn a_tracer_is_for_one_thread() {
+    let _watch = watch();
+    let log = traced();
+    std::thread::spawn(|| {
+        assert!(greenlet::trace().is_none());
+        named("elsewhere", |n| n).switch(1);
+        traced();
+    })
+    .join()
+    .unwrap();
+    assert!(log.take().is_empty());
+    greenlet::set_trace(None);
+}
