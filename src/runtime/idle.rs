@@ -68,6 +68,11 @@ impl Idle {
         Counts(self.counts.load(Ordering::SeqCst))
     }
 
+    /// How many workers are asleep.
+    pub(super) fn asleep(&self) -> usize {
+        self.counts().asleep()
+    }
+
     /// After pushing work that any worker may take: a sleeping worker to be unparked, if nobody would see it otherwise.
     /// For a worker's own pushes.
     #[inline]

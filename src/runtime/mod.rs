@@ -5,26 +5,33 @@
 //!
 //! # Rooms
 //! - `worker`: the loop, and what it finds next. `shared`: how workers reach each other, and the way to the end.
-//! - `place`: where a fresh task goes.
+//! - `local`: a worker on the calling thread. `bell`: how a foreign event loop hears of its work.
+//! - `place`: where a fresh task goes. `quiet`: whether anything is left to do.
 //! - `idle`: who sleeps, who wakes. `parker`: where a thread sleeps. `inbox`: tasks on their way home. `timer`: a heap.
 //! - `metrics`: what each worker has done.
 //!
 //! What runs when, why nothing is lost, what was measured: `arch-notes/scheduler.md`.
 
+mod bell;
 mod idle;
 mod inbox;
+mod local;
 mod metrics;
 mod parker;
 mod place;
+mod quiet;
 mod shared;
 mod timer;
 mod worker;
 
+pub use local::LocalRuntime;
 pub use metrics::{Metrics, WorkerMetrics};
 
 pub(crate) use inbox::Linked;
 pub(crate) use parker::Parker;
 pub(crate) use place::Way;
+#[cfg(feature = "blocking")]
+pub(crate) use quiet::Busy;
 pub(crate) use shared::Shared;
 pub(crate) use timer::TimerKey;
 pub(crate) use worker::Worker;
@@ -121,6 +128,27 @@ impl Runtime {
         T: Send + 'static,
     {
         task::Builder::new().try_spawn_on(&self.shared, f)
+    }
+
+    /// Waits until nothing is left to do: every task has ended, or waits for another or for nobody; or for at most
+    /// `timeout`. True if it is so. It may be called again and again.
+    ///
+    /// Tasks that sleep are waited for, and blocking calls; what other threads will do nobody knows.
+    /// [Daemons](crate::task::Builder::daemon) do not count when they wait.
+    ///
+    /// # Suspends
+    /// The calling task, which does not count itself; on a plain thread, the thread.
+    ///
+    /// # Examples
+    /// ```
+    /// let runtime = osier::Runtime::new()?;
+    /// let sleeper = runtime.spawn(|| osier::sleep(std::time::Duration::from_millis(5)));
+    /// assert!(runtime.wait_idle(None));
+    /// assert!(sleeper.is_finished());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_idle(&self, timeout: impl Into<Option<Duration>>) -> bool {
+        self.shared.wait_quiet(timeout.into())
     }
 
     /// How many workers there are.
@@ -225,6 +253,11 @@ impl Builder {
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = StackSize::from_bytes(bytes);
         self
+    }
+
+    /// Makes a runtime on this thread, with the stack size that was set.
+    pub fn build_local(self) -> LocalRuntime {
+        LocalRuntime::with_stack_size(self.stack_size)
     }
 
     /// Starts the workers.

@@ -6,15 +6,17 @@
 //!   from outside. From then on the number of tasks only falls, and whoever sees it at zero may say that it is over.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_deque::{Injector, Stealer};
 
+use super::bell::Bell;
 use super::idle::Idle;
 use super::inbox::Inbox;
 use super::parker::Parker;
 use super::place::Way;
+use super::quiet::Quiet;
 use super::worker::{Deques, Fresh, Worker};
 use crate::coroutine;
 use crate::stack::StackSize;
@@ -36,6 +38,9 @@ pub(crate) struct Shared {
     ended: AtomicBool,
     /// Whether the deadline of the shutdown has passed: tasks are left behind.
     abandoned: AtomicBool,
+    pub(super) quiet: Quiet,
+    /// Rings when the worker of a local runtime is woken, if a foreign event loop asked for that.
+    pub(super) bell: OnceLock<Bell>,
     running_workers: Mutex<usize>,
     worker_exited: Condvar,
     /// The stack size of tasks that ask for no other.
@@ -54,6 +59,8 @@ pub(super) struct Remote {
     pub(super) parker: Parker,
     /// Moves whenever the worker starts or resumes a task: who does not move computes, and its fresh tasks wait.
     pub(super) tick: AtomicU32,
+    /// Whether one of its timers counts as something to wait for, as of when it last fell asleep.
+    pub(super) expects: AtomicBool,
     /// Whether it has seen that the runtime closes.
     acknowledged: AtomicBool,
     pub(super) counts: Counts,
@@ -103,6 +110,7 @@ impl Shared {
                 in_line: AtomicU64::new(0),
                 parker: Parker::new(),
                 tick: AtomicU32::new(0),
+                expects: AtomicBool::new(false),
                 acknowledged: AtomicBool::new(false),
                 counts: Counts::default(),
             })
@@ -116,6 +124,8 @@ impl Shared {
             closing: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            quiet: Quiet::new(),
+            bell: OnceLock::new(),
             running_workers: Mutex::new(remotes.len()),
             worker_exited: Condvar::new(),
             stack_size,
@@ -186,6 +196,14 @@ impl Shared {
     pub(super) fn unpark(&self, worker: usize) {
         self.remotes[worker].counts_woken();
         self.remotes[worker].parker.unpark();
+        if let Some(bell) = self.bell.get() {
+            bell.ring();
+        }
+    }
+
+    #[cfg(feature = "blocking")]
+    pub(super) fn weak(&self) -> Weak<Self> {
+        self.this.clone()
     }
 
     /// Whether any fresh task lies where any worker may take it.
@@ -212,6 +230,9 @@ impl Shared {
 
     fn unpark_all(&self) {
         self.remotes.iter().for_each(|remote| remote.parker.unpark());
+        if let Some(bell) = self.bell.get() {
+            bell.ring();
+        }
     }
 
     /// Says that a worker spawns no more.

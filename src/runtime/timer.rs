@@ -48,6 +48,11 @@ impl<T> Timers<T> {
         self.heap.first().map(|entry| entry.deadline)
     }
 
+    /// What the entries stand for, in no order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.heap.iter().map(|entry| &entry.value)
+    }
+
     pub(super) fn insert(&mut self, deadline: Instant, value: T) -> TimerKey {
         let place = self.heap.len();
         let slot = match self.free {

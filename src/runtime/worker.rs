@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
@@ -94,6 +94,8 @@ pub(crate) struct Worker {
     has_ended: Cell<bool>,
     /// Whether a request was not thrown into a task because somebody on this thread was unwinding.
     has_put_off: Cell<bool>,
+    /// Whether every fresh task of its own stands in line: a local runtime's worker.
+    pub(super) lines_up: bool,
     /// For each other worker, what we saw last.
     looks: Box<[Cell<Look>]>,
     /// Where to look first when stealing; moves on each time.
@@ -113,7 +115,7 @@ impl Drop for AbortsOnDrop {
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, index: usize, deques: Deques) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, index: usize, deques: Deques) -> Self {
         let looks = shared.remotes.iter().map(|_| Cell::new((0, None))).collect();
         Self {
             shared,
@@ -131,6 +133,7 @@ impl Worker {
             has_acknowledged: Cell::new(false),
             has_ended: Cell::new(false),
             has_put_off: Cell::new(false),
+            lines_up: false,
             looks,
             next_victim: Cell::new(index + 1),
         }
@@ -186,6 +189,9 @@ impl Worker {
     pub(super) fn spawn(&self, task: RawTask) -> Result<(), Refusal> {
         if self.shared.is_closing() {
             return Err(Refusal::Shutdown);
+        }
+        if self.lines_up {
+            return self.spawn_in_line(task);
         }
         self.remote().counts.spawned.add_one();
         self.fresh.push(Fresh(task));
@@ -392,17 +398,28 @@ impl Worker {
 
     fn run(&self) {
         while let Some(job) = self.find_or_sleep() {
-            self.move_tick();
-            self.joins_in_place.set(IN_PLACE);
-            match job {
-                Job::Ready(task) if task.has_started() => self.resume(task),
-                Job::Ready(task) => self.start_in_line(task),
-                Job::Fresh(task) => self.start(task),
-            }
-            if self.has_put_off.get() && !std::thread::panicking() {
-                self.repeat_requests();
-            }
+            self.execute(job);
         }
+    }
+
+    #[inline(always)]
+    fn execute(&self, job: Job) {
+        self.move_tick();
+        self.joins_in_place.set(IN_PLACE);
+        match job {
+            Job::Ready(task) if task.has_started() => self.resume(task),
+            Job::Ready(task) => self.start_in_line(task),
+            Job::Fresh(task) => self.start(task),
+        }
+        if self.has_put_off.get() && !std::thread::panicking() {
+            self.repeat_requests();
+        }
+    }
+
+    /// Runs the next task, if there is one: for a loop that somebody else has.
+    pub(super) fn step(&self) -> bool {
+        let job = self.find_task();
+        job.map(|job| self.execute(job)).is_some()
     }
 
     /// What to run next, by this worker's own queues: as many started tasks as were ready when the last fresh one
@@ -442,7 +459,7 @@ impl Worker {
     }
 
     /// Moves what others woke and what timers woke into `ready`.
-    fn collect_woken(&self) {
+    pub(super) fn collect_woken(&self) {
         self.take_woken();
         self.fire_timers();
     }
@@ -515,12 +532,16 @@ impl Worker {
                 self.found(searching);
                 return None;
             }
+            self.say_expectation();
             idle.fall_asleep(self.index, searching);
             if !self.sees_work() {
-                self.remote().counts.parked.add_one();
-                let deadline = self.timers.borrow().next_deadline();
-                self.remote().parker.park(deadline);
+                self.shared.look_for_quiet();
+                // Whoever has waited for quiet may be a task of this worker.
+                if !self.has_ready() {
+                    self.park(None);
+                }
             }
+            self.shared.quiet.wakes.fetch_add(1, SeqCst);
             searching = idle.wake_up(self.index);
             if let Some(job) = self.find_task() {
                 self.found(searching);
@@ -540,8 +561,41 @@ impl Worker {
         }
     }
 
+    /// Parks the thread until somebody wakes it, its next timer is due, or `until`.
+    pub(super) fn park(&self, until: Option<Instant>) {
+        self.remote().counts.parked.add_one();
+        let deadline = [self.next_deadline(), until].into_iter().flatten().min();
+        self.remote().parker.park(deadline);
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.timers.borrow().next_deadline()
+    }
+
+    /// Whether a timer is set that counts as something to wait for.
+    pub(super) fn expects_timers(&self) -> bool {
+        self.timers.borrow().values().any(|task| !task.header().is_daemon && !task.header().waits_for_quiet.get())
+    }
+
+    /// Says, before it falls asleep, whether its timers count.
+    pub(super) fn say_expectation(&self) {
+        self.remote().expects.store(self.expects_timers(), Relaxed);
+    }
+
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.borrow().is_empty()
+    }
+
+    pub(super) fn ready_len(&self) -> usize {
+        self.ready.borrow().len()
+    }
+
+    pub(super) fn only_daemons_are_ready(&self) -> bool {
+        self.ready.borrow().iter().all(|task| task.header().is_daemon)
+    }
+
     /// The last look before sleeping: whether anything has come since, from wherever it may.
-    fn sees_work(&self) -> bool {
+    pub(super) fn sees_work(&self) -> bool {
         !self.remote().inbox.is_empty()
             || self.shared.has_fresh()
             || self.shared.is_abandoned()
@@ -711,7 +765,7 @@ impl Worker {
 
     /// When the runtime closes: spawns no more, and cancels every task that has started here. Those that have not are
     /// cancelled when their turn comes. True if it closes, and this worker has not seen it before.
-    fn acknowledge_closing(&self) -> bool {
+    pub(super) fn acknowledge_closing(&self) -> bool {
         if !self.shared.is_closing() || self.has_acknowledged.replace(true) {
             return false;
         }
@@ -726,7 +780,7 @@ impl Worker {
     }
 
     /// Frees the carriers, and leaves behind what is still suspended.
-    fn drain(&self) {
+    pub(super) fn drain(&self) {
         self.has_ended.set(true);
         for carrier in self.carriers.take() {
             // SAFETY: it is idle, and in no list any more.

@@ -24,6 +24,7 @@ pub struct Builder {
     name: Option<Cow<'static, str>>,
     stack_size: Option<StackSize>,
     way: Way,
+    is_daemon: bool,
 }
 
 /// In which order a worker starts its fresh tasks.
@@ -154,22 +155,35 @@ impl Builder {
         self
     }
 
+    /// Makes it a task that only serves others: its runtime counts as idle although it sleeps, or waits.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{runtime::LocalRuntime, sleep, task::Builder};
+    /// use std::time::Duration;
+    ///
+    /// let runtime = LocalRuntime::new();
+    /// runtime.run(|| drop(Builder::new().daemon().spawn(|| loop { sleep(Duration::from_secs(60)) })));
+    /// runtime.run_until_idle();
+    /// ```
+    pub fn daemon(mut self) -> Self {
+        self.is_daemon = true;
+        self
+    }
+
     /// Spawns `f`, as [`spawn_local`](super::spawn_local) does. Where it starts is settled by that.
     ///
     /// # Panics
     /// As [`spawn_local`](super::spawn_local).
-    pub fn spawn_local<F, T>(mut self, f: F) -> LocalHandle<T>
+    pub fn spawn_local<F, T>(self, f: F) -> LocalHandle<T>
     where
         F: FnOnce() -> T + 'static,
         T: 'static,
     {
         let worker = Worker::get().expect("`spawn_local` is for code that runs in a task or on a `LocalRuntime`");
-        self.way = Way::Here;
-        // SAFETY: closure and value are `'static`, and stay on this thread: so say the way and the plan.
-        match unsafe { self.submit_anything(worker.shared(), f, false, true) } {
-            Ok(task) => LocalHandle::new(task),
-            Err(error) => panic!("{error}"),
-        }
+        // SAFETY: the runtime is this thread's worker's, and closure and value are `'static`.
+        let spawned = unsafe { self.submit_local(worker.shared(), f, false) };
+        spawned.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Spawns `f`, as [`spawn`](super::spawn) does.
@@ -240,6 +254,25 @@ impl Builder {
         unsafe { self.submit_anything(shared, f, borrows, false) }.map(JoinHandle::new)
     }
 
+    /// Makes a task that stays on this thread, and queues it.
+    ///
+    /// # Safety
+    /// - `shared` is the runtime of this thread's worker.
+    /// - What `f` and its value borrow stays valid until the task has ended. `borrows` says whether they do.
+    pub(crate) unsafe fn submit_local<F, T>(
+        mut self,
+        shared: &Shared,
+        f: F,
+        borrows: bool,
+    ) -> Result<LocalHandle<T>, SpawnError<F>>
+    where
+        F: FnOnce() -> T,
+    {
+        self.way = Way::Here;
+        // SAFETY: the caller's promise; the way and the plan say that it stays here.
+        unsafe { self.submit_anything(shared, f, borrows, true) }.map(LocalHandle::new)
+    }
+
     /// Makes a task and queues it.
     ///
     /// # Safety
@@ -262,6 +295,7 @@ impl Builder {
             borrows,
             must_run: false,
             is_local,
+            is_daemon: self.is_daemon,
         };
         // SAFETY: a runtime outlives its tasks; the caller vouches for what `f` borrows, and for its thread.
         let (task, reference) = unsafe { TaskRef::new(shared, plan, f) };

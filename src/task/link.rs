@@ -28,6 +28,7 @@ impl Link {
             borrows: false,
             must_run: true,
             is_local: raw.header().is_local,
+            is_daemon: false,
         };
         let ended = task.clone();
         let body = move || {

@@ -63,6 +63,10 @@ pub(crate) struct Header {
     pub(crate) borrows: bool,
     /// Whether its closure and result stay on its worker's thread.
     pub(super) is_local: bool,
+    /// Whether it does not count as something to wait for when its runtime is asked to become idle.
+    pub(crate) is_daemon: bool,
+    /// Whether it waits for that itself.
+    pub(crate) waits_for_quiet: Cell<bool>,
     /// Whether it runs even if it is asked to end before it started: links do.
     must_run: Cell<bool>,
     /// The token of `task::park`.
@@ -557,6 +561,8 @@ pub(crate) struct Plan {
     pub(crate) must_run: bool,
     /// Whether its closure and result stay on the thread of the worker that made it.
     pub(crate) is_local: bool,
+    /// Whether it does not count as something to wait for.
+    pub(crate) is_daemon: bool,
 }
 
 /// A counted reference to a task.
@@ -585,6 +591,8 @@ impl TaskRef {
             borrows: plan.borrows,
             must_run: Cell::new(plan.must_run),
             is_local: plan.is_local,
+            is_daemon: plan.is_daemon,
+            waits_for_quiet: Cell::new(false),
             token: AtomicBool::new(false),
             id: AtomicU64::new(0),
             home: AtomicUsize::new(NO_HOME),

@@ -2,6 +2,7 @@
 
 use crate::coroutine::unwind;
 use crate::exception::{catch, raise};
+use crate::runtime::Busy;
 use crate::sync::channel;
 
 /// Runs `f` on a pool of threads made for blocking, and waits for its value as a task waits.
@@ -31,7 +32,9 @@ where
     T: Send + 'static,
 {
     let (sender, receiver) = channel::bounded(1);
+    let busy = Busy::begin();
     let work = move || {
+        let _busy = busy;
         // The receiver is gone if its task was cancelled: then the value is dropped here.
         _ = sender.try_send(unwind::catch(|| catch(f)));
     };

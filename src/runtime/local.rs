@@ -1,0 +1,476 @@
+//! A runtime on the calling thread: one worker that works while somebody calls it.
+//!
+//! # Invariants
+//! - The worker belongs to the thread that made it. It is this thread's current worker while it is entered.
+//! - Outside of that it counts as asleep, so whoever pushes work rings its bell.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::shared::Shared;
+use super::worker::{Deques, Worker};
+use super::{Metrics, PATIENCE, ShutdownError};
+use crate::coroutine::region::{self, Scan};
+use crate::coroutine::{self, current};
+use crate::exception::{Raise, Report, report};
+use crate::stack::{SignalStack, StackSize};
+use crate::task::{self, JoinHandle, LocalHandle, RawTask};
+
+/// A runtime on the calling thread, with no threads of its own: gevent's hub.
+///
+/// Its tasks run while one of its methods does. They take turns in one line, in the order in which they were spawned, woken
+/// or yielded, so a program's output is the same each time. For programs that want one thread, for tests, and for other
+/// event loops to drive: see [`event_fd`](Self::event_fd).
+///
+/// It stays on its thread, and may be told to run in a task of another runtime, whose worker it then holds. Dropping it
+/// cancels its tasks and runs until they have ended, for at most ten seconds.
+///
+/// # Examples
+/// ```
+/// use osier::runtime::LocalRuntime;
+/// use osier::{spawn_local, yield_now};
+/// use std::{cell::RefCell, rc::Rc};
+///
+/// let log = Rc::new(RefCell::new(String::new()));
+/// LocalRuntime::new().run(|| {
+///     let writers: Vec<_> = ["a", "b"]
+///         .map(|name| {
+///             let log = log.clone();
+///             spawn_local(move || {
+///                 for _ in 0..3 {
+///                     *log.borrow_mut() += name;
+///                     yield_now();
+///                 }
+///             })
+///         })
+///         .into();
+///     writers.into_iter().for_each(|writer| writer.join().unwrap());
+/// });
+/// assert_eq!(*log.borrow(), "ababab");
+/// ```
+///
+/// It is not `Send`:
+/// ```compile_fail
+/// let runtime = osier::runtime::LocalRuntime::new();
+/// std::thread::spawn(move || runtime.run_until_idle());
+/// ```
+pub struct LocalRuntime {
+    inner: Inner,
+}
+
+struct Inner {
+    /// In an option for the drop alone, which may have to leave it.
+    worker: Option<Box<Worker>>,
+    is_entered: Cell<bool>,
+    is_over: Cell<bool>,
+    _signal_stack: Option<SignalStack>,
+    _thread: PhantomData<*mut ()>,
+}
+
+impl LocalRuntime {
+    /// Makes one with the default stack size; [`Builder::build_local`](super::Builder::build_local) has more to set.
+    #[allow(clippy::new_without_default, reason = "not a value among others: it belongs to this thread")]
+    pub fn new() -> Self {
+        Self::with_stack_size(StackSize::DEFAULT)
+    }
+
+    pub(super) fn with_stack_size(stack_size: StackSize) -> Self {
+        let deques = Deques::new();
+        let shared = Shared::new(std::slice::from_ref(&deques), stack_size);
+        shared.idle.fall_asleep(0, false);
+        let worker = Worker::new_local(shared, deques);
+        let inner = Inner {
+            worker: Some(Box::new(worker)),
+            is_entered: Cell::new(false),
+            is_over: Cell::new(false),
+            _signal_stack: SignalStack::ensure(),
+            _thread: PhantomData,
+        };
+        Self { inner }
+    }
+
+    fn worker(&self) -> &Worker {
+        self.inner.worker()
+    }
+
+    /// Whether the caller is a task of this runtime.
+    fn is_running_caller(&self) -> bool {
+        Worker::get().is_some_and(|worker| std::ptr::eq(worker, self.worker())) && RawTask::current().is_some()
+    }
+
+    /// Runs `f` as a task and waits for its value. `f` may borrow, and need not be `Send`. Other tasks run meanwhile; those
+    /// that have not ended when `f` has stay, for the next call.
+    ///
+    /// # Suspends
+    /// In a task of this runtime, that task. Elsewhere it works on the calling thread, and sleeps when there is nothing to
+    /// do.
+    ///
+    /// # Panics
+    /// With `f`'s panic. If the runtime is entered further down the stack, through a task of another one.
+    pub fn run<F, T>(&self, f: F) -> T
+    where
+        F: FnOnce() -> T,
+    {
+        region::forbid("wait");
+        let inner = &self.inner;
+        let worker = inner.worker();
+        let submit = || {
+            // SAFETY: below it is waited for until it has ended; it stays on this thread.
+            let task = unsafe { task::Builder::new().submit_local(worker.shared(), f, true) };
+            task.unwrap_or_else(|error| panic!("{error}"))
+        };
+        let result = if self.is_running_caller() {
+            submit().join_through_cancel()
+        } else {
+            let base = RawTask::current().map_or(std::ptr::null(), |task| std::ptr::from_ref(task.frame()));
+            let mut deadline = Scan::from(base).deadline_with(None);
+            inner.enter(|worker| {
+                let handle = submit();
+                for turn in (1_u32..).cycle() {
+                    if handle.is_finished() {
+                        break;
+                    }
+                    worker.step_or_sleep(turn, deadline);
+                    if deadline.take_if(|deadline| *deadline <= Instant::now()).is_some() {
+                        handle.cancel();
+                    }
+                }
+                handle.join_through_cancel()
+            })
+        };
+        match result {
+            Ok(value) => value,
+            Err(error) if error.is_cancelled() => {
+                task::throw_if_due();
+                panic!("the runtime shut down before the task of `run` returned")
+            }
+            Err(error) => error.raise(),
+        }
+    }
+
+    /// Spawns a task on this runtime, from inside or outside. See [`crate::spawn_local`].
+    ///
+    /// # Panics
+    /// If the runtime is shutting down.
+    pub fn spawn_local<F, T>(&self, f: F) -> LocalHandle<T>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
+        // SAFETY: both are `'static`, and this is the worker's thread.
+        let task = self.as_current(|worker| unsafe { task::Builder::new().submit_local(worker.shared(), f, false) });
+        task.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Spawns a task on this runtime whose handle may go to other threads. See [`crate::spawn`].
+    ///
+    /// # Panics
+    /// If the runtime is shutting down.
+    pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.as_current(|worker| task::Builder::new().spawn_on(worker.shared(), f))
+    }
+
+    /// Runs tasks until nothing is left that could go on by itself: tasks that sleep are waited for; those that wait for
+    /// each other, or for other threads, are not, nor are [daemons](crate::task::Builder::daemon).
+    ///
+    /// # Suspends
+    /// As [`run`](Self::run).
+    pub fn run_until_idle(&self) {
+        self.wait_idle(None);
+    }
+
+    /// As [`run_until_idle`](Self::run_until_idle), for at most `timeout`. True if nothing is left to do. It may be called
+    /// again and again: gevent's `wait()` and `hub.join()`.
+    ///
+    /// # Suspends
+    /// As [`run`](Self::run).
+    pub fn wait_idle(&self, timeout: impl Into<Option<Duration>>) -> bool {
+        let timeout = timeout.into();
+        if self.is_running_caller() {
+            return self.worker().shared().wait_quiet(timeout);
+        }
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.inner.enter(|worker| worker.work_until_idle(deadline))
+    }
+
+    /// Runs what is ready now, once; if nothing is, waits for something for at most `timeout`. True if anything ran.
+    ///
+    /// For foreign event loops, with a timeout of zero.
+    ///
+    /// # Panics
+    /// In a task of this runtime.
+    pub fn run_once(&self, timeout: impl Into<Option<Duration>>) -> bool {
+        assert!(!self.is_running_caller(), "`run_once` was called in a task of the same runtime");
+        let deadline = timeout.into().map(|timeout| Instant::now().checked_add(timeout).unwrap_or_else(far_future));
+        self.inner.enter(|worker| worker.work_once(deadline))
+    }
+
+    /// When the next sleeping task is due, if one sleeps.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.worker().next_deadline()
+    }
+
+    /// A file descriptor that is readable when there is something to do: a task is ready, has been woken by another thread,
+    /// or is due. To be polled by an event loop, which then calls [`run_once`](Self::run_once); nobody else reads from it.
+    ///
+    /// # Errors
+    /// The system refuses a descriptor.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::runtime::LocalRuntime;
+    /// use std::os::fd::AsRawFd;
+    ///
+    /// let runtime = LocalRuntime::new();
+    /// let mut poll = libc::pollfd { fd: runtime.event_fd()?.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    /// // SAFETY: one struct.
+    /// let mut is_readable = || unsafe { libc::poll(&raw mut poll, 1, 0) } == 1;
+    /// assert!(!is_readable());
+    /// let task = runtime.spawn_local(|| 42);
+    /// assert!(is_readable());
+    /// runtime.run_once(std::time::Duration::ZERO);
+    /// assert!(task.is_finished() && !is_readable());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(target_os = "linux")]
+    pub fn event_fd(&self) -> std::io::Result<std::os::fd::BorrowedFd<'_>> {
+        let shared = self.worker().shared();
+        if let Some(bell) = shared.bell.get() {
+            return Ok(bell.as_fd());
+        }
+        let new = super::bell::Bell::new()?;
+        let bell = shared.bell.get_or_init(|| new);
+        if !self.inner.is_entered.get() {
+            self.worker().set_bell();
+        }
+        Ok(bell.as_fd())
+    }
+
+    /// What the worker has done.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::read(self.worker().shared())
+    }
+
+    /// Cancels every task and runs until all have unwound, at most until `deadline` has passed.
+    ///
+    /// # Errors
+    /// Some tasks have not ended. They are left behind, with their stacks.
+    pub fn shutdown(self, deadline: Duration) -> Result<(), ShutdownError> {
+        self.inner.shut_down(deadline)
+    }
+
+    /// Lends the worker as the current one, for spawning.
+    fn as_current<T>(&self, f: impl FnOnce(&Worker) -> T) -> T {
+        if Worker::get().is_some_and(|worker| std::ptr::eq(worker, self.worker())) {
+            return f(self.worker());
+        }
+        self.inner.enter(f)
+    }
+}
+
+fn far_future() -> Instant {
+    Instant::now() + Duration::from_secs(1 << 30)
+}
+
+/// Sets what was current before, when a runtime is left.
+struct Leaves<'a> {
+    inner: &'a Inner,
+    worker: *const (),
+    task: *const (),
+}
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.inner.worker().go_to_rest();
+        current::set_worker(self.worker);
+        current::set_task(self.task);
+        self.inner.is_entered.set(false);
+    }
+}
+
+impl Inner {
+    fn worker(&self) -> &Worker {
+        self.worker.as_ref().expect("there until the end of the drop")
+    }
+
+    /// Runs `f` with this as the thread's current worker, and no current task.
+    fn enter<T>(&self, f: impl FnOnce(&Worker) -> T) -> T {
+        assert!(
+            !self.is_entered.replace(true),
+            "a `LocalRuntime` was entered through another runtime that one of its own tasks runs"
+        );
+        let worker = self.worker();
+        let _leaves = Leaves { inner: self, worker: current::worker(), task: current::task() };
+        current::set_worker(std::ptr::from_ref(worker).cast());
+        current::set_task(std::ptr::null());
+        worker.get_up();
+        f(worker)
+    }
+
+    fn shut_down(&self, patience: Duration) -> Result<(), ShutdownError> {
+        self.is_over.set(true);
+        self.worker().shared().close();
+        let deadline = Instant::now().checked_add(patience);
+        let leaked = self.enter(|worker| {
+            let has_ended = worker.work_to_the_end(deadline);
+            let leaked = if has_ended { 0 } else { worker.shared().abandon() };
+            worker.drain();
+            leaked
+        });
+        if leaked == 0 { Ok(()) } else { Err(ShutdownError { leaked }) }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.is_over.get() {
+            return;
+        }
+        if !coroutine::may_unwind() {
+            // In a thread-local's destructor: what the tasks borrow may be gone.
+            report(&Report::Leaked { name: "a local runtime" });
+            std::mem::forget(self.worker.take());
+            return;
+        }
+        if let Err(error) = self.shut_down(PATIENCE) {
+            eprintln!("osier: {error}");
+        }
+    }
+}
+
+impl fmt::Debug for LocalRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalRuntime").field("unfinished_tasks", &self.worker().shared().unfinished()).finish()
+    }
+}
+
+// ---- what the worker does
+
+impl Worker {
+    fn new_local(shared: Arc<Shared>, deques: Deques) -> Self {
+        let mut worker = Self::new(shared, 0, deques);
+        worker.lines_up = true;
+        worker
+    }
+
+    fn get_up(&self) {
+        if self.shared().idle.wake_up(0) {
+            _ = self.shared().idle.stop_searching();
+        }
+        if let Some(bell) = self.shared().bell.get() {
+            bell.reset();
+        }
+    }
+
+    /// Counts the worker asleep, and rings for what there is to do.
+    fn go_to_rest(&self) {
+        self.say_expectation();
+        self.shared().idle.fall_asleep(0, false);
+        self.set_bell();
+    }
+
+    fn set_bell(&self) {
+        let Some(bell) = self.shared().bell.get() else { return };
+        if self.has_ready() || self.sees_work() {
+            bell.ring();
+        }
+        bell.set_timer(self.next_deadline().map(|deadline| deadline.saturating_duration_since(Instant::now())));
+    }
+
+    /// Runs one task, or sleeps until there may be one, or `until`. `turn` counts the calls.
+    fn step_or_sleep(&self, turn: u32, until: Option<Instant>) {
+        let worked = self.step();
+        // A daemon that yields keeps the line from ever being empty.
+        if !worked || turn.is_multiple_of(64) {
+            self.look_for_quiet();
+        }
+        if !worked {
+            self.sleep(until);
+        }
+    }
+
+    /// Sleeps until there may be something to do, or `until`.
+    fn sleep(&self, until: Option<Instant>) {
+        if self.acknowledge_closing() || self.has_ready() {
+            return;
+        }
+        self.say_expectation();
+        self.shared().idle.fall_asleep(0, false);
+        if !self.sees_work() {
+            self.park(until);
+        }
+        self.get_up();
+    }
+
+    /// Wakes those of its tasks that wait for there to be nothing to do, if so.
+    fn look_for_quiet(&self) {
+        if self.shared().quiet.is_awaited() && self.is_idle() {
+            self.shared().quiet.announce();
+        }
+    }
+
+    /// Whether nothing that counts can go on by itself.
+    fn is_idle(&self) -> bool {
+        self.only_daemons_are_ready() && !self.expects_timers() && !self.shared().quiet.is_busy() && !self.sees_work()
+    }
+
+    /// Works until nothing is left to do; false if `deadline` has passed before.
+    fn work_until_idle(&self, deadline: Option<Instant>) -> bool {
+        let mut steps = 0_u32;
+        loop {
+            let worked = self.step();
+            steps = steps.wrapping_add(1);
+            // A daemon that yields keeps the line from ever being empty.
+            if (!worked || steps.is_multiple_of(64)) && self.is_idle() {
+                self.look_for_quiet();
+                if !self.has_ready() || self.only_daemons_are_ready() {
+                    return true;
+                }
+            }
+            let is_late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
+            if (!worked || steps.is_multiple_of(64)) && is_late() {
+                return false;
+            }
+            if !worked {
+                self.sleep(deadline);
+            }
+        }
+    }
+
+    /// Runs as many tasks as are ready now; waits for one until `deadline`.
+    fn work_once(&self, deadline: Option<Instant>) -> bool {
+        self.collect_woken();
+        if !self.has_ready() && !self.shared().has_fresh() {
+            if deadline.is_none_or(|deadline| deadline > Instant::now()) {
+                self.look_for_quiet();
+                self.sleep(deadline);
+            }
+            self.collect_woken();
+        }
+        let round = self.ready_len().max(1);
+        (0..round).filter(|_| self.step()).count() > 0
+    }
+
+    /// Works until every task has ended; false if `deadline` has passed before.
+    fn work_to_the_end(&self, deadline: Option<Instant>) -> bool {
+        loop {
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return false;
+            }
+            if self.acknowledge_closing() || self.step() {
+                continue;
+            }
+            if self.shared().may_exit() {
+                return true;
+            }
+            self.sleep(deadline);
+        }
+    }
+}
