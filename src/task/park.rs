@@ -14,7 +14,7 @@ use crate::runtime::{TimerKey, Worker};
 impl RawTask {
     /// Parks the running task, `self`, until somebody notifies it. Returns at once if somebody has; may return without
     /// reason, so callers loop.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn park(self) {
         if self.header().run.park() {
             self.suspend();

@@ -54,6 +54,7 @@ impl RunState {
     /// Says that the running task parks. False if it was notified meanwhile: it goes on running, and the notification
     /// is used up.
     #[must_use]
+    #[inline]
     pub(crate) fn park(&self) -> bool {
         // Release: pairs with the Acquire in `notify`; whoever resumes through it sees what this task wrote.
         let parked = self.0.compare_exchange(RUNNING, PARKED, Ordering::Release, Ordering::Relaxed).is_ok();
@@ -67,6 +68,7 @@ impl RunState {
 
     /// Notifies the task. True if it was parked: the caller, and nobody else, must now put it into its home's queue.
     #[must_use]
+    #[inline]
     pub(crate) fn notify(&self) -> bool {
         let mut state = self.0.load(Ordering::Relaxed);
         loop {

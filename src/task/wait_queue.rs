@@ -131,7 +131,7 @@ impl Waiter {
     /// will be.
     ///
     /// A wait that has been notified returns so, whatever else happened. A task that is cancelled unwinds from here.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wait(&self, deadline: Option<Instant>, unlink: impl Fn() -> bool) -> Woken {
         self.sleeper().wait(deadline, || self.is_notified(), unlink)
     }
