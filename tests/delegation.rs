@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
 
-use common::{Log, OnDrop, Tally, panic_text, watch};
+use common::{Log, OnDrop, Tally, levels, panic_text, watch};
 use osier::generator::{Resume, ResumeError, Shared, State};
 use osier::{Exception, Generator, Step, Yielder, catch, catch_exit, raise};
 
@@ -523,7 +523,8 @@ fn nest(depth: u32, tally: &Tally) -> Generator<u32, u32, u32> {
     .build()
 }
 
-const DEEP: u32 = 10_000;
+#[expect(clippy::cast_possible_truncation, reason = "it is a small constant")]
+const DEEP: u32 = levels(10_000) as u32;
 
 #[test]
 fn ten_thousand_levels_send_and_return() {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
-use common::{Log, OnDrop, Random, Tally, panic_text, watch};
+use common::{Log, OnDrop, Random, Tally, levels, miri_cannot, panic_text, rounds, watch};
 use osier::greenlet::{self, ParentError, SwitchError, Weak};
 use osier::{Generator, Greenlet, Step, Yielder};
 
@@ -326,25 +326,31 @@ fn switching_inside_a_sorts_callback() {
 #[test]
 fn the_current_one_is_the_same_handle_in_a_callback() {
     let _watch = watch();
+    if miri_cannot("call qsort") {
+        return;
+    }
     extern "C" fn compare(_: *const libc::c_void, _: *const libc::c_void) -> libc::c_int {
         SEEN.with(|seen| seen.borrow_mut().push(Greenlet::<i32>::current()));
         0
     }
     thread_local!(static SEEN: RefCell<Vec<Greenlet<i32>>> = const { RefCell::new(Vec::new()) });
-    let g = Greenlet::new(|n: i32| {
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let taken = seen.clone();
+    let g = Greenlet::new(move |n: i32| {
         let mut numbers = [2, 1];
         // SAFETY: the array has two elements of that size, and `compare` reads none.
         unsafe { libc::qsort(numbers.as_mut_ptr().cast(), 2, 4, Some(compare)) };
+        taken.replace(SEEN.take());
         -3 * n
     });
     assert_eq!(g.switch(5), -15);
-    SEEN.with(|seen| assert!(!seen.borrow().is_empty() && seen.take().iter().all(|seen| *seen == g)));
+    assert!(!seen.borrow().is_empty() && seen.take().iter().all(|seen| *seen == g));
 }
 
 #[test]
 fn a_ring_and_a_crowd_take_turns() {
     let _watch = watch();
-    const COUNT: usize = 100;
+    const COUNT: usize = levels(100);
     let all: Rc<RefCell<Vec<Greenlet<u64>>>> = Rc::default();
     let root = Greenlet::current();
     for i in 0..COUNT {
@@ -359,7 +365,7 @@ fn a_ring_and_a_crowd_take_turns() {
         all.borrow_mut().push(g);
     }
     let mut n = 0;
-    for start in [0, 17, 99, 50] {
+    for start in [0, COUNT / 6, COUNT - 1, COUNT / 2] {
         let g = all.borrow()[start].clone();
         n = g.switch(n);
         assert_eq!(n % 1000, 0);
@@ -567,7 +573,8 @@ fn parents_are_kept_alive_by_their_children_and_a_long_line_is_freed_without_rec
     let _watch = watch();
     let tally = Tally::default();
     let mut youngest = Greenlet::<u64>::current();
-    for _ in 0..100_000 {
+    let count = rounds(100_000);
+    for _ in 0..count {
         let token = tally.token();
         youngest = Greenlet::with_parent(&youngest, move |n| {
             drop(token);
@@ -576,7 +583,7 @@ fn parents_are_kept_alive_by_their_children_and_a_long_line_is_freed_without_rec
     }
     assert_eq!(tally.dropped(), 0);
     drop(youngest);
-    tally.assert_all_dropped(100_000);
+    tally.assert_all_dropped(count);
 }
 
 #[test]
@@ -585,7 +592,8 @@ fn a_long_line_of_suspended_parents_is_unwound_one_by_one() {
     let tally = Tally::default();
     let root = Greenlet::<u64>::current();
     let mut youngest = root.clone();
-    for _ in 0..1000 {
+    let count = levels(1000);
+    for _ in 0..count {
         let (token, root) = (tally.token(), root.clone());
         let body = move |n| {
             let _token = token;
@@ -596,7 +604,7 @@ fn a_long_line_of_suspended_parents_is_unwound_one_by_one() {
     }
     assert_eq!(tally.dropped(), 0);
     drop(youngest);
-    tally.assert_all_dropped(1000);
+    tally.assert_all_dropped(count);
 }
 
 // ---- exits
@@ -956,7 +964,7 @@ fn a_finished_one_is_freed_at_once() {
     g.switch(1);
     let before = osier::stack::usage().stacks;
     // Its stack went back when it ended: the next one gets it.
-    for _ in 0..100 {
+    for _ in 0..rounds(100) {
         Greenlet::new(|n: u64| n).switch(1);
     }
     assert!(osier::stack::usage().stacks <= before + 50, "other tests take stacks too, but not hundreds");
@@ -1283,13 +1291,16 @@ fn resident() -> u64 {
 #[test]
 fn memory_reaches_a_plateau() {
     let _watch = watch();
+    if miri_cannot("start a process") {
+        return;
+    }
     common::assert_ended_well(&common::run_program("plateau"));
 }
 
 fn plateau() {
     let exits = Rc::new(Cell::new(0));
     let round = |count: usize| {
-        for n in 0..10_000 {
+        for n in 0..rounds(10_000) as u64 {
             assert_eq!(Greenlet::new(|n: u64| n + 1).switch(n), n + 1);
         }
         let root = Greenlet::<u64>::current();
@@ -1309,8 +1320,9 @@ fn plateau() {
         assert_eq!(exits.replace(0), count);
         resident()
     };
-    round(20_000);
-    let (second, third, fourth) = (round(20_000), round(20_000), round(20_000));
+    let count = levels(20_000);
+    round(count);
+    let (second, third, fourth) = (round(count), round(count), round(count));
     let most = second + second / 20;
     assert!(third <= most && fourth <= most, "KiB resident: {second}, {third}, {fourth}");
 }
@@ -1319,6 +1331,10 @@ fn plateau() {
 #[test]
 fn without_a_stack_a_switch_changes_nothing() {
     let _watch = watch();
+    if common::OWN_THREADS || miri_cannot("start a process") {
+        // The memory is not reserved, and a thread that cannot be had is not an error there.
+        return;
+    }
     common::assert_ended_well(&common::run_program("no stack"));
 }
 
@@ -1360,6 +1376,9 @@ fn no_stack() {
 // H03, GL-058 in part: what only a thread-local holds is leaked at the thread's end, not unwound.
 #[test]
 fn a_greenlet_in_a_thread_local_is_leaked_at_the_threads_end() {
+    if miri_cannot("walk its own stack, to find that the thread ends") {
+        return;
+    }
     let _watch = watch();
     thread_local! {
         static KEPT: RefCell<Option<Greenlet<u64>>> = const { RefCell::new(None) };
@@ -1695,7 +1714,7 @@ fn generators_are_resumed_in_greenlets_and_go_on_in_others() {
 fn a_generator_closed_from_outside_unwinds_the_greenlets_parked_in_it() {
     let _watch = watch();
     let log = Log::default();
-    let mut items = parked(&log);
+    let (mut items, _parked) = parked(&log);
     assert_eq!(items.next(), Some(1));
     drop(items);
     assert_eq!(log.take(), ["greenlet", "generator"]);
@@ -1703,41 +1722,39 @@ fn a_generator_closed_from_outside_unwinds_the_greenlets_parked_in_it() {
 
 /// A generator that yields 1 from a greenlet on top of it, 2 from itself with what that greenlet ends with, and so on.
 ///
-/// `Yielder` is lent to the body alone, and a greenlet's body borrows nothing; code that yields from a greenlet inside
-/// a generator gets at the yielder by a thread-local, as here.
-fn parked(log: &Log) -> Generator<u64> {
-    thread_local!(static YIELDER: Cell<*const Yielder<u64>> = const { Cell::new(std::ptr::null()) });
+/// The greenlet is in the cell meanwhile. `Yielder` is lent to the body alone, and a greenlet's body borrows nothing; so
+/// it gets at the yielder by a pointer.
+fn parked(log: &Log) -> (Generator<u64>, Keep<u64>) {
     let log = log.clone();
-    Generator::new(move |y: &Yielder<u64>| {
+    let parked = Rc::new(RefCell::new(None));
+    let slot = parked.clone();
+    let items = Generator::new(move |y: &Yielder<u64>| {
         let _in_generator = log.at_drop("generator");
-        let yielder = YIELDER.replace(y);
-        assert!(yielder.is_null());
+        let yielder = std::ptr::from_ref(y);
         let inner = log.clone();
         let g = Greenlet::new(move |n: u64| {
             let _in_greenlet = inner.at_drop("greenlet");
-            let y = YIELDER.replace(std::ptr::null());
             // SAFETY: the generator's body is below us and waits, so its yielder is alive.
-            let y = unsafe { &*y };
-            PARKED.set(Some(Greenlet::current()));
+            let y = unsafe { &*yielder };
+            slot.replace(Some(Greenlet::current()));
             y.yield_(n);
-            PARKED.set(None);
+            slot.replace(None);
             n + 1
         });
         let n = g.switch(1);
         y.yield_(n);
-    })
+    });
+    (items, parked)
 }
-
-thread_local!(static PARKED: RefCell<Option<Greenlet<u64>>> = const { RefCell::new(None) });
 
 #[test]
 fn one_that_is_parked_in_a_suspended_generator_is_refused() {
     let _watch = watch();
     let log = Log::default();
     let root = Greenlet::<u64>::current();
-    let mut items = parked(&log);
+    let (mut items, slot) = parked(&log);
     assert_eq!(items.next(), Some(1));
-    let g = PARKED.take().unwrap();
+    let g = slot.take().unwrap();
     assert_eq!(Greenlet::<u64>::current(), root);
     assert!(g.is_active());
     let error = g.try_switch(5).unwrap_err();
@@ -1765,9 +1782,9 @@ fn one_that_is_parked_in_a_suspended_generator_is_refused() {
 fn a_generator_that_goes_on_in_another_greenlet_takes_its_parked_ones_along() {
     let _watch = watch();
     let log = Log::default();
-    let mut items = parked(&log);
+    let (mut items, slot) = parked(&log);
     assert_eq!(items.next(), Some(1));
-    let weak = PARKED.take().unwrap().downgrade();
+    let weak = slot.take().unwrap().downgrade();
     let items = Rc::new(RefCell::new(items));
     let other = Greenlet::new({
         let (items, log) = (items.clone(), log.clone());
@@ -1796,17 +1813,19 @@ fn one_whose_tree_does_not_run_where_its_generator_goes_on_ends_with_an_error_th
     let items = Rc::new(RefCell::new(None));
     // The tree is that of a greenlet of another type, which is suspended when the generator goes on outside.
     let root = Greenlet::<()>::current();
+    let slot = Rc::new(RefCell::new(None));
     let holder = Greenlet::new({
-        let (items, log) = (items.clone(), log.clone());
+        let (items, slot, log) = (items.clone(), slot.clone(), log.clone());
         move |()| {
-            let mut made = parked(&log);
+            let (mut made, parked) = parked(&log);
             assert_eq!(made.next(), Some(1));
             *items.borrow_mut() = Some(made);
+            slot.replace(parked.take());
             root.switch(());
         }
     });
     holder.switch(());
-    let g = PARKED.take().unwrap();
+    let g = slot.take().unwrap();
     let mut items = items.take().unwrap();
     let expected = "a greenlet ended while its parent was parked inside a suspended coroutine";
     assert_eq!(panic_text(|| items.next()), expected);
@@ -2083,10 +2102,21 @@ mod tasks {
         });
     }
 
-    thread_local!(static LEFT: RefCell<Vec<Greenlet<u64>>> = const { RefCell::new(Vec::new()) });
+    /// What the tasks of one worker leave for each other: each test has its own, and one worker.
+    struct Left(RefCell<Vec<Greenlet<u64>>>);
+
+    // SAFETY: only the tasks of one worker look at it.
+    unsafe impl Sync for Left {}
+
+    impl Left {
+        const fn new() -> Self {
+            Self(RefCell::new(Vec::new()))
+        }
+    }
 
     #[test]
     fn what_a_task_leaves_behind_can_only_be_dropped() {
+        static LEFT: Left = Left::new();
         let _watch = watch();
         let tally = Tally::default();
         let counted = tally.clone();
@@ -2102,12 +2132,12 @@ mod tasks {
                     }
                 });
                 g.switch(1);
-                LEFT.set(vec![g, root]);
+                LEFT.0.replace(vec![g, root]);
             });
             leaver.join().unwrap();
             // Another task on the same worker, and maybe on the same stack.
             let finder = spawn(move || {
-                let [g, root]: [_; 2] = LEFT.take().try_into().unwrap();
+                let [g, root]: [_; 2] = LEFT.0.take().try_into().unwrap();
                 assert!(root.is_dead() && g.is_active());
                 assert!(matches!(g.try_switch(5), Err(SwitchError::RootEnded(5))));
                 assert!(matches!(root.try_switch(5), Err(SwitchError::RootEnded(5))));
@@ -2123,6 +2153,7 @@ mod tasks {
 
     #[test]
     fn another_tasks_greenlets_are_another_tree() {
+        static LEFT: Left = Left::new();
         let _watch = watch();
         Runtime::builder().workers(1).build().unwrap().run(|| {
             let (go, wait) = channel::bounded::<()>(1);
@@ -2130,15 +2161,15 @@ mod tasks {
                 let root = Greenlet::<u64>::current();
                 let g = Greenlet::new(move |n| root.switch(n + 1));
                 g.switch(1);
-                LEFT.set(vec![g.clone(), Greenlet::current()]);
+                LEFT.0.replace(vec![g.clone(), Greenlet::current()]);
                 wait.recv().unwrap();
                 g.switch(41)
             });
-            while LEFT.with(|left| left.borrow().is_empty()) {
+            while LEFT.0.borrow().is_empty() {
                 yield_now();
             }
             let user = spawn(|| {
-                for foreign in LEFT.take() {
+                for foreign in LEFT.0.take() {
                     assert!(matches!(foreign.try_switch(5), Err(SwitchError::OtherTree(5))));
                     assert!(!foreign.kill());
                 }
@@ -2400,7 +2431,7 @@ fn body(world: &Rc<World>, me: Id, first: u64) -> u64 {
 #[test]
 fn random_switches_exits_panics_and_drops_agree_with_the_model() {
     let _watch = watch();
-    const STEPS: u64 = 100_000;
+    const STEPS: u64 = rounds(100_000) as u64;
     let root = Greenlet::<u64>::current();
     let world = Rc::new(World {
         model: RefCell::default(),

@@ -1,4 +1,4 @@
-//! Who runs on this thread: the chain of frames, and every thread-local of the crate.
+//! Who runs on this thread: the chain of frames, and every thread-local of the crate (but for `group`'s).
 //!
 //! ```text
 //!   thread ── task ── generator ── generator        each frame points to the one that resumed it;
@@ -28,6 +28,8 @@ use std::rc::Rc;
 #[cfg(feature = "runtime")]
 use std::time::Instant;
 
+#[cfg(any(miri, osier_threads))]
+use super::group::{Shared, THREAD, TRACER, TREES};
 use crate::stack::StackCache;
 
 /// One running or suspended coroutine, as a link of the chain. Lives in its holder's block.
@@ -219,7 +221,7 @@ pub(crate) struct Trees {
 }
 
 impl Trees {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self { roots: OnceCell::new() }
     }
 
@@ -264,7 +266,7 @@ impl fmt::Debug for Trees {
 }
 
 /// What a thread keeps for the coroutines on it. No destructor: it can be read as long as the thread runs.
-struct Thread {
+pub(super) struct Thread {
     /// The innermost running frame: a coroutine's, or a region's; or null.
     frame: Cell<*const Frame>,
     /// The worker this thread is, or null. Typed in `runtime::worker`.
@@ -287,11 +289,14 @@ struct Thread {
     random: Cell<u32>,
     /// Whether `TRACER` is set.
     traced: Cell<bool>,
+    /// What coroutines with threads of their own share besides.
+    #[cfg(any(miri, osier_threads))]
+    pub(super) group: Shared,
 }
 
-thread_local! {
-    static THREAD: Thread = const {
-        Thread {
+impl Thread {
+    pub(super) const fn new() -> Self {
+        Self {
             frame: Cell::new(ptr::null()),
             #[cfg(feature = "runtime")]
             worker: Cell::new(ptr::null()),
@@ -305,12 +310,22 @@ thread_local! {
             #[cfg(feature = "runtime")]
             random: Cell::new(0x9E37_79B9),
             traced: Cell::new(false),
+            #[cfg(any(miri, osier_threads))]
+            group: Shared::new(),
         }
-    };
-    static STACKS: RefCell<StackCache> = const { RefCell::new(StackCache::new()) };
+    }
+}
+
+#[cfg(not(any(miri, osier_threads)))]
+thread_local! {
+    static THREAD: Thread = const { Thread::new() };
     static TREES: Trees = const { Trees::new() };
     /// Typed in `greenlet::trace`.
     static TRACER: RefCell<Option<Rc<dyn Any>>> = const { RefCell::new(None) };
+}
+
+thread_local! {
+    static STACKS: RefCell<StackCache> = const { RefCell::new(StackCache::new()) };
 }
 
 /// The innermost running frame, or null.
@@ -326,13 +341,20 @@ pub(crate) fn set_frame(frame: *const Frame) {
 
 /// The running frames, innermost first, up to and with the base.
 pub(crate) fn chain() -> impl Iterator<Item = &'static Frame> {
+    // SAFETY: as in `chain_pointers`. Callers look at one at a time.
+    chain_pointers().map(|frame| unsafe { &*frame })
+}
+
+/// As [`chain`], with pointers that lead to what a frame lies in.
+pub(crate) fn chain_pointers() -> impl Iterator<Item = *const Frame> {
     let mut next = frame();
     std::iter::from_fn(move || {
+        let this = next;
         // SAFETY: `current` is null or a running coroutine's frame, and a running coroutine's resumer is null or a
-        // frame that runs below it; none of them is freed while it is on the chain. Callers look at one at a time.
-        let frame = unsafe { next.as_ref() }?;
+        // frame that runs below it; none of them is freed while it is on the chain.
+        let frame = unsafe { this.as_ref() }?;
         next = if frame.is_base() { ptr::null() } else { frame.resumer.get() };
-        Some(frame)
+        Some(this)
     })
 }
 
@@ -385,6 +407,16 @@ pub(crate) fn task() -> *const () {
 pub(crate) fn set_task(task: *const ()) {
     THREAD.with(|thread| thread.task.set(task));
 }
+
+/// Whether anything unwinds on this thread, as std counts it.
+#[cfg(not(any(miri, osier_threads)))]
+#[inline(always)]
+pub(crate) fn panicking() -> bool {
+    std::thread::panicking()
+}
+
+#[cfg(any(miri, osier_threads))]
+pub(crate) use super::group::panicking;
 
 pub(super) fn parked_unwinding() -> usize {
     THREAD.with(|thread| thread.parked_unwinding.get())

@@ -5,8 +5,9 @@
 //! the rules of unwinding; it knows nothing of values, parents or schedulers.
 //!
 //! # Rooms
-//! - `switch`: corosensei behind two types.
-//! - `current`: who runs on this thread, and every thread-local of the crate.
+//! - `switch`: stacks switched by corosensei, or a thread for each; the same two types.
+//! - `current`: who runs on this thread, and every thread-local of the crate. `group`: the same where each coroutine has
+//!   a thread.
 //! - `region`: parts of a coroutine's run in which a wait ends early, later, or not at all.
 //! - `unwind`: the payloads that we throw, and who is unwinding.
 //! - `thread_end`: whether a suspended coroutine may still be unwound on this thread.
@@ -19,6 +20,8 @@
 //! The proofs behind these rules: `arch-notes/coroutines.md`.
 
 pub(crate) mod current;
+#[cfg(any(miri, osier_threads))]
+mod group;
 pub(crate) mod region;
 mod switch;
 mod thread_end;

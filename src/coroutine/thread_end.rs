@@ -5,11 +5,11 @@
 //! So whoever drops a suspended coroutine asks here first, and leaks it if the thread is at its end.
 //!
 //! glibc runs all of them from one function, so that function's frame on the stack tells. Where it is not to be found
-//! (another libc) the question is answered with no, and the hole stays open: `arch-notes/coroutines.md`, "Holes".
+//! (another libc, Miri) the question is answered with no, and the hole stays open: `arch-notes/coroutines.md`, "Holes".
 
 pub(crate) use imp::is_here;
 
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
 mod imp {
     use std::ffi::{c_int, c_void};
     use std::ptr;
@@ -60,7 +60,7 @@ mod imp {
     }
 }
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+#[cfg(not(all(target_os = "linux", target_env = "gnu", not(miri))))]
 mod imp {
     pub(crate) fn is_here() -> bool {
         false

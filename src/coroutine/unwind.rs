@@ -16,7 +16,6 @@
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use super::current::{self, Frame};
 
@@ -30,7 +29,7 @@ pub(crate) fn prepare() {
     #[cold]
     fn install() {
         // A hook cannot be exchanged by a thread that panics; the next coroutine will try again.
-        if thread::panicking() || INSTALLED.swap(true, Ordering::AcqRel) {
+        if current::panicking() || INSTALLED.swap(true, Ordering::AcqRel) {
             return;
         }
         let previous = panic::take_hook();
@@ -43,7 +42,7 @@ pub(crate) fn prepare() {
     if !INSTALLED.load(Ordering::Relaxed) {
         install();
     }
-    if !thread::panicking() {
+    if !current::panicking() {
         current::set_thread_unwinding(false);
     }
 }
@@ -71,7 +70,7 @@ pub(super) fn enter_region(outer: *const Frame) {
     // SAFETY: `outer` is null or the running frame.
     if let Some(frame) = unsafe { outer.as_ref() }
         && frame.is_unwinding()
-        && !thread::panicking()
+        && !current::panicking()
     {
         frame.set_unwinding(false);
     }
@@ -80,7 +79,7 @@ pub(super) fn enter_region(outer: *const Frame) {
 /// Hands the note of who unwinds on from a region that was closed, and whose opener runs.
 #[inline]
 pub(super) fn leave_region(region: &Frame) {
-    if region.is_unwinding() && thread::panicking() {
+    if region.is_unwinding() && current::panicking() {
         note_beginning();
     }
 }
@@ -101,7 +100,7 @@ pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, Payload> {
 ///
 /// What began in `f` has ended here: afterwards the running coroutine, or the thread, is unwinding if it was before.
 pub(crate) fn intercept<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
-    let was_unwinding = thread::panicking() && is_running_unwinding();
+    let was_unwinding = current::panicking() && is_running_unwinding();
     let result = catch(f);
     if result.is_err() {
         note(was_unwinding);
@@ -149,7 +148,7 @@ pub(crate) fn is_chain_unwinding(lowest: &Frame) -> bool {
 /// Finds out who unwinds, if anybody does, so that the frames of the chain tell. False if nobody does.
 #[cfg(feature = "runtime")]
 pub(super) fn is_anyone_unwinding() -> bool {
-    let is_panicking = thread::panicking();
+    let is_panicking = current::panicking();
     if is_panicking {
         attribute();
     }
@@ -160,7 +159,7 @@ pub(super) fn is_anyone_unwinding() -> bool {
 /// generator that counts as part of it.
 #[cold]
 pub(crate) fn is_context_unwinding(context: *const Frame) -> bool {
-    if !thread::panicking() {
+    if !current::panicking() {
         return false;
     }
     attribute();
@@ -204,7 +203,7 @@ fn count_unwinding(lowest: &Frame) -> usize {
 /// - `top` is `current::frame()`.
 #[inline(always)]
 pub(crate) unsafe fn suspending<T>(top: *const Frame, lowest: &Frame, suspend: impl FnOnce(bool) -> T) -> T {
-    if thread::panicking() {
+    if current::panicking() {
         return suspending_slow(top, lowest, suspend);
     }
     // SAFETY: the caller runs in a coroutine, so `current` is that coroutine's frame.
@@ -220,9 +219,10 @@ pub(crate) unsafe fn suspending<T>(top: *const Frame, lowest: &Frame, suspend: i
 /// # Safety
 /// - As `suspending`, with `frame` for both.
 #[inline(always)]
-pub(crate) unsafe fn suspending_alone<T>(frame: &Frame, suspend: impl FnOnce(bool) -> T) -> T {
-    if thread::panicking() {
-        return suspending_slow(frame, frame, suspend);
+pub(crate) unsafe fn suspending_alone<T>(frame: *const Frame, suspend: impl FnOnce(bool) -> T) -> T {
+    if current::panicking() {
+        // SAFETY: the caller runs in that coroutine.
+        return suspending_slow(frame, unsafe { &*frame }, suspend);
     }
     let value = suspend(true);
     current::set_frame(frame);

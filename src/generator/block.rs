@@ -281,7 +281,9 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         let root = move |switch: &coroutine::Yielder<MaybeUninit<In>, Out>, _first: MaybeUninit<In>| {
             // SAFETY: the block outlives the coroutine, or is leaked with it.
             let block = unsafe { head.as_ref() };
-            coroutine::current::set_frame(&raw const block.books.frame);
+            // By the block's own pointer, so that it leads to the books as well.
+            // SAFETY: as above.
+            coroutine::current::set_frame(unsafe { &raw const (*head.as_ptr()).books.frame });
             // SAFETY: the vtable was made with the block; the body is there, since this is its only start.
             let result = unwind::catch(|| unsafe { ((*block.vtable).run)(head, switch) });
             block.ended.set(Some(match result {

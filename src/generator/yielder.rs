@@ -5,7 +5,7 @@ use std::fmt;
 use std::mem::MaybeUninit;
 
 use super::block::{Books, Command};
-use crate::coroutine::{self, current, region, unwind};
+use crate::coroutine::{self, Frame, current, region, unwind};
 use crate::exception::{self, Exception};
 
 /// What a resume asked of the body.
@@ -144,7 +144,9 @@ impl<Out, In: 'static> Yielder<Out, In> {
     /// Suspends the generator. Its signals are left for the caller to look at.
     #[inline(always)]
     fn suspend(&self, out: Out) -> MaybeUninit<In> {
-        let frame = &self.books().frame;
+        // A pointer, that leads to the books as well: others find them through it.
+        // SAFETY: see the field.
+        let frame = unsafe { &raw const (*self.books).frame };
         if std::ptr::eq(current::frame(), frame) {
             // SAFETY: this generator runs, with nothing on top of it.
             unsafe { unwind::suspending_alone(frame, self.switching(out)) }
@@ -254,7 +256,9 @@ impl<Out> Yielder<Out> {
 /// ```
 pub fn yield_<Out: 'static, In: 'static>(out: Out) -> In {
     let wanted = TypeId::of::<Yielder<Out, In>>();
-    let Some(frame) = current::chain().find(|frame| frame.yields.is_some_and(|of| of() == wanted)) else {
+    // SAFETY: whoever is on the chain is alive.
+    let yields = |frame: &*const Frame| unsafe { &**frame }.yields.is_some_and(|of| of() == wanted);
+    let Some(frame) = current::chain_pointers().find(yields) else {
         panic!(
             "no running generator yields `{}` and takes `{}`",
             std::any::type_name::<Out>(),
@@ -262,7 +266,7 @@ pub fn yield_<Out: 'static, In: 'static>(out: Out) -> In {
         )
     };
     // SAFETY: a frame that says so is the first field of its generator's books.
-    let books = unsafe { &*std::ptr::from_ref(frame).cast::<Books>() };
+    let books = unsafe { &*frame.cast::<Books>() };
     // SAFETY: its body runs, since it is on the chain, so its yielder is there; and it is of this type.
     let yielder = unsafe { &*books.yielder.get().cast::<Yielder<Out, In>>() };
     yielder.yield_(out)

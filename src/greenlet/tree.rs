@@ -597,7 +597,7 @@ pub(super) fn leave<T: 'static>(value: Option<T>) -> ! {
 
 /// Whether the running greenlet of `T` is in the middle of an unwind: then nothing can be thrown here.
 pub(super) fn is_unwinding<T: 'static>() -> bool {
-    std::thread::panicking()
+    current::panicking()
         && locate::<T>(current::frame()).is_none_or(|me| {
             // SAFETY: who was located runs, so it is not freed.
             let node = unsafe { me.as_ref() };

@@ -411,7 +411,7 @@ impl Worker {
             Job::Ready(task) => self.start_in_line(task),
             Job::Fresh(task) => self.start(task),
         }
-        if self.has_put_off.get() && !std::thread::panicking() {
+        if self.has_put_off.get() && !current::panicking() {
             self.repeat_requests();
         }
     }

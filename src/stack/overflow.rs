@@ -20,6 +20,10 @@ const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
 /// Installs the handler, once a process.
 pub(super) fn install() {
+    if cfg!(any(miri, osier_threads)) {
+        // Coroutines have threads of their own, which std watches over.
+        return;
+    }
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         for (signal, previous) in SIGNALS.into_iter().zip(&PREVIOUS) {

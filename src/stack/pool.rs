@@ -21,7 +21,7 @@ use super::{StackSize, overflow};
 const CACHED: usize = 1024;
 
 /// The bytes of the first region of a size, and the most that later ones double to.
-const FIRST_REGION: usize = 16 << 20;
+const FIRST_REGION: usize = if cfg!(miri) { 1 << 20 } else { 16 << 20 };
 const LARGEST_REGION: usize = 512 << 20;
 
 static CUT: AtomicUsize = AtomicUsize::new(0);

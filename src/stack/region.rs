@@ -7,6 +7,7 @@
 
 use std::io;
 use std::mem::size_of;
+#[cfg(not(any(miri, osier_threads)))]
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -171,6 +172,7 @@ impl NameTag {
 #[derive(Debug)]
 pub(crate) struct Stack {
     /// The highest address: frames begin right below it.
+    #[cfg_attr(any(miri, osier_threads), expect(dead_code, reason = "nobody runs on it"))]
     base: NonNull<u8>,
     /// The slot's lowest address, where the guard begins.
     limit: NonNull<u8>,
@@ -186,13 +188,21 @@ impl Stack {
         NameTag(self.region.label(self.index()))
     }
 
+    /// Usable bytes, as asked for.
+    #[cfg(any(miri, osier_threads))]
+    pub(crate) fn usable(&self) -> usize {
+        self.region.usable
+    }
+
     /// The highest address: frames begin right below it.
+    #[cfg(not(any(miri, osier_threads)))]
     #[inline(always)]
     pub(crate) fn base(&self) -> NonZeroUsize {
         self.base.addr()
     }
 
     /// The lowest address, guard included.
+    #[cfg(not(any(miri, osier_threads)))]
     pub(crate) fn limit(&self) -> NonZeroUsize {
         self.limit.addr()
     }

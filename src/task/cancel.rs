@@ -7,7 +7,7 @@
 
 use super::raw::RawTask;
 use crate::coroutine::region::{self, Region, Scan};
-use crate::coroutine::unwind;
+use crate::coroutine::{current, unwind};
 use crate::exception::{self, ExitKind, Leaving, Report, report};
 use crate::runtime::Worker;
 
@@ -22,7 +22,7 @@ fn may_throw(task: RawTask) -> bool {
     if cfg!(panic = "abort") || !task.settle_requests() || region::is_shielded() {
         return false;
     }
-    let unwinds = std::thread::panicking() && unwind::is_chain_unwinding(task.frame());
+    let unwinds = current::panicking() && unwind::is_chain_unwinding(task.frame());
     if unwinds {
         // It may be a neighbour that unwinds: then nobody else would wake this task when that has ended.
         Worker::here().put_off_requests();

@@ -15,6 +15,33 @@ use std::time::{Duration, Instant};
 /// How long a test may take before the watchdog ends the process.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Whether every coroutine has a thread of the system's to itself: Miri's backend (`arch-notes/checking.md`). Then what
+/// belongs to a thread, thread-locals of the test, ids and std's count of panics, is not the resumer's.
+pub(crate) const OWN_THREADS: bool = cfg!(any(miri, osier_threads));
+
+/// How many rounds of something to do instead of `full`: fewer in Miri, which is a thousand times slower.
+pub(crate) const fn rounds(full: usize) -> usize {
+    if cfg!(miri) && full > 20 { 20 } else { full }
+}
+
+/// How deep to nest instead of `full`: less where each level is a thread.
+pub(crate) const fn levels(full: usize) -> usize {
+    match full {
+        _ if cfg!(miri) && full > 20 => 20,
+        _ if OWN_THREADS && full > 500 => 500,
+        _ => full,
+    }
+}
+
+/// Says that the rest of a test cannot run here. True in Miri, for what it cannot do, named in `why`.
+#[must_use = "the test must return"]
+pub(crate) fn miri_cannot(why: &str) -> bool {
+    if cfg!(miri) {
+        eprintln!("not in Miri: {why}");
+    }
+    cfg!(miri)
+}
+
 // ---- the watchdog
 
 /// The tests that run, and when each must have ended.
@@ -28,6 +55,10 @@ static CHANGED: Condvar = Condvar::new();
 pub(crate) fn watch() -> Watch {
     static STARTED: std::sync::Once = std::sync::Once::new();
     static NEXT: AtomicU64 = AtomicU64::new(0);
+    if cfg!(miri) {
+        // It sees by itself when nobody can go on, and its clock is its own.
+        return Watch { id: 0 };
+    }
     STARTED.call_once(|| {
         // Waits until it runs: a test may leave the process no room for what a thread needs to start.
         let started = Arc::new(Barrier::new(2));

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MADV_GUARD_INSTALL: libc::c_int = 102;
 
 /// The size of a page in bytes.
-pub(super) fn page_size() -> usize {
+pub(in crate::stack) fn page_size() -> usize {
     static PAGE: AtomicUsize = AtomicUsize::new(0);
     match PAGE.load(Ordering::Relaxed) {
         0 => {
@@ -28,7 +28,7 @@ pub(super) fn page_size() -> usize {
 }
 
 /// Reserves `bytes` of zeroed memory that costs nothing until it is touched.
-pub(super) fn reserve(bytes: usize) -> io::Result<NonNull<u8>> {
+pub(in crate::stack) fn reserve(bytes: usize) -> io::Result<NonNull<u8>> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a new anonymous mapping at an address of the system's choice touches no existing memory.
     let at = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
@@ -47,7 +47,7 @@ pub(super) fn reserve(bytes: usize) -> io::Result<NonNull<u8>> {
 ///
 /// # Safety
 /// - The range lies in memory from [`reserve`], on page boundaries, and nobody uses it.
-pub(super) unsafe fn guard(at: NonNull<u8>, bytes: usize) -> io::Result<()> {
+pub(in crate::stack) unsafe fn guard(at: NonNull<u8>, bytes: usize) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     // SAFETY: the caller's promise is ours.
     match unsafe { guard_by_marking(at, bytes) } {
@@ -82,7 +82,7 @@ unsafe fn guard_by_protecting(at: NonNull<u8>, bytes: usize) -> io::Result<()> {
 ///
 /// # Safety
 /// - The range lies in memory from [`reserve`], on page boundaries, and holds nothing that is still wanted.
-pub(super) unsafe fn discard(at: NonNull<u8>, bytes: usize) {
+pub(in crate::stack) unsafe fn discard(at: NonNull<u8>, bytes: usize) {
     // SAFETY: the caller owns the range and wants nothing in it. Failure leaves the pages where they are.
     unsafe {
         libc::madvise(at.as_ptr().cast(), bytes, libc::MADV_DONTNEED);

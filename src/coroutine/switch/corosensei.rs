@@ -1,14 +1,14 @@
-//! corosensei behind two types: a coroutine that is never unwound from outside, and its yielder.
+//! Stacks switched in user space, by corosensei.
 //!
 //! corosensei's own `Drop` unwinds a suspended coroutine by force, which aborts when a destructor waits and loops when
-//! the unwind is swallowed. So [`Coroutine`] has no destructor: whoever holds it throws into it (see `unwind`), and
-//! what does not end is leaked.
+//! the unwind is swallowed. So it is kept from running.
 
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 
 use corosensei::CoroutineResult;
 
+use super::Resumed;
 use crate::stack::Stack;
 
 // SAFETY:
@@ -25,15 +25,6 @@ unsafe impl corosensei::stack::Stack for Stack {
     fn limit(&self) -> NonZeroUsize {
         Self::limit(self)
     }
-}
-
-/// What a resume came back with.
-#[derive(Debug)]
-pub(crate) enum Resumed<Out> {
-    /// The coroutine suspended.
-    Suspended(Out),
-    /// Its body returned.
-    Returned,
 }
 
 /// A body on a stack of its own. Dropping it frees nothing: see the module's page.
