@@ -134,11 +134,13 @@ impl Shared {
     }
 
     /// Lends the runtime that the caller belongs to: its worker's, else the default one.
+    #[inline(always)]
     pub(crate) fn with_current<T>(f: impl FnOnce(&Self) -> T) -> T {
-        match Worker::get() {
-            Some(worker) => f(worker.shared()),
-            None => f(super::default_runtime().shared()),
+        #[cold]
+        fn default() -> &'static Shared {
+            super::default_runtime().shared()
         }
+        f(Worker::get().map_or_else(default, Worker::shared))
     }
 
     /// The calling worker, if it is one of this runtime's.

@@ -147,19 +147,25 @@ impl RawTask {
 
     // ---- the end
 
-    /// Says that the task has ended, with the result that is in its slot, and tells whoever wants to know.
+    /// Ends the task whose result is in its slot, tells whoever wants to know, and gives up the runtime's reference.
     #[inline]
-    pub(super) fn announce_end(self, is_ok: bool) {
+    pub(super) fn end(self, is_ok: bool) {
         if !is_ok {
             self.note_failure();
         }
         let mut has_result = true;
         loop {
+            // Before it ends, for afterwards it may be gone; again if it has suspended in a destructor of its result.
+            self.unlist();
             match self.header().end.end(has_result) {
-                End::Unwatched => break,
+                End::Unwatched { is_last: false } => return,
+                // SAFETY: the last reference was the runtime's.
+                End::Unwatched { is_last: true } => return unsafe { self.free() },
                 End::Watched => {
                     self.sweep();
-                    break;
+                    self.unlist();
+                    // SAFETY: the runtime's reference, which nobody uses after this.
+                    return unsafe { self.release() };
                 }
                 End::DropResult => {
                     // SAFETY: the task has not ended, so the slot is ours; the handle is gone.

@@ -86,6 +86,7 @@ use crate::runtime::Worker;
 /// let shared = std::rc::Rc::new(1);
 /// osier::spawn(move || drop(shared));
 /// ```
+#[inline(always)]
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,

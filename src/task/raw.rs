@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   TaskCell<F, T>:  ┌ Header ───────────────────────────────────────────┬───────────────────────┐
-//!                    │ run, end, refs, requests    any thread            │ slot                  │
+//!                    │ run, end, requests          any thread            │ slot                  │
 //!                    │ thrown                      any thread            │                       │
 //!                    │ home, carrier, live links   its home worker       │ F, then Result<T, _>, │
 //!                    │ inbox_link                  who won `notify`      │ then empty            │
@@ -75,7 +75,6 @@ pub(crate) struct Header {
     home: AtomicUsize,
     /// Set before it is queued, for good.
     runtime: Cell<*const Shared>,
-    refs: AtomicUsize,
     /// Its number, or 0 while nobody has asked.
     id: AtomicU64,
     /// The exception to throw, in a box, or null. Whoever swaps it out owns it.
@@ -364,15 +363,12 @@ impl RawTask {
         self.end(false);
     }
 
-    /// Ends the task whose result is in its slot, and gives up the runtime's reference.
+    /// Takes the task out of the list of those that have suspended.
     #[inline]
-    fn end(self, is_ok: bool) {
-        self.announce_end(is_ok);
+    pub(super) fn unlist(self) {
         if self.header().is_listed.get() {
             Worker::here().unlist(self);
         }
-        // SAFETY: the runtime's reference, which nobody uses after this.
-        unsafe { self.release() };
     }
 
     /// Gives a suspended task up that did not end: whoever joins it gets an error. Its stack, and the task, stay for
@@ -384,7 +380,9 @@ impl RawTask {
         }
         // SAFETY: nobody resumes it any more, and its closure has left the slot when it started.
         unsafe { (self.header().vtable.refuse)(self.0, JoinError::left_behind()) };
-        self.announce_end(false);
+        // The runtime's reference is never given up.
+        self.header().end.add_reference();
+        self.end(false);
     }
 
     /// Where the `Result<T, JoinError>` of a task lies that has ended.
@@ -510,14 +508,21 @@ impl RawTask {
     ///
     /// # Safety
     /// - The reference is the caller's, who does not use the task afterwards without another.
-    unsafe fn release(self) {
-        let refs = &self.header().refs;
-        // Acquire: pairs with the Release of the others, so that the last one sees their last use. The load alone
-        // serves the common case that the other reference is gone.
-        if refs.load(Ordering::Acquire) == 1 || refs.fetch_sub(1, Ordering::AcqRel) == 1 {
+    #[inline]
+    pub(super) unsafe fn release(self) {
+        if self.header().end.release() {
             // SAFETY: this was the last reference.
-            unsafe { (self.header().vtable.free)(self.0) };
+            unsafe { self.free() };
         }
+    }
+
+    /// Frees the task.
+    ///
+    /// # Safety
+    /// - The last reference was given up.
+    pub(super) unsafe fn free(self) {
+        // SAFETY: the caller's promise; the vtable is the task's.
+        unsafe { (self.header().vtable.free)(self.0) };
     }
 }
 
@@ -580,12 +585,12 @@ impl TaskRef {
     /// - `runtime` stays valid until the task has ended, or is null, and set before it is queued.
     /// - The task is started on one thread only, by whoever got the bare pointer; other threads get it only if
     ///   `closure` is `Send`. What `closure` borrows stays valid until the task has ended.
+    #[inline(always)]
     pub(crate) unsafe fn new<F: FnOnce() -> T, T>(runtime: *const Shared, plan: Plan, closure: F) -> (RawTask, Self) {
         let cell = memory::room_for::<TaskCell<F, T>>();
         let header = Header {
             run: RunState::fresh(),
             end: EndState::new(),
-            refs: AtomicUsize::new(2),
             requests: AtomicU8::new(0),
             thrown: std::sync::atomic::AtomicPtr::new(ptr::null_mut()),
             borrows: plan.borrows,
@@ -634,15 +639,14 @@ impl TaskRef {
             unreachable!("a task that was never queued still has its closure")
         };
         // SAFETY: nobody else has a pointer to it.
-        unsafe { (task.header().vtable.free)(task.0) };
+        unsafe { task.free() };
         closure
     }
 }
 
 impl Clone for TaskRef {
     fn clone(&self) -> Self {
-        // Relaxed: who has a reference may make another one of it.
-        self.0.header().refs.fetch_add(1, Ordering::Relaxed);
+        self.0.header().end.add_reference();
         Self(self.0)
     }
 }

@@ -22,7 +22,7 @@
 //! busy with it until then. A queued task cannot end before it is resumed, so whoever won `PARKED → QUEUED` may use it,
 //! and its runtime, until it has pushed it, without a count of references.
 
-use crate::primitives::{AtomicU32, Ordering};
+use crate::primitives::{AtomicU32, AtomicUsize, Ordering};
 
 const RUNNING: u32 = 0;
 const NOTIFIED: u32 = 1;
@@ -95,35 +95,60 @@ impl RunState {
     }
 }
 
-/// Whether a task has ended, who waits for that, and whether anybody wants its result.
+/// Whether a task has ended, who waits for that, whether anybody wants its result, and how many references there are.
+///
+/// ```text
+///   ┌──────────────────────────────────────────┬────────┬────────┬──────────┬─────────┬──────┐
+///   │ references                               │ SWEEPS │ LINKED │ DETACHED │ WATCHED │ DONE │
+///   └──────────────────────────────────────────┴────────┴────────┴──────────┴─────────┴──────┘
+/// ```
+///
+/// One word, for most tasks end unwatched: then one exchange ends the task and gives up the runtime's reference.
 #[derive(Debug)]
-pub(crate) struct EndState(AtomicU32);
+pub(crate) struct EndState(AtomicUsize);
 
-const DONE: u32 = 1;
+const DONE: usize = 1;
 /// Somebody has entered the queue of waiters.
-const WATCHED: u32 = 2;
+const WATCHED: usize = 2;
 /// The join handle is gone: nobody will take the result.
-const DETACHED: u32 = 4;
+const DETACHED: usize = 4;
 /// Somebody has linked a closure that looks at the result.
-const LINKED: u32 = 8;
+const LINKED: usize = 8;
 /// It has ended, and whoever ended it goes through its watchers.
-const SWEEPS: u32 = 16;
+const SWEEPS: usize = 16;
+const REFERENCE: usize = 32;
 
 /// What a task that wants to end must do first.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It has ended; nobody waits.
-    Unwatched,
-    /// It has ended; the caller must go through links and waiters.
+    /// It has ended; nobody waits. The runtime's reference is given up, and was the last one or not.
+    Unwatched { is_last: bool },
+    /// It has ended; the caller must go through links and waiters, and then give up the reference.
     Watched,
     /// It has not ended: nobody wants the result, so the task drops it first, while it still may wait.
     DropResult,
 }
 
 impl EndState {
+    /// For a task with two references: the runtime's, and another.
     pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self(AtomicUsize::new(2 * REFERENCE))
+    }
+
+    /// Counts another reference, for somebody who has one.
+    pub(crate) fn add_reference(&self) {
+        // Relaxed: who has a reference may make another one of it.
+        self.0.fetch_add(REFERENCE, Ordering::Relaxed);
+    }
+
+    /// Gives one reference up. True if it was the last: the caller must free the task.
+    #[inline]
+    #[must_use]
+    pub(crate) fn release(&self) -> bool {
+        // Acquire: pairs with the Release of the others, so that the last one sees their last use. The load alone serves
+        // the common case that the other reference is gone.
+        self.0.load(Ordering::Acquire) < 2 * REFERENCE || self.0.fetch_sub(REFERENCE, Ordering::AcqRel) < 2 * REFERENCE
     }
 
     /// Whether the task has ended; if so, its result is visible.
@@ -141,10 +166,11 @@ impl EndState {
                 return End::DropResult;
             }
             let (next, end) = match state & WATCHED {
-                0 => (state | DONE, End::Unwatched),
+                0 => ((state | DONE) - REFERENCE, End::Unwatched { is_last: state < 2 * REFERENCE }),
                 _ => (state | DONE | SWEEPS, End::Watched),
             };
-            // Release: pairs with the Acquire in `is_done`, `watch` and `detach`. Acquire: sees the waiter's entry.
+            // Release: pairs with the Acquire in `is_done`, `watch`, `detach` and `release`. Acquire: sees the waiter's
+            // entry; and, as the last reference, what the others did.
             match self.0.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return end,
                 Err(now) => state = now,
@@ -210,7 +236,7 @@ mod tests {
         assert!(!state.detach());
         assert_eq!(state.end(true), End::DropResult);
         assert!(!state.is_done());
-        assert_eq!(state.end(false), End::Unwatched);
+        assert_eq!(state.end(false), End::Unwatched { is_last: false });
         assert!(state.is_done() && !state.watch());
     }
 }
@@ -425,9 +451,9 @@ mod model {
                     match end.end(true) {
                         End::DropResult => {
                             result.with_mut(|r| unsafe { *r = 2 });
-                            assert_eq!(end.end(false), End::Unwatched);
+                            assert_eq!(end.end(false), End::Unwatched { is_last: false });
                         }
-                        End::Unwatched | End::Watched => {}
+                        End::Unwatched { .. } | End::Watched => {}
                     }
                 })
             };
