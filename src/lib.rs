@@ -86,7 +86,7 @@ pub use greenlet::Greenlet;
 #[cfg(feature = "runtime")]
 pub use runtime::{Runtime, run, shutdown};
 #[cfg(feature = "runtime")]
-pub use sync::{Wait, join_all, wait};
+pub use sync::{Wait, join_all, kill_all, wait};
 #[cfg(feature = "runtime")]
 pub use task::{JoinError, JoinHandle, LocalHandle, Task, spawn, spawn_local, try_spawn, yield_now};
 #[cfg(feature = "runtime")]

@@ -63,5 +63,5 @@ pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[doc(hidden)]
 pub use select::expansion as select_expansion;
 pub use semaphore::{BoundedSemaphore, Permit, ReleasedTooOften, Semaphore};
-pub use wait::{Wait, Waiting, join_all, wait};
+pub use wait::{Wait, Waiting, join_all, kill_all, wait};
 pub use wait_group::WaitGroup;

@@ -11,7 +11,8 @@ use super::select::Operand;
 use super::select::expansion::Operation;
 use super::semaphore::{BoundedSemaphore, RawSemaphore, Semaphore};
 use super::waiting::after;
-use crate::task::{Crowd, JoinError, JoinHandle, Task, Waiter};
+use crate::task::{Crowd, HasTask, JoinError, JoinHandle, Task, ToTask, Waiter, try_current};
+use crate::time::Elapsed;
 
 /// What [`wait`] waits for: the end of a task, an event that is set, a result that has come, a permit to be had. Sealed.
 pub trait Wait {
@@ -313,4 +314,45 @@ pub fn join_all<T, P>(handles: impl IntoIterator<Item = JoinHandle<T, P>>) -> Re
         }
     }
     Ok(values.into_iter().flatten().collect())
+}
+
+/// Cancels all tasks, then waits until they have ended: gevent's `killall`. With a duration, for that long at most.
+///
+/// Takes handles, [`Task`]s, or references to them. A task that has not started never runs. The running task may be
+/// among them: it comes last, and unwinds from here.
+///
+/// # Suspends
+/// The calling task, until the others have ended; on a plain thread, the thread.
+///
+/// # Errors
+/// The time is up; those that have not ended are cancelled all the same.
+///
+/// # Examples
+/// ```
+/// use osier::{kill_all, sleep, spawn};
+/// use std::time::Duration;
+///
+/// osier::run(|| {
+///     let sleepers: Vec<_> = (0..3).map(|_| spawn(|| sleep(Duration::from_secs(3600)))).collect();
+///     kill_all(&sleepers, Duration::from_secs(60)).unwrap();
+///     assert!(sleepers.iter().all(|s| s.is_finished()));
+/// });
+/// ```
+pub fn kill_all<I>(tasks: I, d: impl Into<Option<Duration>>) -> Result<(), Elapsed>
+where
+    I: IntoIterator,
+    I::Item: HasTask,
+{
+    let deadline = d.into().and_then(after);
+    let (own, others): (Vec<_>, Vec<_>) =
+        tasks.into_iter().map(|task| task.to_task()).partition(|task| try_current().as_ref() == Some(task));
+    others.iter().for_each(Task::cancel);
+    let mut result = Ok(());
+    for task in &others {
+        if !task.raw().has_ended_until(deadline) {
+            result = Err(Elapsed::new());
+        }
+    }
+    own.iter().for_each(Task::kill);
+    result
 }

@@ -63,13 +63,20 @@ pub trait HasTask: sealed::Sealed {}
 
 impl HasTask for Task {}
 impl<T, P> HasTask for JoinHandle<T, P> {}
+impl<H: HasTask + ?Sized> HasTask for &H {}
 
-mod sealed {
+pub(super) mod sealed {
     use super::{JoinHandle, Task};
 
     #[allow(unnameable_types, reason = "what this crate alone implements")]
     pub trait Sealed {
         fn to_task(&self) -> Task;
+    }
+
+    impl<S: Sealed + ?Sized> Sealed for &S {
+        fn to_task(&self) -> Task {
+            (**self).to_task()
+        }
     }
 
     impl Sealed for Task {

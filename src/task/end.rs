@@ -126,6 +126,11 @@ impl RawTask {
         }
     }
 
+    /// Waits until the task has ended, or `deadline` has passed. Whether it has.
+    pub(crate) fn has_ended_until(self, deadline: Option<Instant>) -> bool {
+        self.header().end.is_done() || self.wait_for_end(deadline) == Woken::Notified
+    }
+
     /// Waits until the links of a task that has ended have returned, or `deadline` has passed.
     #[cold]
     pub(super) fn wait_for_links(self, deadline: Option<Instant>) -> Woken {

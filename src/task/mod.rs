@@ -54,6 +54,7 @@ pub use park::{park, park_timeout, yield_now};
 #[cfg(feature = "blocking")]
 pub use unblock::unblock;
 
+pub(crate) use builder::sealed::Sealed as ToTask;
 pub(crate) use cancel::throw_if_due;
 pub(crate) use carrier::{Carrier, Pause};
 pub(crate) use choice::Choice;

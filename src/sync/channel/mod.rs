@@ -8,6 +8,19 @@
 //! earlier ones. Nothing that was delivered is lost: a receive that is cancelled or times out has taken no value, and
 //! one that was given a value returns it.
 //!
+//! | channel | holds | each value goes to |
+//! | --- | --- | --- |
+//! | [`bounded`], [`unbounded`] | so many; any number | one of the receivers |
+//! | [`rendezvous`] | none: a send returns once its value was received | one of the receivers |
+//! | [`oneshot`] | one, once | the receiver |
+//! | [`broadcast`](fn@broadcast) | the last so many | every receiver |
+//! | [`watch`](fn@watch) | the newest | every receiver that looks in time |
+//!
+//! To wait for several at once: [`select!`](crate::select!), [`Select`].
+//!
+//! # Rooms
+//! - `exchange`: the queue behind the first three, `log`: behind the last two. `operands`: all as part of a select.
+//!
 //! # Examples
 //! ```
 //! use osier::sync::channel;
@@ -18,15 +31,25 @@
 //! producer.join().unwrap();
 //! ```
 
+mod broadcast;
 mod error;
 mod exchange;
+mod log;
+mod oneshot;
 mod operands;
+mod watch;
 
 pub use super::select::{
     ReadyTimeoutError, Select, SelectTimeoutError, SelectedOperation, TryReadyError, TrySelectError,
 };
 pub use crate::{select, select_biased};
+pub use broadcast::{
+    BroadcastReceiver, BroadcastRecvError, BroadcastRecvTimeoutError, BroadcastSender, BroadcastTryRecvError, broadcast,
+};
 pub use error::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+
+pub use oneshot::{OneshotReceiver, OneshotSender, oneshot};
+pub use watch::{WatchReceiver, WatchSender, watch};
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,8 +1,11 @@
-//! The ends of a channel as operations of a select.
+//! The ends of channels as operations of a select, and as objects to wait for.
 
 use super::exchange::Exchange;
+use super::oneshot::OneshotReceiver;
 use super::{Receiver, RecvError, SendError, Sender};
-use crate::sync::select::{Arm, Operand, Token};
+use crate::sync::Wait;
+use crate::sync::select::expansion::{Operation, Receive};
+use crate::sync::select::{Arm, Operand, SelectedOperation, Token};
 use crate::task::{Choice, Waiter};
 
 impl<T> Operand for Receiver<T> {
@@ -87,3 +90,62 @@ impl<T> Sender<T> {
         self.exchange.finish_send(token, value).map_err(SendError)
     }
 }
+
+impl<T> Receive for OneshotReceiver<T> {
+    type Received = Result<T, RecvError>;
+
+    fn __osier_operation(&self) -> Operation<'_> {
+        Operation::of(&self.0)
+    }
+
+    fn __osier_complete(&self, operation: SelectedOperation<'_>) -> Self::Received {
+        operation.recv(&self.0)
+    }
+}
+
+impl<T> Wait for OneshotReceiver<T> {
+    fn __osier_wait(&self) -> Operation<'_> {
+        Operation::of(&self.0)
+    }
+}
+
+/// Makes the receiver of a log an operand. Its place is its own, so what is ready for it stays ready.
+macro_rules! log_end {
+    ($receiver:ident, $error:ident, $recv:expr) => {
+        impl<T> crate::sync::select::Operand for $receiver<T> {
+            fn is_ready(&self) -> bool {
+                self.log.is_ready(&self.place)
+            }
+
+            unsafe fn watch(&self, waiter: *const crate::task::Waiter) -> bool {
+                // SAFETY: the caller's promise.
+                unsafe { self.log.watch(&self.place, waiter) }
+            }
+
+            fn unwatch(&self, waiter: &crate::task::Waiter) {
+                self.log.unwatch(waiter);
+            }
+        }
+
+        impl<T> crate::sync::Wait for $receiver<T> {
+            fn __osier_wait(&self) -> crate::sync::select::expansion::Operation<'_> {
+                crate::sync::select::expansion::Operation::of(self)
+            }
+        }
+
+        impl<T: Clone> crate::sync::select::expansion::Receive for $receiver<T> {
+            type Received = Result<T, $error>;
+
+            fn __osier_operation(&self) -> crate::sync::select::expansion::Operation<'_> {
+                crate::sync::select::expansion::Operation::of(self)
+            }
+
+            fn __osier_complete(&self, operation: crate::sync::select::SelectedOperation<'_>) -> Self::Received {
+                drop(operation);
+                let recv: fn(&Self) -> Self::Received = $recv;
+                recv(self)
+            }
+        }
+    };
+}
+pub(super) use log_end;
