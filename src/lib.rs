@@ -88,6 +88,6 @@ pub use runtime::{Runtime, run, shutdown};
 #[cfg(feature = "runtime")]
 pub use sync::{Wait, join_all, kill_all, wait};
 #[cfg(feature = "runtime")]
-pub use task::{JoinError, JoinHandle, LocalHandle, Task, spawn, spawn_local, try_spawn, yield_now};
+pub use task::{JoinError, JoinHandle, LocalHandle, Task, scope, spawn, spawn_local, try_spawn, yield_now};
 #[cfg(feature = "runtime")]
 pub use time::sleep;

@@ -155,6 +155,7 @@ impl LocalRuntime {
     ///
     /// # Panics
     /// If the runtime is shutting down.
+    #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
     pub fn spawn_local<F, T>(&self, f: F) -> LocalHandle<T>
     where
         F: FnOnce() -> T + 'static,
@@ -169,6 +170,7 @@ impl LocalRuntime {
     ///
     /// # Panics
     /// If the runtime is shutting down.
+    #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,

@@ -110,6 +110,7 @@ impl Runtime {
     ///
     /// # Panics
     /// If the runtime is shutting down.
+    #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,

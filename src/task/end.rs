@@ -312,6 +312,11 @@ impl RawTask {
         self.watchers().more().is_observed = true;
     }
 
+    /// Whether somebody was told of the failure, or will be.
+    pub(super) fn is_observed(self) -> bool {
+        self.watchers().more.as_ref().is_some_and(|more| more.is_observed)
+    }
+
     /// Says who gets the result when the handle, which is about to go, has gone, and the links have looked at it.
     pub(super) fn set_heir(self, heir: Heir) {
         let mut watchers = self.watchers();

@@ -30,7 +30,6 @@ use crate::sync::AsyncResult;
 /// });
 /// assert_eq!(sum, 285);
 /// ```
-#[must_use = "dropping a join handle detaches its task: use `let _ =` if that is meant"]
 pub struct JoinHandle<T, P = Anywhere> {
     task: TaskRef,
     _value: PhantomData<fn() -> T>,
@@ -62,6 +61,13 @@ impl<T, P> JoinHandle<T, P> {
     /// Makes the handle of a task that was made with the result type `T`.
     pub(crate) fn new(task: TaskRef) -> Self {
         Self { task, _value: PhantomData, _place: PhantomData }
+    }
+
+    /// The same handle, marked otherwise.
+    pub(super) fn retype<Q>(self) -> JoinHandle<T, Q> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: read once, out of a handle that is not dropped.
+        JoinHandle::new(unsafe { std::ptr::read(&raw const this.task) })
     }
 
     pub(crate) fn raw(&self) -> RawTask {

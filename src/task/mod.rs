@@ -23,6 +23,7 @@
 //! - `sleeper`: who waits, and how. `wait_queue`: for what. `choice`, `crowd`: for several things at once.
 //! - `builder`: how a task is to be made, and where it starts.
 //! - `end`: who is told when a task has ended, in which order.
+//! - `scope`: tasks that borrow.
 //! - `join`, `handle`, `link`, `error`, `unblock`: what users hold.
 
 mod builder;
@@ -38,6 +39,7 @@ mod link;
 mod memory;
 mod park;
 mod raw;
+mod scope;
 mod sleeper;
 mod state;
 #[cfg(feature = "blocking")]
@@ -51,6 +53,7 @@ pub use handle::{Task, TaskId, current, try_current};
 pub use join::{Anywhere, JoinHandle, LocalHandle, ThisThread};
 pub use link::Link;
 pub use park::{park, park_timeout, yield_now};
+pub use scope::{InScope, InScopeHere, Scope, ScopedHandle, ScopedLocalHandle, scope};
 #[cfg(feature = "blocking")]
 pub use unblock::unblock;
 
@@ -88,6 +91,7 @@ use crate::runtime::Worker;
 /// osier::spawn(move || drop(shared));
 /// ```
 #[inline(always)]
+#[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
@@ -130,6 +134,7 @@ where
 /// });
 /// assert_eq!(log, ["a1", "b1", "a2", "b2"]);
 /// ```
+#[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
 pub fn spawn_local<F, T>(f: F) -> LocalHandle<T>
 where
     F: FnOnce() -> T + 'static,

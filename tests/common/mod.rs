@@ -267,6 +267,12 @@ pub(crate) struct AtDrop {
     line: String,
 }
 
+impl AtDrop {
+    pub(crate) fn line(&self) -> &str {
+        &self.line
+    }
+}
+
 impl Drop for AtDrop {
     fn drop(&mut self) {
         self.log.push(std::mem::take(&mut self.line));
