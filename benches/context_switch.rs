@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use osier::stack::DEFAULT_STACK_SIZE;
 use osier::sync::channel;
-use osier::{Generator, Greenlet, Runtime, Step, Yielder, spawn, yield_now};
+use osier::{Exception, Generator, Greenlet, Runtime, Step, Yielder, catch, spawn, yield_now};
 
 type BareYielder<In, Out> = corosensei::Yielder<In, Out>;
 
@@ -149,6 +149,71 @@ fn greenlet_switch(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A greenlet that does nothing: made, run and dropped.
+fn greenlet_create(criterion: &mut Criterion) {
+    let root = Greenlet::<u64>::current();
+    criterion.bench_function("greenlet create", |bencher| {
+        bencher.iter(|| Greenlet::with_parent(&root, black_box).switch(1));
+    });
+}
+
+/// An exception thrown into a generator and into a greenlet, and what a yield of the same costs where nothing unwinds.
+fn throw(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("throw");
+    group.bench_function("to a catch", |bencher| {
+        let mut g = Generator::new(|y: &Yielder<()>| {
+            loop {
+                assert!(catch(|| y.yield_(())).is_err(), "nothing is sent");
+            }
+        })
+        .primed();
+        let exception = Exception::from(std::fmt::Error);
+        bencher.iter(|| g.throw(exception.clone()).is_ok());
+    });
+    group.bench_function("to a try_yield", |bencher| {
+        let mut g = Generator::new(|y: &Yielder<()>| {
+            loop {
+                assert!(y.try_yield(()).is_err(), "nothing is sent");
+            }
+        })
+        .primed();
+        let exception = Exception::from(std::fmt::Error);
+        bencher.iter(|| g.throw(exception.clone()).is_ok());
+    });
+    group.bench_function("to a greenlet's catch", |bencher| {
+        let root = Greenlet::<u64>::current();
+        let g = Greenlet::new(move |n| {
+            loop {
+                assert!(catch(|| root.switch(n)).is_err(), "nothing is switched with");
+            }
+        });
+        g.switch(1);
+        let exception = Exception::from(std::fmt::Error);
+        bencher.iter(|| g.throw(exception.clone()));
+    });
+    group.finish();
+}
+
+/// The end of a suspended coroutine: it unwinds.
+fn close(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("close");
+    group.bench_function("generator", |bencher| {
+        let make = || Generator::new(|y: &Yielder<()>| y.yield_(())).primed();
+        bencher.iter_batched(make, |mut g| g.close().is_ok(), BatchSize::SmallInput);
+    });
+    group.bench_function("greenlet", |bencher| {
+        let root = Greenlet::<u64>::current();
+        let make = || {
+            let root = root.clone();
+            let g = Greenlet::new(move |n| root.switch(n));
+            g.switch(1);
+            g
+        };
+        bencher.iter_batched(make, drop, BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
 /// A task that does nothing: spawned and joined, at once or in batches.
 fn spawn_join(criterion: &mut Criterion) {
     const BATCH: u64 = 1000;
@@ -213,6 +278,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = switch, generator_item, create, greenlet_switch, spawn_join, yields, channel_hop
+    targets = switch, generator_item, create, greenlet_switch, greenlet_create, throw, close, spawn_join, yields, channel_hop
 }
 criterion_main!(context_switch);

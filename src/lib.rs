@@ -16,6 +16,8 @@
 //! | tasks that talk | [`sync::channel`] | any |
 //! | a call that blocks its thread | [`task::unblock`] | a pool's |
 //!
+//! Whoever knows generators, greenlet or gevent: [`porting`] says what becomes of every construct.
+//!
 //! ```
 //! # #[cfg(feature = "runtime")] {
 //! use osier::{Generator, Yielder, sync::channel};
@@ -63,6 +65,8 @@
 pub mod exception;
 pub mod generator;
 pub mod greenlet;
+#[doc = include_str!("../arch-notes/porting.md")]
+pub mod porting {}
 #[cfg(feature = "runtime")]
 mod primitives;
 #[cfg(feature = "runtime")]

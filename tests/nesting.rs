@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
@@ -130,7 +130,7 @@ fn each_suspends_the_way_of_the_others() {
                 y.yield_("ends");
             }
         });
-        let other = spawn(|| yield_now());
+        let other = spawn(yield_now);
         let items: Vec<_> = outer.by_ref().collect();
         other.join().unwrap();
         assert!(root.is_active());
@@ -444,13 +444,13 @@ fn a_yielder_off_its_chain_says_so() {
     osier::run(|| {
         let root = Greenlet::<u32>::current();
         // The generator suspends its greenlet, with itself in it; somebody else gets at its yielder meanwhile.
-        let lent: Rc<RefCell<Option<Box<dyn Fn() -> String>>>> = Rc::default();
+        let lent: Rc<OnceCell<Box<dyn Fn() -> String>>> = Rc::default();
         let g = Greenlet::new({
             let lent = lent.clone();
             move |n: u32| {
                 let mut generator = Generator::new(move |_: &Yielder<u32>| {
                     let yields = || panic_text(|| generator::yield_::<u32, ()>(7));
-                    *lent.borrow_mut() = Some(Box::new(yields));
+                    assert!(lent.set(Box::new(yields)).is_ok());
                     root.switch(n);
                 });
                 generator.next();
@@ -458,7 +458,7 @@ fn a_yielder_off_its_chain_says_so() {
             }
         });
         g.switch(1);
-        let says = lent.borrow().as_ref().unwrap()();
+        let says = lent.get().unwrap()();
         assert!(says.starts_with("no running generator yields `u32`"), "{says}");
         // Nor does it find one across the border of a task.
         let says = spawn_local(|| panic_text(|| generator::yield_::<u32, ()>(7))).join().unwrap();

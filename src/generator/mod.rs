@@ -18,6 +18,8 @@
 //! | `except` around a `yield` | [`catch`](crate::catch), or [`Yielder::try_yield`] |
 //! | `except GeneratorExit` | [`catch_exit`](crate::catch_exit) |
 //!
+//! The whole table, with the traps: [`porting`](crate::porting).
+//!
 //! | form | made by | for |
 //! | --- | --- | --- |
 //! | [`Generator`] | `Generator::new` | nearly everything |

@@ -18,6 +18,8 @@
 //! | `g.dead`, `bool(g)` | `g.is_dead()`, `g.is_active()` |
 //! | `greenlet.error: cannot switch to a different thread` | does not compile: a handle is not `Send` |
 //!
+//! The whole table, with the traps: [`porting`](crate::porting).
+//!
 //! # Trees
 //! Greenlets that can switch to each other form a tree. All of it has one type of value, and its root is whatever ran
 //! when its first greenlet was made: the thread, a task, or a greenlet of another type. (`Greenlet<i32>` and
