@@ -11,25 +11,34 @@ use corosensei::CoroutineResult;
 use super::Resumed;
 use crate::stack::Stack;
 
-// SAFETY:
+/// What corosensei needs to know of a stack. The stack itself is kept beside corosensei's coroutine: to have it back,
+/// all of that would have to be moved, right after parts of it were written in smaller pieces, which stalls the
+/// processor (a fifth of what a short-lived generator costs).
+struct Bounds {
+    base: NonZeroUsize,
+    limit: NonZeroUsize,
+}
+
+// SAFETY: they are those of a `Stack`:
 // - `Region::cut` guarded the slot's lowest part before the stack existed.
 // - At least `MIN_STACK_SIZE` bytes are usable, above corosensei's minimum of 4096.
 // - Both ends are multiples of 64.
-unsafe impl corosensei::stack::Stack for Stack {
+unsafe impl corosensei::stack::Stack for Bounds {
     #[inline(always)]
     fn base(&self) -> NonZeroUsize {
-        Self::base(self)
+        self.base
     }
 
     #[inline(always)]
     fn limit(&self) -> NonZeroUsize {
-        Self::limit(self)
+        self.limit
     }
 }
 
 /// A body on a stack of its own. Dropping it frees nothing: see the module's page.
 pub(crate) struct Coroutine<In, Out> {
-    inner: ManuallyDrop<corosensei::Coroutine<In, Out, (), Stack>>,
+    inner: ManuallyDrop<corosensei::Coroutine<In, Out, (), Bounds>>,
+    stack: Stack,
 }
 
 impl<In, Out> Coroutine<In, Out> {
@@ -41,9 +50,10 @@ impl<In, Out> Coroutine<In, Out> {
     #[inline(always)]
     pub(crate) unsafe fn new(stack: Stack, body: impl FnOnce(&Yielder<In, Out>, In)) -> Self {
         let body = move |yielder: &corosensei::Yielder<In, Out>, first| body(Yielder::wrap(yielder), first);
-        // SAFETY: the first demand on our caller is corosensei's.
-        let inner = unsafe { corosensei::Coroutine::with_stack_unchecked(stack, body) };
-        Self { inner: ManuallyDrop::new(inner) }
+        let bounds = Bounds { base: stack.base(), limit: stack.limit() };
+        // SAFETY: the first demand on our caller is corosensei's. The stack stays ours until the coroutine has returned.
+        let inner = unsafe { corosensei::Coroutine::with_stack_unchecked(bounds, body) };
+        Self { inner: ManuallyDrop::new(inner), stack }
     }
 
     /// Runs the body until it suspends or returns.
@@ -64,7 +74,8 @@ impl<In, Out> Coroutine<In, Out> {
     /// If it has not returned.
     #[inline(always)]
     pub(crate) fn into_stack(self) -> Stack {
-        ManuallyDrop::into_inner(self.inner).into_stack()
+        assert!(self.inner.done(), "the coroutine has returned");
+        self.stack
     }
 }
 
