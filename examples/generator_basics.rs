@@ -27,7 +27,11 @@ use osier::generator::ResumeError;
 use osier::{Generator, Yielder};
 
 fn squares() -> Generator<u32> {
-    Generator::new(|y: &Yielder<u32>| (0..).for_each(|n| y.yield_(n * n)))
+    Generator::new(|y: &Yielder<u32>| {
+        for n in 0.. {
+            y.yield_(n * n);
+        }
+    })
 }
 
 fn countdown(n: u32) -> Generator<u32, (), &'static str> {
@@ -73,8 +77,9 @@ fn main() -> Result<(), ResumeError<()>> {
 
     // Leaving the loop drops the generator, and that unwinds its body.
     for line in lines() {
-        assert_eq!(line, "line 1");
-        break;
+        if line == "line 1" {
+            break;
+        }
     }
     Ok(())
 }
