@@ -1,0 +1,91 @@
+//! From a list of tasks to an event loop: round robin, servers, and the loop itself.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use osier::runtime::LocalRuntime;
+use osier::sync::channel;
+use osier::{Generator, Yielder, run, sleep, spawn};
+
+type Work = Rc<RefCell<VecDeque<u32>>>;
+
+fn work() -> Work {
+    Rc::new(RefCell::new(VecDeque::from([15, 10, 5, 2])))
+}
+
+/// Nothing to mend.
+pub(crate) fn s15() {
+    fn task(name: &str, work: &Work) {
+        if work.borrow().is_empty() {
+            say!("Task {name} nothing to do");
+        }
+        while let Some(count) = work.borrow_mut().pop_front() {
+            say!("Task {name} running");
+            say!("Task {name} total: {}", (0..count).fold(0, |total, _| total + 1));
+        }
+    }
+    let work = work();
+    task("One", &work);
+    task("Two", &work);
+}
+
+/// Mended: what has ended is taken out without making its neighbour miss a turn.
+pub(crate) fn s16() {
+    fn task(name: &'static str, work: &Work) -> Generator<()> {
+        let work = work.clone();
+        Generator::new(move |y: &Yielder<()>| {
+            loop {
+                // Not a `while let`, which would hold the borrow while it yields.
+                let Some(count) = work.borrow_mut().pop_front() else { return };
+                say!("Task {name} running");
+                let mut total = 0;
+                for _ in 0..count {
+                    total += 1;
+                    y.yield_(());
+                }
+                say!("Task {name} total: {total}");
+            }
+        })
+    }
+    let work = work();
+    let mut tasks = vec![task("One", &work), task("Two", &work)];
+    while !tasks.is_empty() {
+        tasks.retain_mut(|task| task.next().is_some());
+    }
+}
+
+/// The program drives the loop, one turn at a time, and feeds it what happens elsewhere: here by a thread that sends; a
+/// loop that polls descriptors adds [`LocalRuntime::event_fd`] to them. Mended: it ends with what it was to do.
+pub(crate) fn s19() {
+    let (sender, events) = channel::unbounded();
+    let runtime = LocalRuntime::new();
+    let handler = runtime.spawn_local(move || {
+        for event in events {
+            say!("event {event}");
+        }
+    });
+    let outside = thread::spawn(move || (1..=3).for_each(|event| sender.send(event).unwrap()));
+    while !handler.is_finished() {
+        runtime.run_once(Duration::from_secs(1));
+    }
+    outside.join().unwrap();
+}
+
+/// What waits is a plain function, called as any other: neither `yield from` nor `await` marks the call. Mended: `stuff`
+/// was nowhere.
+pub(crate) fn s20() {
+    fn stuff() -> u32 {
+        sleep(Duration::from_millis(1));
+        42
+    }
+    fn py34() -> u32 {
+        stuff()
+    }
+    fn py35() -> u32 {
+        py34()
+    }
+    run(|| say!("{}", spawn(py35).join().unwrap()));
+}
