@@ -36,6 +36,7 @@ fn in_a_process_of_its_own() {
             _ = thread.spawn(|| eat::<256>(0)).unwrap().join();
         }
         "wide characters on a small stack" => wide_characters_on_a_small_stack(),
+        "panics on small stacks" => panics_on_small_stacks(),
         "no address space for generators" => no_address_space_for_generators(),
         other => {
             if let Some(size) = other.strip_prefix("frames of ") {
@@ -234,6 +235,51 @@ fn an_overflow_of_a_plain_thread_is_still_stds_to_report() {
     let err = stderr(&output);
     assert!(err.contains("'plain-thread'") && err.contains("has overflowed its stack"), "{err}");
     assert!(!err.contains("coroutine"), "{err}");
+}
+
+// ---- panics
+
+fn panics_on_small_stacks() {
+    for _ in 0..3 {
+        let mut g = generator("panics-small", MIN_STACK_SIZE, |_| deep_panic(20));
+        assert_eq!(panic_text(|| g.next()), "at the bottom");
+    }
+    // The hook of a panic within a destructor, and of one in a generator on top of another.
+    let mut outer = generator("outer-small", MIN_STACK_SIZE, |y| {
+        let mut g = generator("inner-small", MIN_STACK_SIZE, |_| deep_panic(3));
+        assert_eq!(panic_text(|| g.next()), "at the bottom");
+        y.yield_(1);
+        deep_panic(3);
+    });
+    assert_eq!(outer.next(), Some(1));
+    assert_eq!(panic_text(|| outer.next()), "at the bottom");
+    #[cfg(feature = "runtime")]
+    osier::run(|| {
+        let task = osier::task::Builder::new().stack_size(MIN_STACK_SIZE).spawn(|| deep_panic(20));
+        assert_eq!(common::text(&*task.join().unwrap_err().into_panic().unwrap()), "at the bottom");
+        // Its worker goes on.
+        assert_eq!(osier::spawn(|| 7).join().unwrap(), 7);
+    });
+}
+
+#[inline(never)]
+fn deep_panic(depth: u32) {
+    if black_box(depth) == 0 {
+        panic!("at the bottom");
+    }
+    deep_panic(depth - 1);
+    black_box(depth);
+}
+
+// H18
+#[test]
+fn a_panic_with_a_full_backtrace_fits_on_the_smallest_stack() {
+    let _watch = watch();
+    let output = common::run_program_with("panics on small stacks", &[("RUST_BACKTRACE", "full")]);
+    assert_ended_well(&output);
+    let err = stderr(&output);
+    assert!(err.matches("stack backtrace:").count() >= 5, "{err}");
+    assert!(err.matches("deep_panic").count() >= 20, "{err}");
 }
 
 // ---- exhaustion

@@ -32,7 +32,10 @@ pub(crate) use switch::{Coroutine, Resumed, Yielder};
 
 use std::io;
 
-use crate::stack::{Stack, StackSize};
+use crate::stack::{self, Stack, StackSize};
+
+/// Usable bytes from which on a panic hook runs on the coroutine's own stack.
+const AMPLE: usize = 64 * 1024;
 
 /// Whether a suspended coroutine of this thread may be unwound by its drop, rather than leaked.
 #[cold]
@@ -55,6 +58,24 @@ pub(crate) fn take_stack(size: StackSize) -> io::Result<Stack> {
         Some(cache) => cache.take(size),
         None => crate::stack::StackCache::take_uncached(size),
     })
+}
+
+/// Calls `f` on a larger stack if it is a coroutine's small one that runs out otherwise: for panic hooks.
+#[cold]
+pub(crate) fn on_ample_stack(f: impl FnOnce()) {
+    if stack::usable_here().is_none_or(|usable| usable >= AMPLE) {
+        return f();
+    }
+    // Not by `take_stack`: a thread that panics cannot look at the hook.
+    let taken = current::with_stack_cache(|cache| match cache {
+        Some(cache) => cache.take(StackSize::OF_HOOKS),
+        None => stack::StackCache::take_uncached(StackSize::OF_HOOKS),
+    });
+    // Without memory for it, the hook does what it can where it is.
+    let Ok(ample) = taken else { return f() };
+    ample.name_tag().set("panic hook");
+    switch::on_stack(&ample, f);
+    give_stack(StackSize::OF_HOOKS, ample);
 }
 
 /// Gives a stack that nobody runs on back to this thread's cache.

@@ -22,7 +22,7 @@ use super::current::{self, Frame};
 /// What a caught unwind carries.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
-/// Wraps the panic hook so that beginnings of unwinds are noted, once, and wipes this thread's note if it is old.
+/// Wraps the panic hook so that beginnings of unwinds are noted, and that it has room for a backtrace; once; and wipes this thread's note if it is old.
 ///
 /// Called whenever a coroutine gets its stack.
 pub(crate) fn prepare() {
@@ -35,7 +35,7 @@ pub(crate) fn prepare() {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             note_beginning();
-            previous(info);
+            super::on_ample_stack(|| previous(info));
         }));
     }
     static INSTALLED: AtomicBool = AtomicBool::new(false);

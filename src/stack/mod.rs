@@ -35,7 +35,7 @@ mod sys;
 pub(crate) use pool::StackCache;
 #[cfg(feature = "runtime")]
 pub(crate) use region::NameTag;
-pub(crate) use region::Stack;
+pub(crate) use region::{Stack, usable_here};
 #[cfg(feature = "runtime")]
 pub(crate) use signal_stack::SignalStack;
 
@@ -43,7 +43,8 @@ use std::io;
 
 /// The smallest stack that can be asked for, in usable bytes.
 ///
-/// A stack of this size survives its own unwinding; a panic with a backtrace wants about 23 KiB.
+/// A stack of this size survives its own unwinding. A panic with a backtrace would want about 23 KiB; so the panic hook
+/// runs on another stack where the coroutine's is smaller than 64 KiB.
 pub const MIN_STACK_SIZE: usize = 16 * 1024;
 
 /// The usable bytes of a stack when nobody asks for another size.
@@ -59,6 +60,9 @@ pub const MAX_STACK_SIZE: usize = 1 << 30;
 pub(crate) struct StackSize(usize);
 
 impl StackSize {
+    /// What a panic hook needs, with a full backtrace, in any build.
+    pub(crate) const OF_HOOKS: Self = Self(256 * 1024);
+
     pub(crate) const DEFAULT: Self = Self(DEFAULT_STACK_SIZE);
 
     /// Rounds `bytes` up to whole pages and into the allowed range.

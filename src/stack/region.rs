@@ -154,6 +154,20 @@ impl Region {
     }
 }
 
+/// The usable bytes of the stack that the caller runs on, if it is one of ours.
+pub(crate) fn usable_here() -> Option<usize> {
+    let here = 0_u8;
+    let address = (&raw const here).addr();
+    REGIONS[..count()].iter().find_map(|entry| {
+        // Acquire: pairs with the Release in `reserve`.
+        let region = entry.load(Ordering::Acquire);
+        // SAFETY: entries are null or point to leaked, complete regions.
+        let region = unsafe { region.as_ref() }?;
+        let offset = address.checked_sub(region.start.addr().get())?;
+        (offset / region.slot < region.count).then_some(region.usable)
+    })
+}
+
 /// Says whose stack it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NameTag(&'static Label);

@@ -101,3 +101,22 @@ impl<In, Out> Yielder<In, Out> {
         self.inner.suspend(out)
     }
 }
+
+/// A stack that is lent for one call.
+struct Lent<'a>(&'a Stack);
+
+// SAFETY: as for `Stack`.
+unsafe impl corosensei::stack::Stack for Lent<'_> {
+    fn base(&self) -> NonZeroUsize {
+        self.0.base()
+    }
+
+    fn limit(&self) -> NonZeroUsize {
+        self.0.limit()
+    }
+}
+
+/// Calls `f` on another stack, which nobody runs on. If `f` suspends the coroutine that calls it, the stack waits too.
+pub(crate) fn on_stack<T>(stack: &Stack, f: impl FnOnce() -> T) -> T {
+    corosensei::on_stack(Lent(stack), f)
+}

@@ -17,9 +17,9 @@ mod corosensei;
 mod thread;
 
 #[cfg(not(any(miri, osier_threads)))]
-pub(crate) use self::corosensei::{Coroutine, Yielder};
+pub(crate) use self::corosensei::{Coroutine, Yielder, on_stack};
 #[cfg(any(miri, osier_threads))]
-pub(crate) use self::thread::{Coroutine, Yielder};
+pub(crate) use self::thread::{Coroutine, Yielder, on_stack};
 
 /// What a resume came back with.
 #[derive(Debug)]
