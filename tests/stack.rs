@@ -36,6 +36,7 @@ fn in_a_process_of_its_own() {
             _ = thread.spawn(|| eat::<256>(0)).unwrap().join();
         }
         "wide characters on a small stack" => wide_characters_on_a_small_stack(),
+        "many stacks come and go" => many_stacks_come_and_go(),
         "panics on small stacks" => panics_on_small_stacks(),
         "no address space for generators" => no_address_space_for_generators(),
         other => {
@@ -235,6 +236,41 @@ fn an_overflow_of_a_plain_thread_is_still_stds_to_report() {
     let err = stderr(&output);
     assert!(err.contains("'plain-thread'") && err.contains("has overflowed its stack"), "{err}");
     assert!(!err.contains("coroutine"), "{err}");
+}
+
+// ---- many
+
+/// KiB of this process in memory.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn many_stacks_come_and_go() {
+    const COUNT: usize = 20_000;
+    let round = || {
+        let mut all: Vec<_> =
+            std::iter::repeat_with(|| generator("one-of-many", 0, |y| y.yield_(1))).take(COUNT).collect();
+        all.iter_mut().for_each(|g| assert_eq!(g.next(), Some(1)));
+        (resident(), stack::usage(), common::count_in_proc("maps"))
+    };
+    let before = resident();
+    let (most, used, maps) = round();
+    let after = resident();
+    assert!(most - before > COUNT * 4, "each has touched a page: {before}, {most}");
+    assert!(after - before < (most - before) / 5, "KiB resident: {before}, then {most}, then {after}");
+    // Where a guard splits its mapping there are two for each stack; with the other kind there are a few in all.
+    assert!(!(1000..=COUNT).contains(&maps), "{maps} mappings");
+    let (again, used_again, maps_again) = round();
+    assert_eq!(used_again, used);
+    assert!(maps_again <= maps + 8 && again < most + most / 10, "{maps_again} mappings, {again} KiB");
+}
+
+#[test]
+fn what_many_stacks_used_is_given_back_and_used_again() {
+    let _watch = watch();
+    assert_ended_well(&run_program("many stacks come and go"));
 }
 
 // ---- panics

@@ -8,11 +8,12 @@
 //! - Stacks in a depot have given their pages back.
 
 use std::io;
+use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::region::{Region, Stack};
-use super::{StackSize, overflow};
+use super::{StackSize, overflow, sys};
 
 /// Free stacks a thread keeps with their pages, per size.
 ///
@@ -23,6 +24,10 @@ const CACHED: usize = 1024;
 /// The bytes of the first region of a size, and the most that later ones double to.
 const FIRST_REGION: usize = if cfg!(miri) { 1 << 20 } else { 16 << 20 };
 const LARGEST_REGION: usize = 512 << 20;
+
+/// After how many stacks given back the allocator is asked to give pages back as well. What was allocated for so many
+/// coroutines lies in its free lists, and glibc's keeps that.
+const TRIM_EVERY: usize = 1 << 16;
 
 static CUT: AtomicUsize = AtomicUsize::new(0);
 
@@ -38,12 +43,48 @@ struct Depot {
 }
 
 struct Shelf {
-    /// Free stacks without pages.
-    cold: Vec<Stack>,
+    /// Free stacks without pages: one bit a slot, so that a million of them cost 128 KiB.
+    cold: Vec<Cold>,
     /// The region that new slots are cut from, and the next slot in it.
     current: Option<(&'static Region, usize)>,
     /// Bytes of the region to reserve next.
     next_region: usize,
+    /// How many stacks were ever given back.
+    returned: usize,
+}
+
+/// The free slots of one region.
+struct Cold {
+    region: &'static Region,
+    count: usize,
+    bits: Vec<u64>,
+}
+
+impl Shelf {
+    fn take(&mut self) -> Option<Stack> {
+        let cold = self.cold.iter_mut().find(|cold| cold.count > 0)?;
+        let (word, bits) = cold.bits.iter_mut().enumerate().find(|(_, bits)| **bits != 0)?;
+        let index = word * 64 + bits.trailing_zeros() as usize;
+        *bits &= *bits - 1;
+        cold.count -= 1;
+        // SAFETY: the bit was set by `put`, which took the slot's only stack.
+        Some(unsafe { cold.region.stack(index) })
+    }
+
+    /// Keeps a stack that has no pages. True if the allocator shall be asked for its pages now.
+    fn put(&mut self, stack: Stack) -> bool {
+        let (region, index) = stack.into_slot();
+        let place = self.cold.iter().position(|cold| ptr::eq(cold.region, region)).unwrap_or_else(|| {
+            self.cold.push(Cold { region, count: 0, bits: vec![0; region.slots().div_ceil(64)] });
+            self.cold.len() - 1
+        });
+        let cold = &mut self.cold[place];
+        debug_assert!(cold.bits[index / 64] & 1 << (index % 64) == 0);
+        cold.bits[index / 64] |= 1 << (index % 64);
+        cold.count += 1;
+        self.returned += 1;
+        self.returned.is_multiple_of(TRIM_EVERY)
+    }
 }
 
 impl Depot {
@@ -54,7 +95,7 @@ impl Depot {
         if let Some(depot) = depots.iter().find(|depot| depot.size == size) {
             return depot;
         }
-        let shelf = Shelf { cold: Vec::new(), current: None, next_region: FIRST_REGION };
+        let shelf = Shelf { cold: Vec::new(), current: None, next_region: FIRST_REGION, returned: 0 };
         let depot = Box::leak(Box::new(Self { size, shelf: Mutex::new(shelf) }));
         depots.push(depot);
         depot
@@ -62,7 +103,7 @@ impl Depot {
 
     fn take(&self) -> io::Result<Stack> {
         let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stack) = shelf.cold.pop() {
+        if let Some(stack) = shelf.take() {
             return Ok(stack);
         }
         let (region, index) = match shelf.current {
@@ -83,8 +124,13 @@ impl Depot {
     }
 
     fn put(&self, stacks: impl Iterator<Item = Stack>) {
-        let cold = stacks.inspect(Stack::discard).collect::<Vec<_>>();
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner).cold.extend(cold);
+        for stack in stacks {
+            stack.discard();
+            let trim = self.shelf.lock().unwrap_or_else(PoisonError::into_inner).put(stack);
+            if trim {
+                sys::trim_heap();
+            }
+        }
     }
 }
 

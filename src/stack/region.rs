@@ -119,9 +119,21 @@ impl Region {
         let limit = unsafe { self.start.add(index * self.slot) };
         // SAFETY: the slot lies in this region, and nobody else has it.
         unsafe { sys::guard(limit, self.guard) }.map_err(|error| exhausted("a guard page", &error))?;
+        // SAFETY: it was cut just now.
+        Ok(unsafe { self.stack(index) })
+    }
+
+    /// The stack of slot `index`.
+    ///
+    /// # Safety
+    /// - The slot was cut, and there is no other stack of it.
+    pub(super) unsafe fn stack(&'static self, index: usize) -> Stack {
+        debug_assert!(index < self.count);
+        // SAFETY: the slot lies in the mapping.
+        let limit = unsafe { self.start.add(index * self.slot) };
         // SAFETY: the topmost page of the slot has room for the label and the largest shift.
         let base = unsafe { limit.add(self.slot - size_of::<Label>() - index % SHIFTS * SHIFT) };
-        Ok(Stack { base, limit, region: self })
+        Stack { base, limit, region: self }
     }
 
     /// The label of slot `index`, which is one of this region's.
@@ -219,6 +231,11 @@ impl Stack {
     #[cfg(not(any(miri, osier_threads)))]
     pub(crate) fn limit(&self) -> NonZeroUsize {
         self.limit.addr()
+    }
+
+    /// What [`Region::stack`] makes it of again.
+    pub(super) fn into_slot(self) -> (&'static Region, usize) {
+        (self.region, self.index())
     }
 
     fn index(&self) -> usize {

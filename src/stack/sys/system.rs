@@ -89,6 +89,16 @@ pub(in crate::stack) unsafe fn discard(at: NonNull<u8>, bytes: usize) {
     }
 }
 
+/// Asks the allocator to give the pages of its free lists back.
+#[cold]
+pub(in crate::stack) fn trim_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: `malloc_trim` may be called at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
