@@ -29,7 +29,7 @@
 //!
 //! # Rooms
 //! - `coroutines`: switches, items, creation. `bare`: the same without osier. `ratios`: both in turns.
-//! - `tasks`: spawning, joining, yielding, messages. `idle`: what waiting tasks cost.
+//! - `tasks`: spawning, joining, yielding, messages. `idle`: what waiting tasks cost. `sleep`: timers.
 //! - `args`: the command line. `measure`: repetitions, memory, JSON.
 
 #![allow(clippy::print_stdout, reason = "printing a line is what this program is for")]
@@ -40,6 +40,7 @@ mod coroutines;
 mod idle;
 mod measure;
 mod ratios;
+mod sleep;
 mod tasks;
 
 #[cfg(test)]
@@ -117,12 +118,8 @@ const WORKLOADS: &[Workload] = &[
     workload("skynet", &[count("n", 1_000_000), number("wait", 0), THREADS], Run::Osier(tasks::skynet)),
     workload("fib", &[count("k", 30), number("wait", 0), THREADS], Run::Osier(tasks::fib_)),
     workload("idle_mem", &[count("n", 100_000), THREADS], Run::Osier(idle::idle_mem)),
-    workload(
-        "sleep_many",
-        &[count("n", 100_000), THREADS],
-        Run::Lacks("this program does not measure sleeping tasks yet"),
-    ),
-    workload("timeout_churn", &[count("n", 1_000_000), THREADS], Run::Lacks("osier has no timeouts around calls")),
+    workload("sleep_many", &[count("n", 100_000), THREADS], Run::Osier(sleep::sleep_many)),
+    workload("timeout_churn", &[count("n", 1_000_000), number("wait", 0), THREADS], Run::Osier(sleep::timeout_churn)),
     workload(
         "mutex",
         &[count("n", 1_000_000), count("tasks", 8), number("yield_in", 0), THREADS],

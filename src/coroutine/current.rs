@@ -289,6 +289,9 @@ pub(super) struct Thread {
     random: Cell<u32>,
     /// Whether `TRACER` is set.
     traced: Cell<bool>,
+    /// How many checkpoints pass before one looks at the clock. See `task::checkpoint`.
+    #[cfg(feature = "runtime")]
+    checkpoints_left: Cell<u32>,
     /// What coroutines with threads of their own share besides.
     #[cfg(any(miri, osier_threads))]
     pub(super) group: Shared,
@@ -310,6 +313,8 @@ impl Thread {
             #[cfg(feature = "runtime")]
             random: Cell::new(0x9E37_79B9),
             traced: Cell::new(false),
+            #[cfg(feature = "runtime")]
+            checkpoints_left: Cell::new(0),
             #[cfg(any(miri, osier_threads))]
             group: Shared::new(),
         }
@@ -324,8 +329,21 @@ thread_local! {
     static TRACER: RefCell<Option<Rc<dyn Any>>> = const { RefCell::new(None) };
 }
 
+/// When checkpoints on this thread have last looked at the clock, and how often they do. See `task::checkpoint`.
+#[cfg(feature = "runtime")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) looked: Option<Instant>,
+    /// When one has last let others run.
+    pub(crate) yielded: Option<Instant>,
+    /// How many checkpoints lie between two looks.
+    pub(crate) step: u32,
+}
+
 thread_local! {
     static STACKS: RefCell<StackCache> = const { RefCell::new(StackCache::new()) };
+    #[cfg(feature = "runtime")]
+    static PACE: Cell<Pace> = const { Cell::new(Pace { looked: None, yielded: None, step: 1 }) };
 }
 
 /// The innermost running frame, or null.
@@ -480,6 +498,47 @@ pub(crate) fn set_tracer(tracer: Option<Rc<dyn Any>>) -> Option<Rc<dyn Any>> {
     let former = TRACER.try_with(|now| now.replace(tracer)).ok()?;
     THREAD.with(|thread| thread.traced.set(traced));
     former
+}
+
+/// Whether the time on this thread is made up.
+#[cfg(feature = "runtime")]
+pub(crate) fn is_virtual() -> bool {
+    THREAD.with(|thread| thread.virtual_now.get()).is_some()
+}
+
+/// Sets what the clock shows on this thread; `None` for the system's.
+#[cfg(feature = "runtime")]
+pub(crate) fn set_virtual_now(now: Option<Instant>) {
+    THREAD.with(|thread| thread.virtual_now.set(now));
+}
+
+/// Counts one checkpoint. True if it shall look at the clock.
+#[cfg(feature = "runtime")]
+#[inline(always)]
+pub(crate) fn count_checkpoint() -> bool {
+    THREAD.with(|thread| match thread.checkpoints_left.get() {
+        0 => true,
+        left => {
+            thread.checkpoints_left.set(left - 1);
+            false
+        }
+    })
+}
+
+#[cfg(feature = "runtime")]
+pub(crate) fn set_checkpoints_left(left: u32) {
+    THREAD.with(|thread| thread.checkpoints_left.set(left));
+}
+
+/// What checkpoints on this thread know of their pace.
+#[cfg(feature = "runtime")]
+pub(crate) fn pace() -> Pace {
+    PACE.get()
+}
+
+#[cfg(feature = "runtime")]
+pub(crate) fn set_pace(pace: Pace) {
+    PACE.set(pace);
 }
 
 /// Lends this thread's free stacks, or `None` when the thread is past its end.

@@ -354,6 +354,12 @@ pub(crate) fn forbid(verb: &str) {
     }
 }
 
+/// Whether there is a `no_suspend` around the running task's code, or the thread's.
+#[cfg(feature = "runtime")]
+pub(crate) fn is_forbidden() -> bool {
+    current::chain().any(|frame| barrier_of(frame).is_some())
+}
+
 /// Whether requests to unwind wait for the end of a shield, or of a `no_suspend`.
 #[cfg(feature = "runtime")]
 pub(crate) fn is_shielded() -> bool {

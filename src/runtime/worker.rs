@@ -498,7 +498,7 @@ impl Worker {
         if timers.next_deadline().is_none() {
             return;
         }
-        let now = Instant::now();
+        let now = current::now();
         while let Some(task) = timers.pop_due(now) {
             if task.header().run.notify() {
                 self.push_ready(task);
@@ -569,7 +569,7 @@ impl Worker {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.timers.borrow().next_deadline()
+        self.timers.borrow_mut().next_deadline()
     }
 
     /// Whether a timer is set that counts as something to wait for.

@@ -29,6 +29,7 @@
 mod builder;
 mod cancel;
 mod carrier;
+mod checkpoint;
 mod choice;
 mod crowd;
 mod end;
@@ -48,6 +49,7 @@ mod wait_queue;
 
 pub use builder::{Builder, HasTask, Order, Place};
 pub use cancel::{is_cancelled, shield};
+pub use checkpoint::checkpoint;
 pub use error::{JoinError, SpawnError};
 pub use handle::{Task, TaskId, current, try_current};
 pub use join::{Anywhere, JoinHandle, LocalHandle, ThisThread};
@@ -69,6 +71,9 @@ pub(crate) use sleeper::{Wakeup, Woken};
 pub(crate) use wait_queue::Taken;
 pub(crate) use wait_queue::{WaitQueue, Waiter};
 
+use std::time::Duration;
+
+use crate::coroutine::current as context;
 use crate::runtime::Worker;
 
 /// Spawns a task that runs `f`, on the runtime of the running task; elsewhere on the default runtime.
@@ -100,6 +105,7 @@ where
     Builder::new().spawn(f)
 }
 
+<<<<<<< HEAD
 /// Spawns a task that shares its spawner's worker, and nothing of which needs to be `Send`.
 ///
 /// It never changes its thread, not even before it starts. So tasks of one worker may share what is not `Send`, an
@@ -141,6 +147,33 @@ where
     T: 'static,
 {
     Builder::new().spawn_local(f)
+=======
+/// Spawns a task as [`spawn`] does, that runs `f` after `d`.
+///
+/// Until then it counts as any task that waits. Cancelled before, it never runs `f`.
+///
+/// # Panics
+/// If the runtime is shutting down.
+///
+/// # Examples
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let began = Instant::now();
+/// let later = osier::task::spawn_later(Duration::from_millis(10), Instant::now);
+/// assert!(later.join().unwrap() - began >= Duration::from_millis(10));
+/// ```
+pub fn spawn_later<F, T>(d: Duration, f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let deadline = context::now().checked_add(d);
+    Builder::new().name(std::any::type_name::<F>()).spawn(move || {
+        _ = sleeper::Sleeper::current().wait(deadline, || false, || true);
+        f()
+    })
+>>>>>>> 117f50b (runtime, time, task: a timer wheel; intervals, spawn_later, checkpoints)
 }
 
 /// Spawns a task as [`spawn`] does, or says why it cannot.

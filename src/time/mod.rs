@@ -1,7 +1,9 @@
 //! Waiting for time to pass, and limits on waiting for anything else.
 
+mod interval;
 mod timeout;
 
+pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub use timeout::{Elapsed, timeout, timeout_raise};
 
 use std::time::{Duration, Instant};

@@ -119,5 +119,6 @@ pub fn timeout_raise<T>(d: impl Into<Option<Duration>>, e: impl Into<Exception>,
 
 /// When `d` will have passed; `None` for never.
 fn deadline_after(d: Option<Duration>) -> Option<Instant> {
+    current::set_checkpoints_left(0);
     current::now().checked_add(d?)
 }
