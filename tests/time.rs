@@ -108,7 +108,7 @@ fn timers_are_served_between_tasks_that_yield_for_ever() {
                 let stop = stop.clone();
                 spawn(move || {
                     while !stop.load(Ordering::SeqCst) {
-                        yield_now()
+                        yield_now();
                     }
                 })
             })

@@ -44,8 +44,8 @@ pub(crate) fn sleep_many(params: &Params) -> Result<Report, Failure> {
             let sample = sleep_round(n, &mut late)?;
             walls.push(sample.wall.as_secs_f64());
             cpus.push(sample.cpu.as_secs_f64());
-            let at = |share: f64| late[((late.len() - 1) as f64 * share) as usize];
-            lates.push([at(0.5), at(0.99), at(1.0)]);
+            let at = |hundredths: usize| late[(late.len() - 1) * hundredths / 100];
+            lates.push([at(50), at(99), at(100)]);
             // An operation is a task, and its time the processor's.
             Ok(Sample { wall: sample.cpu, cpu: sample.cpu })
         })?;

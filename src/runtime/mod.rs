@@ -7,7 +7,7 @@
 //! - `worker`: the loop, and what it finds next. `shared`: how workers reach each other, and the way to the end.
 //! - `local`: a worker on the calling thread. `bell`: how a foreign event loop hears of its work.
 //! - `place`: where a fresh task goes. `quiet`: whether anything is left to do.
-//! - `idle`: who sleeps, who wakes. `parker`: where a thread sleeps. `inbox`: tasks on their way home. `timer`: a heap.
+//! - `idle`: who sleeps, who wakes. `parker`: where a thread sleeps. `inbox`: tasks on their way home. `timer`: a wheel.
 //! - `metrics`: what each worker has done.
 //!
 //! What runs when, why nothing is lost, what was measured: `arch-notes/scheduler.md`.

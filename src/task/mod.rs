@@ -105,7 +105,6 @@ where
     Builder::new().spawn(f)
 }
 
-<<<<<<< HEAD
 /// Spawns a task that shares its spawner's worker, and nothing of which needs to be `Send`.
 ///
 /// It never changes its thread, not even before it starts. So tasks of one worker may share what is not `Send`, an
@@ -147,7 +146,8 @@ where
     T: 'static,
 {
     Builder::new().spawn_local(f)
-=======
+}
+
 /// Spawns a task as [`spawn`] does, that runs `f` after `d`.
 ///
 /// Until then it counts as any task that waits. Cancelled before, it never runs `f`.
@@ -173,7 +173,6 @@ where
         _ = sleeper::Sleeper::current().wait(deadline, || false, || true);
         f()
     })
->>>>>>> 117f50b (runtime, time, task: a timer wheel; intervals, spawn_later, checkpoints)
 }
 
 /// Spawns a task as [`spawn`] does, or says why it cannot.

@@ -150,16 +150,15 @@ mod tests {
     use super::*;
 
     /// When ticks come, in milliseconds, if the second one is taken at 25 and each other one in time.
-    fn ticks(behavior: MissedTickBehavior) -> Vec<u128> {
+    fn ticks(behavior: MissedTickBehavior) -> Vec<Duration> {
         let start = Instant::now();
         let mut interval = interval_at(start, Duration::from_millis(10));
         interval.set_missed_tick_behavior(behavior);
         let mut due = start;
-        let mut taken = Vec::new();
+        let mut taken = Vec::<Duration>::new();
         for late in [0, 15, 0, 0, 0] {
-            let now = due.max(start + Duration::from_millis(taken.last().map_or(0, |&t| t as u64)));
-            let now = now + Duration::from_millis(late);
-            taken.push((now - start).as_millis());
+            let now = due.max(start + taken.last().copied().unwrap_or_default()) + Duration::from_millis(late);
+            taken.push(now - start);
             due = interval.after(due, now).unwrap();
         }
         taken
@@ -167,8 +166,8 @@ mod tests {
 
     #[test]
     fn missed_ticks_come_in_a_burst_later_or_not_at_all() {
-        assert_eq!(ticks(MissedTickBehavior::Burst), [0, 25, 25, 30, 40]);
-        assert_eq!(ticks(MissedTickBehavior::Delay), [0, 25, 35, 45, 55]);
-        assert_eq!(ticks(MissedTickBehavior::Skip), [0, 25, 30, 40, 50]);
+        assert_eq!(ticks(MissedTickBehavior::Burst), [0, 25, 25, 30, 40].map(Duration::from_millis));
+        assert_eq!(ticks(MissedTickBehavior::Delay), [0, 25, 35, 45, 55].map(Duration::from_millis));
+        assert_eq!(ticks(MissedTickBehavior::Skip), [0, 25, 30, 40, 50].map(Duration::from_millis));
     }
 }
