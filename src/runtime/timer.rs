@@ -148,11 +148,6 @@ impl<T> Timers<T> {
         Some((level, bits.occupied.trailing_zeros() as usize))
     }
 
-    /// What the entries stand for, in no order.
-    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
-        self.heap.iter().map(|entry| &entry.value)
-    }
-
     pub(super) fn insert(&mut self, deadline: Instant, value: T) -> TimerKey {
         let nanos = self.nanos(deadline);
         self.made += 1;
