@@ -229,6 +229,21 @@ impl Worker {
         Ok(())
     }
 
+    /// Queues a task as fresh that has just run here, and counts as ended and as spawned again.
+    pub(crate) fn queue_again(&self, task: RawTask) {
+        self.remote().counts.spawned.add_one();
+        if self.lines_up {
+            task.set_home(self.index);
+            self.remote().in_line.fetch_add(1, Relaxed);
+            return self.push_ready(task);
+        }
+        // Behind all that are fresh: it has just had its turn.
+        self.fresh_in_line.push(Fresh(task));
+        if let Some(worker) = self.shared.idle.wake_any() {
+            self.shared.unpark(worker);
+        }
+    }
+
     /// Whether this thread is the worker that a task has its home on.
     pub(crate) fn is_home_of(task: RawTask) -> bool {
         Self::get().is_some_and(|worker| {
@@ -361,6 +376,8 @@ impl Worker {
     pub(crate) fn list(&self, task: RawTask) {
         let header = task.header();
         header.is_listed.set(true);
+        // It may have been in a list before: in an earlier step, or before its result was dropped.
+        header.live_previous.set(ptr::null());
         header.live_next.set(self.live.get());
         // SAFETY: listed tasks have not ended.
         if let Some(first) = unsafe { self.live.get().as_ref() } {

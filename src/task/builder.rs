@@ -7,6 +7,7 @@ use super::error::{Refusal, SpawnError};
 use super::handle::Task;
 use super::join::{JoinHandle, LocalHandle};
 use super::raw::{Plan, TaskRef};
+use super::stepped::Body;
 use crate::runtime::{Shared, Way, Worker};
 use crate::stack::StackSize;
 
@@ -102,6 +103,12 @@ impl Builder {
     /// Names the task, in overflow messages and in `Debug`.
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// Names the task after what runs in it, if it has no name.
+    pub(super) fn name_after(mut self, what: &'static str) -> Self {
+        self.name.get_or_insert(Cow::Borrowed(what));
         self
     }
 
@@ -301,7 +308,7 @@ impl Builder {
         is_local: bool,
     ) -> Result<TaskRef, SpawnError<F>>
     where
-        F: FnOnce() -> T,
+        F: Body<T>,
     {
         let plan = Plan {
             name: self.name.unwrap_or(Cow::Borrowed(std::any::type_name::<F>())),

@@ -23,7 +23,7 @@
 //! - `sleeper`: who waits, and how. `wait_queue`: for what. `choice`, `crowd`: for several things at once.
 //! - `builder`: how a task is to be made, and where it starts.
 //! - `end`: who is told when a task has ended, in which order.
-//! - `scope`: tasks that borrow.
+//! - `scope`: tasks that borrow. `stepped`: tasks that change their worker between steps.
 //! - `join`, `handle`, `link`, `error`, `unblock`: what users hold.
 
 mod builder;
@@ -43,6 +43,7 @@ mod raw;
 mod scope;
 mod sleeper;
 mod state;
+mod stepped;
 #[cfg(feature = "blocking")]
 mod unblock;
 mod wait_queue;
@@ -56,6 +57,7 @@ pub use join::{Anywhere, JoinHandle, LocalHandle, ThisThread};
 pub use link::Link;
 pub use park::{park, park_timeout, yield_now};
 pub use scope::{InScope, InScopeHere, Scope, ScopedHandle, ScopedLocalHandle, scope};
+pub use stepped::{Hop, Step, spawn_hop, spawn_stepped};
 #[cfg(feature = "blocking")]
 pub use unblock::unblock;
 

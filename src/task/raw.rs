@@ -33,6 +33,7 @@ use super::end::Watchers;
 use super::error::JoinError;
 use super::memory;
 use super::state::{EndState, RunState};
+use super::stepped::{Body, Turn};
 use crate::coroutine::{Frame, current, unwind};
 use crate::exception::Exception;
 use crate::primitives::AtomicPtr;
@@ -95,8 +96,8 @@ pub(crate) struct Header {
 /// What depends on the types. Each takes the header of a `TaskCell` of the types it was made for.
 #[derive(Clone, Copy)]
 pub(super) struct Vtable {
-    /// Runs the closure and keeps its result. False if that is an error.
-    run: unsafe fn(NonNull<Header>) -> bool,
+    /// Runs the body and keeps its result, or what is left of it.
+    run: unsafe fn(NonNull<Header>) -> Ran,
     /// Drops the closure unrun and keeps an error as the result.
     refuse: unsafe fn(NonNull<Header>, JoinError),
     /// Moves the result to `*mut Option<Result<T, JoinError>>`, leaving the slot empty.
@@ -108,6 +109,15 @@ pub(super) struct Vtable {
     /// Drops the result, leaving the slot empty.
     pub(super) drop_result: unsafe fn(NonNull<Header>),
     free: unsafe fn(NonNull<Header>),
+}
+
+/// What is in the slot after a run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ran {
+    Value,
+    Error,
+    /// The body, for another run.
+    Again,
 }
 
 enum Slot<F, T> {
@@ -122,7 +132,7 @@ struct TaskCell<F, T> {
     slot: UnsafeCell<Slot<F, T>>,
 }
 
-impl<F: FnOnce() -> T, T> TaskCell<F, T> {
+impl<F: Body<T>, T> TaskCell<F, T> {
     const VTABLE: &'static Vtable = &Vtable {
         run: Self::run,
         refuse: Self::refuse,
@@ -143,14 +153,17 @@ impl<F: FnOnce() -> T, T> TaskCell<F, T> {
     }
 
     // Safety: `replace`'s.
-    unsafe fn run(header: NonNull<Header>) -> bool {
-        // SAFETY: the caller's promise, here and below. The closure runs with the slot empty and unborrowed.
-        let Slot::Closure(closure) = (unsafe { Self::replace(header, Slot::Empty) }) else { return true };
-        let result = unwind::catch(closure).map_err(JoinError::from_payload);
-        let is_ok = result.is_ok();
+    unsafe fn run(header: NonNull<Header>) -> Ran {
+        // SAFETY: the caller's promise, here and below. The body runs with the slot empty and unborrowed.
+        let Slot::Closure(body) = (unsafe { Self::replace(header, Slot::Empty) }) else { return Ran::Value };
+        let (ran, slot) = match unwind::catch(|| body.run()) {
+            Ok(Turn::Done(value)) => (Ran::Value, Slot::Result(Ok(value))),
+            Ok(Turn::Again(rest)) => (Ran::Again, Slot::Closure(F::again(rest))),
+            Err(payload) => (Ran::Error, Slot::Result(Err(JoinError::from_payload(payload)))),
+        };
         // SAFETY: as above. An empty slot has no destructor.
-        drop(unsafe { Self::replace(header, Slot::Result(result)) });
-        is_ok
+        drop(unsafe { Self::replace(header, slot) });
+        ran
     }
 
     // Safety: `replace`'s.
@@ -325,24 +338,39 @@ impl RawTask {
         let header = self.header();
         header.home.store(home, Ordering::Relaxed);
         header.carrier.set(carrier);
-        let is_ok = if header.has_request() && !header.must_run.get() {
+        let ran = if header.has_request() && !header.must_run.get() {
             let error = self.take_thrown().map_or_else(JoinError::cancelled, JoinError::raised);
             // SAFETY: the task is started by the only one that took it out of its queue, so the slot is ours.
             unsafe { (header.vtable.refuse)(self.0, error) };
-            false
+            Ran::Error
         } else {
             // SAFETY: as above.
             unsafe { (header.vtable.run)(self.0) }
         };
-        self.end(is_ok);
+        if ran == Ran::Again {
+            return self.queue_again();
+        }
+        self.end(ran == Ran::Value);
+    }
+
+    /// Makes the running task a fresh one: its code has returned, and wants another turn. Whoever takes it may be done with
+    /// it before this returns.
+    #[cold]
+    fn queue_again(self) {
+        self.unlist();
+        let header = self.header();
+        header.was_thrown_into.set(false);
+        header.carrier.set(ptr::null());
+        header.home.store(NO_HOME, Ordering::Relaxed);
+        Worker::here().queue_again(self);
     }
 
     /// Ends a fresh task that cannot be started. One that must run does so here, on the caller's stack and as no task.
     pub(crate) fn refuse(self, error: JoinError) {
         if self.header().must_run.get() {
             // SAFETY: the caller took it out of its queue, so the slot is its own.
-            let is_ok = unsafe { (self.header().vtable.run)(self.0) };
-            return self.end(is_ok);
+            let ran = unsafe { (self.header().vtable.run)(self.0) };
+            return self.end(ran == Ran::Value);
         }
         self.discard(error);
     }
@@ -586,7 +614,7 @@ impl TaskRef {
     /// - The task is started on one thread only, by whoever got the bare pointer; other threads get it only if
     ///   `closure` is `Send`. What `closure` borrows stays valid until the task has ended.
     #[inline(always)]
-    pub(crate) unsafe fn new<F: FnOnce() -> T, T>(runtime: *const Shared, plan: Plan, closure: F) -> (RawTask, Self) {
+    pub(super) unsafe fn new<F: Body<T>, T>(runtime: *const Shared, plan: Plan, closure: F) -> (RawTask, Self) {
         let cell = memory::room_for::<TaskCell<F, T>>();
         let header = Header {
             run: RunState::fresh(),
@@ -632,7 +660,7 @@ impl TaskRef {
     ///
     /// # Safety
     /// - `F` and `T` are the types it was made with, and nobody else has a pointer to it.
-    pub(crate) unsafe fn take_closure<F: FnOnce() -> T, T>(self) -> F {
+    pub(super) unsafe fn take_closure<F: Body<T>, T>(self) -> F {
         let task = std::mem::ManuallyDrop::new(self).0;
         // SAFETY: the caller's promise.
         let Slot::Closure(closure) = (unsafe { TaskCell::<F, T>::replace(task.0, Slot::Empty) }) else {
