@@ -582,3 +582,74 @@ fn a_tracer_is_for_one_thread() {
     assert!(log.take().is_empty());
     greenlet::set_trace(None);
 }
+
+// ---- the end of the thread and of the process
+
+#[test]
+fn in_a_process_of_its_own() {
+    match common::program().as_deref() {
+        None => {}
+        Some("suspended at exit") => suspended_at_exit(),
+        Some(other) => panic!("no program {other}"),
+    }
+}
+
+/// A greenlet that waits in its root's switch, plainly or in the handler of an error, and logs its end.
+fn waiting(log: &Log, i: u32) -> Greenlet<u32> {
+    let (log, root) = (log.clone(), Greenlet::current());
+    let g = Greenlet::new(move |n| {
+        let _guard = log.at_drop(i.to_string());
+        if i.is_multiple_of(2) {
+            return root.switch(n);
+        }
+        let error = catch(|| -> u32 { raise(Text("handled")) }).unwrap_err();
+        root.switch(n);
+        raise(error)
+    });
+    assert_eq!(g.switch(i), i);
+    g
+}
+
+// GL-059, GL-076, GL-077: in any order of dropping.
+#[test]
+fn many_that_are_suspended_end_with_whoever_holds_them() {
+    const COUNT: u32 = 100;
+    let _watch = watch();
+    let log = Log::default();
+    std::thread::spawn({
+        let log = log.clone();
+        move || {
+            let greenlets: Vec<_> = (0..COUNT).map(|i| waiting(&log, i)).collect();
+            // Some hold others, and all their root.
+            let (first, mut rest) = (greenlets[0].clone(), greenlets);
+            rest.reverse();
+            for pair in rest.windows(2) {
+                pair[0].set_parent(&pair[1]).unwrap();
+            }
+            drop(first);
+        }
+    })
+    .join()
+    .unwrap();
+    let mut ended: Vec<u32> = log.take().iter().map(|line| line.parse().unwrap()).collect();
+    ended.sort_unstable();
+    assert_eq!(ended, (0..COUNT).collect::<Vec<_>>());
+}
+
+// GL-076, GL-077: the process ends, and they are left as they are.
+#[test]
+fn the_process_ends_with_many_suspended() {
+    let _watch = watch();
+    let output = common::run_program("suspended at exit");
+    assert_eq!(output.status.code(), Some(42), "{}", common::stderr(&output));
+}
+
+fn suspended_at_exit() {
+    thread_local! {
+        static KEPT: RefCell<Vec<Greenlet<u32>>> = const { RefCell::new(Vec::new()) };
+    }
+    let log = Log::default();
+    let _held: Vec<_> = (0..50).map(|i| waiting(&log, i)).collect();
+    KEPT.with_borrow_mut(|kept| kept.extend((0..50).map(|i| waiting(&log, i))));
+    std::process::exit(42);
+}

@@ -106,6 +106,15 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     ///
     /// It is named after the body's type, in overflow messages and in `Debug`; see [`Builder`] for another name or
     /// another stack size. No stack is taken before the first resume.
+    ///
+    /// What is sent in does not borrow: a value could be kept on a stack that is forgotten. Nor does the body, unless the
+    /// generator is [`scoped`].
+    /// ```compile_fail
+    /// use osier::{Generator, Yielder};
+    /// fn feed(text: &str) {
+    ///     Generator::new(|y: &Yielder<(), &str>| { y.yield_(()); }).primed().send(text).unwrap();
+    /// }
+    /// ```
     pub fn new<F>(body: F) -> Self
     where
         F: FnOnce(&Yielder<Out, In>) -> Ret + 'static,

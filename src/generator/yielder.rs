@@ -26,6 +26,21 @@ pub(super) enum Asked<In> {
 ///     std::thread::scope(|s| { s.spawn(|| y.yield_(1)); });
 /// });
 /// ```
+///
+/// Nor can it be kept by what may outlive the call, such as another greenlet:
+/// ```compile_fail
+/// use osier::{Generator, Greenlet, Yielder};
+/// let g = Generator::new(|y: &Yielder<u32>| {
+///     Greenlet::new(move |n: u32| { y.yield_(n); n }).switch(1);
+/// });
+/// ```
+/// or a task:
+/// ```compile_fail
+/// use osier::{Generator, Yielder};
+/// let g = Generator::new(|y: &Yielder<u32>| {
+///     osier::spawn_local(move || y.yield_(1));
+/// });
+/// ```
 pub struct Yielder<Out, In: 'static = ()> {
     /// Both live as long as the body runs, and the body is what borrows this yielder.
     switch: *const coroutine::Yielder<MaybeUninit<In>, Out>,

@@ -95,6 +95,12 @@ use tree::Tree;
 /// let g = osier::Greenlet::new(|n: u32| n);
 /// std::thread::spawn(move || drop(g));
 /// ```
+/// What is switched with does not borrow, for it could be kept on a stack that is forgotten:
+/// ```compile_fail
+/// fn ask(text: &str) -> &str {
+///     osier::Greenlet::new(|text: &str| text).switch(text)
+/// }
+/// ```
 #[must_use = "a greenlet does nothing until it is switched to"]
 pub struct Greenlet<T: 'static> {
     /// Dropped by `Drop` alone, which looks whether this is the last count.
