@@ -29,7 +29,7 @@
 //!
 //! # Rooms
 //! - `coroutines`: switches, items, creation. `bare`: the same without osier. `ratios`: both in turns.
-//! - `tasks`: spawning, joining, yielding, messages. `idle`: what waiting tasks cost. `sleep`: timers.
+//! - `tasks`: spawning, joining, yielding. `messages`: channels. `idle`: what waiting tasks cost. `sleep`: timers.
 //! - `args`: the command line. `measure`: repetitions, memory, JSON.
 
 #![allow(clippy::print_stdout, reason = "printing a line is what this program is for")]
@@ -39,6 +39,7 @@ mod bare;
 mod coroutines;
 mod idle;
 mod measure;
+mod messages;
 mod ratios;
 mod sleep;
 mod tasks;
@@ -103,18 +104,14 @@ const WORKLOADS: &[Workload] = &[
         Run::Osier(tasks::spawn_join),
     ),
     workload("yield_now", &[count("n", 2_000_000), count("tasks", 2), THREADS], Run::Osier(tasks::yield_now_)),
-    workload("ping_pong", &[count("n", 1_000_000), CHAN, PLACE, THREADS], Run::Osier(tasks::ping_pong)),
-    workload("ring", &[count("n", 1_000_000), count("tasks", 503), PLACE, THREADS], Run::Osier(tasks::ring)),
+    workload("ping_pong", &[count("n", 1_000_000), CHAN, PLACE, THREADS], Run::Osier(messages::ping_pong)),
+    workload("ring", &[count("n", 1_000_000), count("tasks", 503), PLACE, THREADS], Run::Osier(messages::ring)),
     workload(
         "mpmc",
         &[count("n", 4_000_000), count("cap", 128), count("producers", 4), count("consumers", 4), THREADS],
-        Run::Lacks("this program does not measure channels with many ends yet"),
+        Run::Osier(messages::mpmc),
     ),
-    workload(
-        "select",
-        &[count("n", 1_000_000), count("chans", 4), THREADS],
-        Run::Lacks("osier has no select over channels"),
-    ),
+    workload("select", &[count("n", 1_000_000), count("chans", 4), THREADS], Run::Osier(messages::select)),
     workload("skynet", &[count("n", 1_000_000), number("wait", 0), THREADS], Run::Osier(tasks::skynet)),
     workload("fib", &[count("k", 30), number("wait", 0), THREADS], Run::Osier(tasks::fib_)),
     workload("idle_mem", &[count("n", 100_000), THREADS], Run::Osier(idle::idle_mem)),

@@ -1,8 +1,7 @@
-//! Tasks that spawn, join, yield, compute and send each other messages.
+//! Tasks that spawn, join, yield and compute.
 
 use std::hint::black_box;
 
-use osier::sync::channel::{self, Receiver, Sender};
 use osier::{JoinHandle, Runtime, spawn, yield_now};
 
 use crate::Failure;
@@ -60,39 +59,6 @@ fn yield_round(n: u64, tasks: u64) -> Result<Sample, Failure> {
         handles.into_iter().map(value_of).sum::<Result<u64, _>>()
     });
     check("yields", yielded?, n)?;
-    Ok(sample)
-}
-
-/// Receives a counter and sends it on, one higher, until it is `last`. Returns the highest number it had.
-fn pass_on(inbox: &Receiver<u64>, next: &Sender<u64>, last: u64) -> u64 {
-    let mut highest = 0;
-    for counter in inbox {
-        highest = counter;
-        if counter == last || next.send(counter + 1).is_err() {
-            break;
-        }
-    }
-    highest
-}
-
-/// A counter goes from task to task in a ring, until `n` messages were received.
-fn ring_round(n: u64, tasks: u64) -> Result<Sample, Failure> {
-    let (sample, highest) = timed(|| {
-        let (first, mut inbox) = channel::bounded(1);
-        let mut handles = Vec::new();
-        for _ in 1..tasks {
-            let (next, next_inbox) = channel::bounded(1);
-            let this_inbox = std::mem::replace(&mut inbox, next_inbox);
-            handles.push(spawn(move || pass_on(&this_inbox, &next, n)));
-        }
-        // The last one closes the ring. The first message goes in beforehand: afterwards no end is left here.
-        first.send(1).expect("there is room for one, and somebody to receive it");
-        handles.push(spawn(move || pass_on(&inbox, &first, n)));
-        handles.into_iter().map(value_of).collect::<Result<Vec<_>, _>>()
-    });
-    let highest = highest?;
-    let expected = |task| if task < n { n - (n - 1 - task) % tasks } else { 0 };
-    check("the highest number that each task had", highest, (0..tasks).map(expected).collect())?;
     Ok(sample)
 }
 
@@ -173,30 +139,6 @@ pub(crate) fn spawn_join(params: &Params) -> Result<Report, Failure> {
 pub(crate) fn yield_now_(params: &Params) -> Result<Report, Failure> {
     let tasks = params.number("tasks");
     on_workers(params, || Report::of(params, params.number("n"), |n| yield_round(n, tasks)))
-}
-
-/// Refuses a placement that cannot be had: nobody places tasks, so on one worker all are together, and on more anywhere.
-fn check_place(params: &Params) -> Result<(), Failure> {
-    match (params.word("place"), params.number("threads")) {
-        ("auto", _) | ("same", 1) => Ok(()),
-        (place, _) => Err(Failure::Unsupported(format!("osier does not place tasks: place={place}"))),
-    }
-}
-
-pub(crate) fn ping_pong(params: &Params) -> Result<Report, Failure> {
-    check_place(params)?;
-    match params.word("chan") {
-        "bounded1" => {}
-        chan => return Err(Failure::Unsupported(format!("osier has bounded channels only: chan={chan}"))),
-    }
-    // Two tasks and two channels are a ring of two.
-    on_workers(params, || Report::of(params, params.number("n"), |n| ring_round(n, 2)))
-}
-
-pub(crate) fn ring(params: &Params) -> Result<Report, Failure> {
-    check_place(params)?;
-    let tasks = params.number("tasks");
-    on_workers(params, || Report::of(params, params.number("n"), |n| ring_round(n, tasks)))
 }
 
 pub(crate) fn skynet(params: &Params) -> Result<Report, Failure> {
