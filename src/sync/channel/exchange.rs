@@ -112,7 +112,18 @@ unsafe fn place_of<'a, T>(waiter: *const Waiter) -> &'a mut Option<T> {
 /// Watchers that were taken out, to wake after unlocking. Mostly none.
 type Watchers = Vec<Wakeup>;
 
+#[inline(always)]
 fn fire(watchers: Watchers) {
+    if watchers.is_empty() {
+        // Nothing was allocated for none.
+        std::mem::forget(watchers);
+    } else {
+        fire_all(watchers);
+    }
+}
+
+#[cold]
+fn fire_all(watchers: Watchers) {
     watchers.into_iter().for_each(Wakeup::fire);
 }
 
