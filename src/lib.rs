@@ -68,6 +68,8 @@ pub mod greenlet;
 #[doc = include_str!("../arch-notes/porting.md")]
 pub mod porting {}
 #[cfg(feature = "runtime")]
+pub mod pool;
+#[cfg(feature = "runtime")]
 mod primitives;
 #[cfg(feature = "runtime")]
 pub mod runtime;

@@ -299,6 +299,12 @@ impl<F> Builder<F> {
         self
     }
 
+    /// The name that it gives.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn label(&self) -> Cow<'static, str> {
+        self.name.clone()
+    }
+
     /// Makes the generator; its body runs at the first resume, on the thread that does that.
     pub fn build<Out, In: 'static, Ret>(self) -> Generator<Out, In, Ret>
     where

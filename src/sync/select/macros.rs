@@ -142,7 +142,7 @@ macro_rules! __select {
     };
     (@emit ($bias:tt) [$({$number:tt $kind:ident $object:tt $result:tt ($code:expr)})*] []) => {
         {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "not every select has all kinds")]
             use $crate::sync::select_expansion::{Join as _, Receive as _, Send as _};
             match ($($crate::__select!(@object $kind $object),)*) {
                 objects => {
@@ -163,7 +163,7 @@ macro_rules! __select {
     };
     (@emit ($bias:tt) [$({$number:tt $kind:ident $object:tt $result:tt ($code:expr)})*] [$timeout:tt ($default:expr)]) => {
         {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "not every select has all kinds")]
             use $crate::sync::select_expansion::{Join as _, Receive as _, Send as _};
             match ($($crate::__select!(@object $kind $object),)*) {
                 objects => {
@@ -171,7 +171,7 @@ macro_rules! __select {
                     let operation = $crate::__select!(@patience $timeout operations $bias);
                     match operation {
                         Some(operation) => {
-                            #[allow(unused_mut)]
+                            #[allow(unused_mut, reason = "without arms nothing is counted")]
                             let (begun, mut at) = (operation.index(), 0_usize);
                             $(
                                 if $crate::sync::select_expansion::next(&mut at) == begun {

@@ -1,0 +1,444 @@
+//! Generators on another core: the same body and the same calls, with a task in between.
+//!
+//! The body's generator lives and dies in a task of its own; here is only the other end of two channels. In lock step a
+//! call sends a command and waits for the answer. With look-ahead the task resumes by itself and offers what it got,
+//! until there is a command; whoever sent that passes over all that was offered before its answer.
+//!
+//! # Invariants
+//! - A command is sent only when no answer is owed, so it never waits for room.
+//! - A call that was interrupted leaves its answer owed: nothing of it is lost.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::mem;
+use std::panic::AssertUnwindSafe;
+
+use crate::coroutine::unwind::{self, Payload};
+use crate::exception::{Exception, catch_unwind, raise};
+use crate::generator::{Builder, Generator, Resume, ResumeError, State, Step, Yielder};
+use crate::select_biased;
+use crate::sync::channel::{self, Receiver, Sender};
+use crate::task::{self, JoinHandle, Place};
+
+/// A generator whose body runs as a task, if possible on another worker: made by
+/// [`Builder::spawn`](crate::generator::Builder::spawn) and
+/// [`Builder::spawn_ahead`](crate::generator::Builder::spawn_ahead).
+///
+/// The calls are a generator's, and wait where that would run the body. Unlike a [`Generator`] it is `Send`. Dropping it
+/// closes the body, or cancels it where it waits, and does not wait for that.
+///
+/// # Cancel safety
+/// A call that is interrupted while the body runs loses nothing: `start` and `next` go on to wait for its answer, `send`
+/// gives the value back as [`Executing`](ResumeError::Executing), `throw` and `close` wait for it first.
+pub struct Remote<Out, In = (), Ret = ()> {
+    name: String,
+    commands: Sender<Command<In>>,
+    replies: Receiver<Reply<Out, In, Ret>>,
+    /// The body's task, until it was asked why it has gone.
+    task: Option<JoinHandle<()>>,
+    state: State,
+    /// Whether an answer is still to come.
+    is_owed: bool,
+    /// Whether the task resumes by itself.
+    is_ahead: bool,
+    returned: Option<Ret>,
+}
+
+enum Command<In> {
+    Start,
+    Send(In),
+    Throw(Exception),
+    Close,
+}
+
+struct Reply<Out, In, Ret> {
+    /// Whether it answers a command; else it was produced ahead.
+    is_answer: bool,
+    /// Whether the body has ended.
+    is_last: bool,
+    outcome: Outcome<Out, In, Ret>,
+}
+
+enum Outcome<Out, In, Ret> {
+    Stepped(Result<Step<Out, Ret>, ResumeError<In>>),
+    Closed(Result<Option<Ret>, ResumeError<In>>),
+    Panicked(Payload),
+}
+
+impl<Out, In: 'static, Ret> Reply<Out, In, Ret> {
+    /// Makes a call for the other end.
+    fn to(command: Command<In>, generator: &mut Generator<Out, In, Ret>) -> Self {
+        let call = AssertUnwindSafe(|| match command {
+            Command::Start => Outcome::Stepped(generator.start()),
+            Command::Send(value) => Outcome::Stepped(generator.send(value)),
+            Command::Throw(exception) => Outcome::Stepped(generator.throw(exception)),
+            Command::Close => Outcome::Closed(generator.close()),
+        });
+        let call = || (call.0)();
+        // A cancel of this task unwinds on.
+        let outcome = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(Outcome::Panicked);
+        Self { is_answer: true, is_last: generator.state() == State::Finished, outcome }
+    }
+}
+
+impl<F> Builder<F> {
+    /// Spawns a task that runs the body, in lock step with the calls of the [`Remote`]: it runs while a call waits for it.
+    ///
+    /// For bodies that must be on another thread, or with values sent in. Each call costs two wake-ups; where nothing is
+    /// sent in, [`spawn_ahead`](Self::spawn_ahead) lets both sides run at once.
+    ///
+    /// # Panics
+    /// If the runtime is shutting down.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Generator, Step, Yielder};
+    ///
+    /// let mut sums = Generator::builder(|y: &Yielder<u32, u32>| {
+    ///     let mut sum = 0;
+    ///     loop {
+    ///         sum += y.yield_(sum);
+    ///     }
+    /// })
+    /// .spawn::<u32, u32, ()>();
+    /// assert_eq!(sums.start().unwrap(), Step::Yielded(0));
+    /// assert_eq!(sums.send(5).unwrap(), Step::Yielded(5));
+    /// assert_eq!(sums.send(6).unwrap(), Step::Yielded(11));
+    /// ```
+    pub fn spawn<Out, In, Ret>(self) -> Remote<Out, In, Ret>
+    where
+        F: FnOnce(&Yielder<Out, In>) -> Ret + Send + 'static,
+        Out: Send + 'static,
+        In: Send + 'static,
+        Ret: Send + 'static,
+    {
+        Remote::new(self, 1, false, |builder, commands, replies| {
+            let mut generator = builder.build();
+            while let Ok(command) = commands.recv() {
+                let reply = Reply::to(command, &mut generator);
+                let is_last = reply.is_last;
+                if replies.send(reply).is_err() || is_last {
+                    break;
+                }
+            }
+        })
+    }
+
+    /// Spawns a task that runs the body ahead of whoever takes its items, by at most `n` of them.
+    ///
+    /// The body begins at once. An item that `throw` and `close` find produced ahead is dropped.
+    ///
+    /// # Panics
+    /// If `n` is 0, or if the runtime is shutting down.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Generator, Yielder};
+    ///
+    /// let squares = Generator::builder(|y: &Yielder<u64>| (0..10).for_each(|n| y.yield_(n * n))).spawn_ahead(4);
+    /// assert_eq!(squares.sum::<u64>(), 285);
+    /// ```
+    pub fn spawn_ahead<Out, Ret>(self, n: usize) -> Remote<Out, (), Ret>
+    where
+        F: FnOnce(&Yielder<Out>) -> Ret + Send + 'static,
+        Out: Send + 'static,
+        Ret: Send + 'static,
+    {
+        assert!(n > 0, "a generator that looks ahead looks at least one item ahead");
+        // One more item is in the hands of the task.
+        Remote::new(self, n - 1, true, |builder, commands, replies| {
+            let mut generator = builder.build();
+            let mut command = Command::Start;
+            let mut is_answer = false;
+            loop {
+                let mut reply = Reply::to(command, &mut generator);
+                reply.is_answer = is_answer;
+                (command, is_answer) = (Command::Send(()), false);
+                if reply.is_answer || reply.is_last {
+                    let is_last = reply.is_last;
+                    if replies.send(reply).is_err() || is_last {
+                        break;
+                    }
+                    continue;
+                }
+                select_biased! {
+                    recv(commands) -> asked => match asked {
+                        // What was produced is dropped.
+                        Ok(asked) => (command, is_answer) = (asked, true),
+                        Err(_) => break,
+                    },
+                    send(replies, reply) -> sent => if sent.is_err() {
+                        break;
+                    },
+                }
+            }
+        })
+    }
+}
+
+impl<Out, In, Ret> Remote<Out, In, Ret>
+where
+    Out: Send + 'static,
+    In: Send + 'static,
+    Ret: Send + 'static,
+{
+    fn new<F: Send + 'static>(
+        builder: Builder<F>,
+        capacity: usize,
+        is_ahead: bool,
+        serve: impl FnOnce(Builder<F>, &Receiver<Command<In>>, &Sender<Reply<Out, In, Ret>>) + Send + 'static,
+    ) -> Self {
+        let name = builder.label();
+        let ((commands, asked), (answers, replies)) = (channel::bounded(1), channel::bounded(capacity));
+        let plan = task::Builder::new().name(name.clone()).place(Place::Spread);
+        let task = plan.spawn(move || serve(builder, &asked, &answers));
+        Self {
+            name: name.into_owned(),
+            commands,
+            replies,
+            task: Some(task),
+            state: State::New,
+            is_owed: is_ahead,
+            is_ahead,
+            returned: None,
+        }
+    }
+}
+
+impl<Out, In, Ret> Remote<Out, In, Ret> {
+    /// Where it is in its life: `Executing` after a call that was interrupted.
+    pub fn state(&self) -> State {
+        match self.state {
+            State::Suspended if self.is_owed && !self.is_ahead => State::Executing,
+            state => state,
+        }
+    }
+
+    /// The name given to the builder, else the body's type.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Takes the value that the body returned while it was used as an iterator.
+    pub fn take_return(&mut self) -> Option<Ret> {
+        self.returned.take()
+    }
+
+    /// Waits for the answer to the command that was sent, or for what was produced ahead.
+    fn reply(&mut self) -> Outcome<Out, In, Ret> {
+        match self.replies.recv() {
+            Ok(reply) => {
+                self.is_owed = self.is_ahead;
+                self.state = if reply.is_last { State::Finished } else { State::Suspended };
+                reply.outcome
+            }
+            Err(_) => {
+                // It was cancelled, by its runtime's shutdown for instance, or never got a stack.
+                self.state = State::Finished;
+                let error = self.task.take().and_then(|task| task.join().err());
+                Outcome::Stepped(Err(
+                    error.map_or(ResumeError::Finished(None), |error| ResumeError::Raised(error.into()))
+                ))
+            }
+        }
+    }
+
+    /// Sends a command and waits for its answer.
+    fn ask(&mut self, command: Command<In>) -> Outcome<Out, In, Ret> {
+        self.is_owed = true;
+        // There is room: no other command is on its way. Whether the task has gone is seen by the answer.
+        _ = self.commands.send(command);
+        self.reply()
+    }
+
+    /// Before a `throw` or a `close`: waits for an answer that is owed, and drops it.
+    fn settle(&mut self) {
+        if self.is_owed && !self.is_ahead {
+            drop(self.reply());
+        }
+    }
+
+    /// Sends a command over what was produced ahead. `None` if the body had ended meanwhile.
+    fn interrupt(&mut self, command: Command<In>) -> Option<Outcome<Out, In, Ret>> {
+        if !self.is_ahead {
+            return Some(self.ask(command));
+        }
+        _ = self.commands.send(command);
+        loop {
+            match self.replies.recv() {
+                Ok(reply) if !reply.is_answer && !reply.is_last => {}
+                Ok(reply) => {
+                    self.state = if reply.is_last { State::Finished } else { State::Suspended };
+                    return reply.is_answer.then_some(reply.outcome);
+                }
+                Err(_) => {
+                    self.state = State::Finished;
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn step(outcome: Outcome<Out, In, Ret>) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        match outcome {
+            Outcome::Stepped(step) => step,
+            Outcome::Closed(_) => unreachable!("a step was asked for"),
+            Outcome::Panicked(payload) => unwind::throw(payload),
+        }
+    }
+
+    /// Runs the body up to its first `yield_`, as [`Generator::start`].
+    ///
+    /// # Suspends
+    /// The calling task, or on a plain thread the thread, until the body yields.
+    ///
+    /// # Errors
+    /// As `Generator::start`; and [`Raised`](ResumeError::Raised) with a [`JoinError`](crate::JoinError) if the body's
+    /// task was cancelled or got no stack.
+    ///
+    /// # Panics
+    /// With the body's panic.
+    pub fn start(&mut self) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        match self.state() {
+            State::New if self.is_owed => Self::step(self.reply()),
+            State::New => Self::step(self.ask(Command::Start)),
+            State::Executing => Self::step(self.reply()),
+            State::Suspended => Err(ResumeError::AlreadyStarted),
+            State::Finished => Err(ResumeError::Finished(None)),
+        }
+    }
+
+    /// Goes on with the body, as [`Generator::send`].
+    ///
+    /// # Suspends
+    /// As [`start`](Self::start).
+    ///
+    /// # Errors
+    /// As `Generator::send`, and as [`start`](Self::start).
+    ///
+    /// # Panics
+    /// With the body's panic.
+    pub fn send(&mut self, value: In) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        match self.state() {
+            State::New => Err(ResumeError::NotStarted(value)),
+            State::Executing => Err(ResumeError::Executing(Some(value))),
+            State::Finished => Err(ResumeError::Finished(Some(value))),
+            State::Suspended if self.is_ahead => Self::step(self.reply()),
+            State::Suspended => Self::step(self.ask(Command::Send(value))),
+        }
+    }
+
+    /// Throws an exception into the body, as [`Generator::throw`]. What was produced ahead is dropped.
+    ///
+    /// # Suspends
+    /// As [`start`](Self::start).
+    ///
+    /// # Errors
+    /// As `Generator::throw`, and as [`start`](Self::start).
+    ///
+    /// # Panics
+    /// With the body's panic.
+    pub fn throw(&mut self, e: impl Into<Exception>) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        let exception = e.into();
+        self.settle();
+        if self.state == State::Finished {
+            return Err(ResumeError::Raised(exception));
+        }
+        match self.interrupt(Command::Throw(exception.clone())) {
+            Some(outcome) => Self::step(outcome),
+            None => Err(ResumeError::Raised(exception)),
+        }
+    }
+
+    /// Asks the body to end, as [`Generator::close`]. What was produced ahead is dropped.
+    ///
+    /// # Suspends
+    /// As [`start`](Self::start).
+    ///
+    /// # Errors
+    /// As `Generator::close`, and as [`start`](Self::start).
+    ///
+    /// # Panics
+    /// With the panic of a destructor on the body's stack.
+    pub fn close(&mut self) -> Result<Option<Ret>, ResumeError<In>> {
+        self.settle();
+        if self.state == State::Finished {
+            return Ok(None);
+        }
+        match self.interrupt(Command::Close) {
+            Some(Outcome::Closed(closed)) => closed,
+            Some(Outcome::Panicked(payload)) => unwind::throw(payload),
+            Some(Outcome::Stepped(Err(error))) => Err(error),
+            Some(Outcome::Stepped(Ok(_))) | None => Ok(None),
+        }
+    }
+}
+
+impl<Out, Ret> Iterator for Remote<Out, (), Ret> {
+    type Item = Out;
+
+    /// The next item; `None` once the body has returned, and ever after.
+    ///
+    /// # Suspends
+    /// As [`Remote::start`].
+    ///
+    /// # Panics
+    /// With the body's panic. An exception that leaves the body is [raised](crate::raise).
+    fn next(&mut self) -> Option<Out> {
+        let step = match self.state() {
+            State::Finished => return None,
+            State::New | State::Executing => self.start(),
+            State::Suspended => self.send(()),
+        };
+        match step {
+            Ok(Step::Yielded(item)) => Some(item),
+            Ok(Step::Returned(value)) => {
+                self.returned = Some(value);
+                None
+            }
+            Err(ResumeError::Raised(exception)) => raise(exception),
+            Err(error) => raise(error),
+        }
+    }
+}
+
+impl<Out, Ret> FusedIterator for Remote<Out, (), Ret> {}
+
+impl<Out, In, Ret> Resume<In> for Remote<Out, In, Ret> {
+    type Out = Out;
+    type Ret = Ret;
+
+    fn start(&mut self) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        self.start()
+    }
+
+    fn send(&mut self, value: In) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        self.send(value)
+    }
+
+    fn throw(&mut self, exception: Exception) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        self.throw(exception)
+    }
+
+    fn close(&mut self) -> Result<Option<Ret>, ResumeError<In>> {
+        self.close()
+    }
+}
+
+impl<Out, In, Ret> Drop for Remote<Out, In, Ret> {
+    fn drop(&mut self) {
+        // First what a body at rest sees: its task returns, and closes it. Then the cancel, for one that runs.
+        self.commands.close();
+        self.replies.close();
+        drop(self.replies.drain());
+        if let Some(task) = mem::take(&mut self.task) {
+            task.cancel();
+        }
+    }
+}
+
+impl<Out, In, Ret> fmt::Debug for Remote<Out, In, Ret> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("name", &self.name).field("state", &self.state()).finish_non_exhaustive()
+    }
+}
