@@ -13,6 +13,7 @@
 //! | many things at once, on all cores | [`spawn`] and [`JoinHandle`] | all workers of a [`Runtime`] |
 //! | errors that arrive from outside, caught as values | [`catch`], [`raise`], [`mod@exception`] | the one that raises |
 //! | a limit on how long any code may wait | [`time::timeout`] | any |
+//! | a variable of one's own in every task | [`task_local!`] | any |
 //! | tasks that talk | [`sync::channel`] | any |
 //! | a call that blocks its thread | [`task::unblock`] | a pool's |
 //!
@@ -83,6 +84,7 @@ pub mod time;
 
 mod coroutine;
 
+pub use coroutine::local::LocalKey;
 pub use coroutine::region::no_suspend;
 pub use exception::{
     Exception, Exit, ExitKind, OrRaise, Report, catch, catch_exit, catch_unwind, raise, resume_unwind, set_report_hook,

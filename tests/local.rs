@@ -1,373 +1,359 @@
-//! Tasks that stay on their spawner's worker, and where tasks are placed.
-
-#![cfg(feature = "runtime")]
+//! Task locals: whose they are, when they are dropped, what is inherited. C.11.
 
 mod common;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, ThreadId};
 
-use common::{FOR_EVER, Log, OnDrop, hold_thread, ms, watch};
-use osier::sync::channel;
-use osier::task::{self, Builder, Order, Place};
-use osier::{JoinHandle, LocalHandle, Runtime, run, sleep, spawn, spawn_local, yield_now};
+use common::{OnDrop, watch};
+use osier::{Generator, Greenlet, Yielder, task_local};
 
-fn runtime(workers: usize) -> Runtime {
-    Runtime::builder().workers(workers).build().unwrap()
-}
-
-/// Notes where it is dropped.
-struct Dropped(Arc<Mutex<Vec<ThreadId>>>, #[allow(dead_code, reason = "makes it stay")] Rc<()>);
-
-impl Drop for Dropped {
-    fn drop(&mut self) {
-        self.0.lock().unwrap().push(thread::current().id());
-    }
+task_local! {
+    static NUMBER: Cell<u32> = Cell::new(7);
+    static LOG: RefCell<Vec<&'static str>> = RefCell::new(Vec::new());
+    inherit static NAME: String = "nobody".to_owned();
 }
 
 #[test]
 fn smoke() {
     let _watch = watch();
-    let sum = run(|| {
-        let total = Rc::new(Cell::new(0));
-        let adders: Vec<_> = (1..=100)
-            .map(|n| {
-                let total = total.clone();
-                spawn_local(move || {
-                    let before = total.get();
-                    total.set(before + n);
-                    yield_now();
-                    n
-                })
-            })
-            .collect();
-        let returned: i32 = adders.into_iter().map(|adder| adder.join().unwrap()).sum();
-        assert_eq!(returned, total.get());
-        returned
-    });
-    assert_eq!(sum, 5050);
+    assert_eq!(NUMBER.with(Cell::get), 7);
+    NUMBER.with(|n| n.set(8));
+    assert_eq!(NUMBER.get().get(), 8);
+    NUMBER.set(Cell::new(9));
+    assert_eq!(NUMBER.with(Cell::get), 9);
+    LOG.with(|log| log.borrow_mut().push("one"));
+    assert_eq!(LOG.get().into_inner(), ["one"]);
 }
 
 #[test]
-fn outside_of_workers_it_is_refused() {
+fn every_thread_has_its_own() {
     let _watch = watch();
-    assert!(common::panic_text(|| spawn_local(|| ())).contains("spawn_local"));
-}
-
-// GV-010, GV-011
-#[test]
-fn local_tasks_stand_in_one_line_with_woken_and_yielding_ones() {
-    let _watch = watch();
-    for workers in [1, 2] {
-        let lines = runtime(workers).run(|| {
-            let log = Rc::new(RefCell::new(Vec::new()));
-            let writer = |name: &'static str| {
-                let log = log.clone();
-                spawn_local(move || log.borrow_mut().push(name))
-            };
-            let parent = {
-                let log = log.clone();
-                spawn_local(move || {
-                    log.borrow_mut().push("p1");
-                    let inner = log.clone();
-                    let child = spawn_local(move || inner.borrow_mut().push("c"));
-                    log.borrow_mut().push("p2");
-                    yield_now();
-                    log.borrow_mut().push("p3");
-                    child.join().unwrap();
-                })
-            };
-            let sibling = writer("s");
-            sibling.join().unwrap();
-            parent.join().unwrap();
-            log.take()
-        });
-        assert_eq!(lines, ["p1", "p2", "s", "c", "p3"]);
-    }
-}
-
-#[test]
-fn they_run_on_their_spawners_worker_whoever_is_idle() {
-    let _watch = watch();
-    runtime(4).run(|| {
-        let here = task::worker();
-        let tasks: Vec<_> = (0..200)
-            .map(|n| {
-                spawn_local(move || {
-                    assert_eq!(task::worker(), here);
-                    if n % 2 == 0 {
-                        sleep(ms(1));
-                    }
-                    assert_eq!(task::worker(), here);
-                    spawn_local(move || assert_eq!(task::worker(), here)).join().unwrap();
-                })
-            })
-            .collect();
-        // Hold the worker: nobody may help.
-        hold_thread(ms(20));
-        tasks.into_iter().for_each(|task| task.join().unwrap());
-    });
-}
-
-#[test]
-fn everything_is_dropped_on_the_worker_also_when_others_cancel() {
-    let _watch = watch();
-    let threads = Arc::new(Mutex::new(Vec::new()));
-    let runtime = runtime(2);
-    let home = runtime.run(|| {
-        let token = || Dropped(threads.clone(), Rc::new(()));
-        // Its closure, cancelled while fresh, by another thread.
-        let closure = token();
-        let fresh = spawn_local(move || drop(closure));
-        let task = fresh.task();
-        thread::spawn(move || task.cancel()).join().unwrap();
-        // A link that another thread takes back.
-        let linked = spawn_local(|| sleep(FOR_EVER));
-        let captured = token();
-        let link = linked.link(move |_| drop(captured));
-        thread::spawn(move || assert!(link.unlink() && !link.unlink())).join().unwrap();
-        // What lies on its stack, and its result.
-        let local = token();
-        let waits = spawn_local(move || {
-            let _local = local;
-            sleep(FOR_EVER);
-        });
-        yield_now();
-        let task = waits.task();
-        thread::spawn(move || task.cancel()).join().unwrap();
-        let value = token();
-        let returns = spawn_local(move || value);
-        let task = returns.task();
-        drop(returns);
-        assert!(fresh.join().unwrap_err().is_cancelled());
-        assert!(waits.join().unwrap_err().is_cancelled());
-        task.join().unwrap();
-        linked.kill();
-        thread::current().id()
-    });
-    drop(runtime);
-    let threads = threads.lock().unwrap();
-    assert_eq!(threads.len(), 4);
-    assert!(threads.iter().all(|&thread| thread == home), "home is {home:?}: {threads:?}");
-}
-
-#[test]
-fn links_of_local_tasks_run_on_their_worker_and_need_no_send() {
-    let _watch = watch();
-    for workers in [1, 2] {
-        runtime(workers).run(|| {
-            let log = Rc::new(RefCell::new(Vec::new()));
-            let (stop, stopped) = channel::bounded::<()>(0);
-            let task = spawn_local(move || {
-                _ = stopped.recv();
-                Rc::new(7)
+    NUMBER.with(|n| n.set(1));
+    std::thread::scope(|s| {
+        for _ in 0..4 {
+            s.spawn(|| {
+                assert_eq!(NUMBER.with(|n| n.replace(100)), 7);
+                assert_eq!(NUMBER.with(Cell::get), 100);
             });
-            let here = task::worker();
-            let link = |task: &LocalHandle<Rc<i32>>, name: &'static str| {
-                let log = log.clone();
-                task.link(move |result| {
-                    assert_eq!(task::worker(), here);
-                    log.borrow_mut().push((name, **result.as_ref().unwrap()));
-                })
-            };
-            link(&task, "first");
-            link(&task, "second");
-            drop(stop);
-            while !task.is_finished() {
-                yield_now();
-            }
-            link(&task, "late");
-            assert_eq!(*task.join().unwrap(), 7);
-            assert_eq!(*log.borrow(), [("first", 7), ("second", 7), ("late", 7)]);
-        });
-    }
+        }
+    });
+    assert_eq!(NUMBER.with(Cell::get), 1);
 }
 
 #[test]
-fn a_local_result_may_be_shared_among_its_worker() {
+fn a_generator_shares_its_resumers() {
     let _watch = watch();
-    run(|| {
-        let shared = spawn_local(|| {
-            yield_now();
-            Rc::new(5)
+    NUMBER.with(|n| n.set(20));
+    let mut g = Generator::new(|y: &Yielder<u32>| {
+        loop {
+            y.yield_(NUMBER.with(|n| n.replace(n.get() + 1)));
+        }
+    });
+    assert_eq!((g.next(), g.next()), (Some(20), Some(21)));
+    assert_eq!(NUMBER.with(Cell::get), 22);
+    // Resumed by a greenlet it is part of that one.
+    let inside = Greenlet::new(move |_: u32| g.next().unwrap());
+    assert_eq!(inside.switch(0), 7);
+    assert_eq!(NUMBER.with(Cell::get), 22);
+}
+
+#[test]
+fn every_greenlet_has_its_own_and_drops_it_when_it_ends() {
+    let _watch = watch();
+    thread_local! { static DROPS: Cell<u32> = const { Cell::new(0) }; }
+    task_local! { static TOKEN: OnDrop<fn()> = OnDrop(|| DROPS.set(DROPS.get() + 1)); }
+    let root = Greenlet::<u32>::current();
+    let make = || {
+        let root = root.clone();
+        Greenlet::new(move |n| {
+            TOKEN.with(|_| ());
+            NUMBER.with(|number| number.set(n));
+            root.switch(0);
+            NUMBER.with(Cell::get)
         })
-        .shared();
-        let getter = spawn_local({
-            let shared = shared.clone();
-            move || shared.get().unwrap()
-        });
-        assert!(Rc::ptr_eq(&shared.get().unwrap(), &getter.join().unwrap()));
+    };
+    let (a, b) = (make(), make());
+    a.switch(1);
+    b.switch(2);
+    assert_eq!((a.switch(0), DROPS.get()), (1, 1));
+    assert_eq!((b.switch(0), DROPS.get()), (2, 2));
+    assert_eq!(NUMBER.with(Cell::get), 7);
+    // One that is dropped while suspended.
+    let c = make();
+    c.switch(3);
+    drop(c);
+    assert_eq!(DROPS.get(), 3);
+}
+
+#[test]
+fn what_is_inherited_is_copied_when_a_greenlet_is_made() {
+    let _watch = watch();
+    NAME.set("root".to_owned());
+    let g = Greenlet::new(|_: String| {
+        let seen = NAME.get();
+        NAME.set("greenlet".to_owned());
+        seen
     });
+    NAME.set("changed".to_owned());
+    assert_eq!(g.switch(String::new()), "root");
+    assert_eq!(NAME.get(), "changed");
+    let without = Greenlet::new(|_: u32| NUMBER.with(Cell::get));
+    NUMBER.with(|n| n.set(1));
+    assert_eq!(without.switch(0), 7, "not inherited");
 }
 
+// A borrow carried past the end of its context: of a greenlet, by a generator.
 #[test]
-fn local_tasks_of_a_runtime_that_goes_are_unwound_or_dropped_unrun() {
+fn a_borrow_that_a_generator_carries_away_stays_valid() {
     let _watch = watch();
-    for workers in [1, 2] {
-        let threads = Arc::new(Mutex::new(Vec::new()));
-        let runtime = runtime(workers);
-        let home = runtime.run(|| {
-            for n in 0..50 {
-                let token = Dropped(threads.clone(), Rc::new(()));
-                drop(spawn_local(move || {
-                    let _token = token;
-                    sleep(FOR_EVER);
-                }));
-                if n == 24 {
-                    // Those behind this point are still fresh when `run` returns.
-                    yield_now();
-                }
-            }
-            thread::current().id()
-        });
-        drop(runtime);
-        let threads = threads.lock().unwrap();
-        assert_eq!(threads.len(), 50);
-        assert!(threads.iter().all(|&thread| thread == home));
-    }
-}
-
-// ---- order and place
-
-#[test]
-fn fifo_tasks_of_one_worker_start_in_order() {
-    let _watch = watch();
-    let log = Log::default();
-    runtime(1).run(|| {
-        let tasks: Vec<_> = (0..10)
-            .map(|n| {
-                let log = log.clone();
-                Builder::new().spawn_order(Order::Fifo).spawn(move || {
-                    log.push(format!("a{n}"));
-                    yield_now();
-                    log.push(format!("b{n}"));
-                })
-            })
-            .collect();
-        // Whatever the joiner runs in place is the next in line anyway.
-        tasks.into_iter().for_each(|task| task.join().unwrap());
-    });
-    let expected: Vec<_> = ["a", "b"].iter().flat_map(|name| (0..10).map(move |n| format!("{name}{n}"))).collect();
-    assert_eq!(log.take(), expected);
-}
-
-#[test]
-fn fifo_tasks_are_spread_over_idle_workers() {
-    let _watch = watch();
-    let runtime = runtime(2);
-    runtime.run(|| {
-        let here = task::worker();
-        let tasks: Vec<_> =
-            (0..2).map(|_| Builder::new().spawn_order(Order::Fifo).spawn(task::worker)).collect::<Vec<_>>();
-        // This worker is held until the other one has taken them.
-        while !tasks.iter().all(JoinHandle::is_finished) {
-            thread::yield_now();
-        }
-        assert!(tasks.into_iter().all(|task| task.join().unwrap() != here));
-    });
-}
-
-/// How many of `count` long-lived tasks each worker has, when all were spawned by one.
-fn spread(workers: usize, count: usize) -> Vec<usize> {
-    let runtime = runtime(workers);
-    runtime.run(|| {
-        let (stop, stopped) = channel::bounded::<()>(0);
-        let (sender, homes) = channel::unbounded();
-        let tasks: Vec<_> = (0..count)
-            .map(|n| {
-                let (sender, stopped) = (sender.clone(), stopped.clone());
-                if n % 10 == 0 {
-                    yield_now();
-                }
-                Builder::new().place(Place::Spread).spawn(move || {
-                    sender.send(task::worker().unwrap()).unwrap();
-                    assert!(stopped.recv().is_err());
-                })
-            })
-            .collect();
-        let mut counts = vec![0; workers];
-        (0..count).for_each(|_| counts[homes.recv().unwrap()] += 1);
-        drop(stop);
-        tasks.into_iter().for_each(|task| task.join().unwrap());
-        counts
-    })
-}
-
-#[test]
-fn a_thousand_long_lived_tasks_of_one_acceptor_are_spread_evenly() {
-    let _watch = watch();
-    for workers in [1, 2, 4] {
-        let counts = spread(workers, 1000);
-        let (most, least) = (*counts.iter().max().unwrap(), *counts.iter().min().unwrap());
-        assert!(most * 10 <= least * 13, "{workers} workers: {counts:?}");
-    }
-}
-
-#[test]
-fn a_task_is_placed_beside_another_or_here() {
-    let _watch = watch();
-    let runtime = runtime(4);
-    runtime.run(|| {
-        let (stop, stopped) = channel::bounded::<()>(0);
-        for _ in 0..20 {
-            let (sender, receiver) = channel::bounded(1);
-            let stopped = stopped.clone();
-            let first = Builder::new().place(Place::Spread).spawn(move || {
-                sender.send(task::worker()).unwrap();
-                _ = stopped.recv();
-            });
-            let home = receiver.recv().unwrap();
-            let beside = Builder::new().place(Place::Beside(&first)).spawn(task::worker);
-            assert_eq!(beside.join().unwrap(), home);
-            let beside = Builder::new().place(Place::Beside(&first.task())).try_spawn(task::worker).unwrap();
-            assert_eq!(beside.join().unwrap(), home);
-            let here = Builder::new().place(Place::Here).spawn(task::worker);
-            assert_eq!(here.join().unwrap(), task::worker());
-        }
-        drop(stop);
-        // One that ended in another runtime, or has no worker yet, does not bind.
-        let other = Runtime::builder().workers(1).build().unwrap().spawn(|| ());
-        assert!(Builder::new().place(Place::Beside(&other)).spawn(|| true).join().unwrap());
-        let fresh = spawn(|| ());
-        assert!(Builder::new().place(Place::Beside(&fresh)).spawn(|| true).join().unwrap());
-        assert!(format!("{:?}", Place::Beside(&fresh)).contains("Beside(Task"));
-    });
-    // From outside.
-    let placed: Vec<_> = (0..8).map(|_| runtime.spawn(|| ())).collect();
-    placed.into_iter().for_each(|task| task.join().unwrap());
-}
-
-#[test]
-fn placed_tasks_of_a_closing_runtime_are_dropped_or_unwound() {
-    let _watch = watch();
-    let dropped = Arc::new(AtomicUsize::new(0));
-    for round in 0..50 {
-        let runtime = runtime(2);
-        let (begun, begins) = channel::bounded::<()>(1);
-        let dropped = dropped.clone();
-        drop(runtime.spawn(move || {
-            begun.send(()).unwrap();
-            loop {
-                let dropped = dropped.clone();
-                let token = OnDrop(move || _ = dropped.fetch_add(1, Ordering::SeqCst));
-                let task = Builder::new().place(Place::Spread).try_spawn(move || {
-                    let _token = token;
-                    sleep(FOR_EVER);
+    task_local! { static TEXT: String = "x".repeat(40); }
+    let carried = Rc::new(RefCell::new(None));
+    let g = Greenlet::new({
+        let carried = carried.clone();
+        move |n: u32| {
+            let mut g = Generator::new(|y: &Yielder<usize>| {
+                TEXT.with(|text| {
+                    y.yield_(1);
+                    y.yield_(text.matches('x').count());
                 });
-                if task.is_err() {
-                    break;
-                }
-                yield_now();
-            }
-        }));
-        begins.recv().unwrap();
-        if round % 2 == 0 {
-            hold_thread(ms(1));
+            });
+            assert_eq!(g.next(), Some(1));
+            *carried.borrow_mut() = Some(g);
+            n
         }
-        drop(runtime);
+    });
+    g.switch(0);
+    assert!(g.is_dead());
+    let mut g = carried.take().unwrap();
+    assert_eq!(g.next(), Some(40), "the greenlet whose value it is has ended");
+    assert_eq!(g.next(), None);
+}
+
+#[test]
+fn a_value_may_be_used_and_replaced_while_it_is_borrowed_and_while_it_is_made() {
+    let _watch = watch();
+    task_local! {
+        static OUTER: String = INNER.with(|inner| format!("<{inner}>"));
+        static INNER: String = "inner".to_owned();
+        static RECURSIVE: u32 = if FIRST.replace(false) { RECURSIVE.get() + 1 } else { 1 };
     }
-    assert!(dropped.load(Ordering::SeqCst) > 0);
+    thread_local! { static FIRST: Cell<bool> = const { Cell::new(true) }; }
+    assert_eq!(OUTER.get(), "<inner>");
+    OUTER.with(|old| {
+        OUTER.set("new".to_owned());
+        assert_eq!((old.as_str(), OUTER.get().as_str()), ("<inner>", "new"));
+    });
+    assert_eq!(RECURSIVE.get(), 1, "the value that was made first is kept");
+}
+
+#[test]
+fn destructors_may_use_locals_and_even_make_new_ones() {
+    let _watch = watch();
+    static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    task_local! {
+        static LATE: String = "made in a destructor".to_owned();
+        static DROPPED: OnDrop<fn()> = OnDrop(|| SEEN.lock().unwrap().push(LATE.get()));
+        static PANICS: OnDrop<fn()> = OnDrop(|| panic!("on purpose"));
+        static ENDLESS: OnDrop<fn()> = OnDrop(|| {
+            ROUNDS.fetch_add(1, Ordering::SeqCst);
+            ENDLESS.with(|_| ());
+        });
+    }
+    static ROUNDS: AtomicUsize = AtomicUsize::new(0);
+    let g = Greenlet::new(|n: u32| {
+        DROPPED.with(|_| ());
+        PANICS.with(|_| ());
+        n
+    });
+    assert_eq!(g.switch(3), 3);
+    assert_eq!(*SEEN.lock().unwrap(), ["made in a destructor"]);
+    let endless = Greenlet::new(|n: u32| {
+        ENDLESS.with(|_| ());
+        n
+    });
+    assert_eq!(endless.switch(4), 4);
+    assert!(ROUNDS.load(Ordering::SeqCst) > 1, "and it came to an end");
+}
+
+#[cfg(feature = "runtime")]
+mod tasks {
+    use super::*;
+    use common::{Tally, Token, ms, until};
+    use osier::sync::channel;
+    use osier::{Runtime, run, sleep, spawn, yield_now};
+
+    #[test]
+    fn every_task_has_its_own_over_its_waits() {
+        let _watch = watch();
+        let runtime = Runtime::builder().workers(1).build().unwrap();
+        runtime.run(|| {
+            let tasks: Vec<_> = (0..100)
+                .map(|n| {
+                    spawn(move || {
+                        assert_eq!(NUMBER.with(Cell::get), 7, "nothing of an earlier task of this worker");
+                        NUMBER.with(|number| number.set(n));
+                        yield_now();
+                        assert_eq!(NUMBER.with(Cell::get), n);
+                    })
+                })
+                .collect();
+            tasks.into_iter().for_each(|t| t.join().unwrap());
+            assert_eq!(NUMBER.with(Cell::get), 7);
+        });
+    }
+
+    task_local! { static HELD: RefCell<Vec<Token>> = RefCell::new(Vec::new()); }
+
+    // GV-205
+    #[test]
+    fn locals_of_tasks_that_have_ended_are_gone_though_their_handles_are_held() {
+        let _watch = watch();
+        let tally = Tally::default();
+        run(|| {
+            let handles: Vec<_> = (0..5)
+                .map(|_| {
+                    let token = tally.token();
+                    spawn(move || HELD.with(|held| held.borrow_mut().push(token)))
+                })
+                .collect();
+            until(|| handles.iter().all(osier::JoinHandle::is_finished));
+            tally.assert_all_dropped(5);
+            drop(handles);
+        });
+    }
+
+    // GV-206
+    #[test]
+    fn values_that_are_replaced_are_freed_while_the_task_runs() {
+        let _watch = watch();
+        let tally = Tally::default();
+        run(|| {
+            for _ in 0..1000 {
+                HELD.set(RefCell::new(vec![tally.token()]));
+            }
+            assert_eq!(tally.dropped(), 999);
+        });
+        tally.assert_all_dropped(1000);
+    }
+
+    // GV-211
+    #[test]
+    fn a_spawned_task_begins_anew_but_for_what_it_inherits() {
+        let _watch = watch();
+        run(|| {
+            NUMBER.with(|n| n.set(1));
+            NAME.set("parent".to_owned());
+            let child = spawn(|| {
+                let seen = (NUMBER.with(Cell::get), NAME.get());
+                NAME.set("child".to_owned());
+                let grandchild = spawn(|| NAME.get()).join().unwrap();
+                (seen, grandchild)
+            });
+            // What changes after the spawn does not reach it.
+            NAME.set("later".to_owned());
+            let (seen, grandchild) = child.join().unwrap();
+            assert_eq!(seen, (7, "parent".to_owned()));
+            assert_eq!(grandchild, "child");
+            assert_eq!(NAME.get(), "later");
+        });
+        // From a thread as well, and where there is no value, nothing is inherited.
+        assert_eq!(spawn(|| NAME.get()).join().unwrap(), "nobody");
+        NAME.set("thread".to_owned());
+        assert_eq!(spawn(|| NAME.get()).join().unwrap(), "thread");
+    }
+
+    #[test]
+    fn locals_are_dropped_by_their_task_which_may_wait_then() {
+        let _watch = watch();
+        static DONE: AtomicUsize = AtomicUsize::new(0);
+        task_local! {
+            static WAITS: OnDrop<fn()> = OnDrop(|| {
+                assert!(osier::task::try_current().is_some());
+                sleep(ms(3));
+                DONE.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        run(|| {
+            spawn(|| WAITS.with(|_| ())).join().unwrap();
+            assert_eq!(DONE.load(Ordering::SeqCst), 1, "before anybody learns that it has ended");
+            // Of one that is cancelled, and of one that panics.
+            let t = spawn(|| {
+                WAITS.with(|_| ());
+                sleep(common::FOR_EVER);
+            });
+            yield_now();
+            sleep(ms(1));
+            t.kill();
+            assert!(spawn(|| WAITS.with(|_| panic!("on purpose"))).join().is_err());
+        });
+        assert!(DONE.load(Ordering::SeqCst) >= 2);
+    }
+
+    #[test]
+    fn a_borrow_carried_past_the_end_of_its_task_stays_valid() {
+        let _watch = watch();
+        task_local! { static TEXT: String = "y".repeat(40); }
+        thread_local! { static CARRIED: RefCell<Option<Generator<usize>>> = const { RefCell::new(None) }; }
+        let runtime = Runtime::builder().workers(1).build().unwrap();
+        runtime.run(|| {
+            spawn(|| {
+                let mut g = Generator::new(|y: &Yielder<usize>| {
+                    TEXT.with(|text| {
+                        y.yield_(0);
+                        y.yield_(text.matches('y').count());
+                    });
+                });
+                assert_eq!(g.next(), Some(0));
+                CARRIED.set(Some(g));
+            })
+            .join()
+            .unwrap();
+            let mut g = CARRIED.take().unwrap();
+            assert_eq!(g.next(), Some(40));
+        });
+    }
+
+    #[test]
+    fn an_rc_in_a_local_does_not_travel_with_a_stepped_task() {
+        let _watch = watch();
+        task_local! { static SHARED: Rc<Cell<u32>> = Rc::new(Cell::new(0)); }
+        thread_local! { static OURS: RefCell<Vec<Rc<Cell<u32>>>> = const { RefCell::new(Vec::new()) }; }
+        let runtime = Runtime::builder().workers(4).build().unwrap();
+        let tasks: Vec<_> = (0..16)
+            .map(|_| {
+                runtime.spawn(|| {
+                    osier::task::spawn_stepped(0, |step| {
+                        // A count stays behind on each thread; were the local one of the task, two threads would count.
+                        let shared = SHARED.get();
+                        assert_eq!((shared.get(), Rc::strong_count(&shared)), (0, 2), "a new one in each step");
+                        shared.set(1);
+                        OURS.with_borrow_mut(|ours| ours.push(shared));
+                        *step += 1;
+                        if *step == 100 { osier::task::Step::Done(*step) } else { osier::task::Step::Again }
+                    })
+                    .join()
+                    .unwrap()
+                })
+            })
+            .collect();
+        assert_eq!(tasks.into_iter().map(|t| t.join().unwrap()).sum::<u32>(), 1600);
+    }
+
+    #[test]
+    fn a_task_that_never_runs_drops_what_it_inherited() {
+        let _watch = watch();
+        let runtime = Runtime::builder().workers(1).build().unwrap();
+        runtime.run(|| {
+            NAME.set("parent".to_owned());
+            let t = spawn(|| ());
+            t.cancel();
+            assert!(t.join().unwrap_err().is_cancelled());
+            let (sender, receiver) = channel::bounded(1);
+            drop(spawn(move || sender.send(NAME.get())));
+            assert_eq!(receiver.recv().unwrap(), "parent");
+        });
+    }
 }

@@ -30,6 +30,7 @@ use std::time::Instant;
 
 #[cfg(any(miri, osier_threads))]
 use super::group::{Shared, THREAD, TRACER, TREES};
+use super::local::Locals;
 use crate::stack::StackCache;
 
 /// One running or suspended coroutine, as a link of the chain. Lives in its holder's block.
@@ -43,6 +44,8 @@ pub(crate) struct Frame {
     signals: Cell<u8>,
     /// The trees of greenlets whose root this coroutine is. Empty in a generator's frame.
     pub(crate) trees: Trees,
+    /// The values of task locals that this coroutine has. Empty in a generator's frame.
+    pub(crate) locals: Locals,
     /// The type of its yielder, for generators whose yielder can be found through the chain; they have their frame in
     /// `generator::block::Books`.
     pub(crate) yields: Option<fn() -> TypeId>,
@@ -79,6 +82,7 @@ impl Frame {
             kind: Kind::Generator,
             signals: Cell::new(0),
             trees: Trees::new(),
+            locals: Locals::new(),
             yields: None,
         }
     }
@@ -341,6 +345,7 @@ pub(crate) struct Pace {
 }
 
 thread_local! {
+    static LOCALS: Locals = const { Locals::new() };
     static STACKS: RefCell<StackCache> = const { RefCell::new(StackCache::new()) };
     #[cfg(feature = "runtime")]
     static PACE: Cell<Pace> = const { Cell::new(Pace { looked: None, yielded: None, step: 1 }) };
@@ -533,6 +538,11 @@ pub(crate) fn pace() -> Pace {
 #[cfg(feature = "runtime")]
 pub(crate) fn set_pace(pace: Pace) {
     PACE.set(pace);
+}
+
+/// Lends the values of task locals that this thread has outside every coroutine; `None` when it is past its end.
+pub(super) fn with_locals_of_thread<T>(f: impl FnOnce(&Locals) -> T) -> Option<T> {
+    LOCALS.try_with(f).ok()
 }
 
 /// Lends this thread's free stacks, or `None` when the thread is past its end.

@@ -29,6 +29,7 @@ use super::Greenlet;
 use super::mail::Mail;
 use super::trace;
 use super::tree::{self, Tree, TreeHead};
+use crate::coroutine::local;
 use crate::coroutine::unwind;
 use crate::coroutine::{self, Coroutine, Frame, Resumed, Yielder, current};
 use crate::exception::{ExitKind, Leaving};
@@ -108,6 +109,7 @@ impl<T: 'static> Node<T> {
         let tree = parent.node().head.tree.get();
         let node = Self::with(State::New, tree, Some(parent), None, name, stack_size);
         node.body.set(Some(body));
+        node.head.frame.locals.adopt(local::inherited());
         Rc::new(node)
     }
 
@@ -213,6 +215,7 @@ impl<T: 'static> Node<T> {
         };
         // What is left of an exit that was thrown and then swallowed. A destructor: before the mail is posted.
         unwind::drop_quietly(node.leaving.take());
+        node.head.frame.locals.end();
         node.head.frame.end_trees();
         node.yielder.set(ptr::null());
         node.tree().put(last);

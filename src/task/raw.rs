@@ -34,6 +34,7 @@ use super::error::JoinError;
 use super::memory;
 use super::state::{EndState, RunState};
 use super::stepped::{Body, Turn};
+use crate::coroutine::local::{self, Inherited};
 use crate::coroutine::{Frame, current, unwind};
 use crate::exception::Exception;
 use crate::primitives::AtomicPtr;
@@ -70,6 +71,8 @@ pub(crate) struct Header {
     pub(crate) waits_for_quiet: Cell<bool>,
     /// Whether it runs even if it is asked to end before it started: links do.
     must_run: Cell<bool>,
+    /// The task locals that it begins with.
+    inherited: Cell<Inherited>,
     /// The token of `task::park`.
     pub(super) token: AtomicBool,
     /// The worker that started it or will, for life; [`NO_HOME`] while any may start it.
@@ -344,8 +347,12 @@ impl RawTask {
             unsafe { (header.vtable.refuse)(self.0, error) };
             Ran::Error
         } else {
+            self.adopt_locals();
             // SAFETY: as above.
-            unsafe { (header.vtable.run)(self.0) }
+            let ran = unsafe { (header.vtable.run)(self.0) };
+            // Before anybody learns that it has ended, or takes it to another thread, and while it still may wait.
+            carrier.frame.locals.end();
+            ran
         };
         if ran == Ran::Again {
             return self.queue_again();
@@ -363,6 +370,15 @@ impl RawTask {
         header.carrier.set(ptr::null());
         header.home.store(NO_HOME, Ordering::Relaxed);
         Worker::here().queue_again(self);
+    }
+
+    /// Begins with the task locals that were inherited.
+    #[inline(always)]
+    fn adopt_locals(self) {
+        let inherited = self.header().inherited.take();
+        if inherited.is_some() {
+            self.frame().locals.adopt(inherited);
+        }
     }
 
     /// Ends a fresh task that cannot be started. One that must run does so here, on the caller's stack and as no task.
@@ -626,6 +642,7 @@ impl TaskRef {
             is_local: plan.is_local,
             is_daemon: plan.is_daemon,
             waits_for_quiet: Cell::new(false),
+            inherited: Cell::new(local::inherited()),
             token: AtomicBool::new(false),
             id: AtomicU64::new(0),
             home: AtomicUsize::new(NO_HOME),
