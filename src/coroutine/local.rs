@@ -259,7 +259,6 @@ fn context() -> Option<&'static Frame> {
 }
 
 /// What a new task or greenlet inherits. Boxed, for mostly it is nothing.
-#[expect(clippy::box_collection, reason = "one word in every task")]
 pub(crate) type Inherited = Option<Box<Vec<Copied>>>;
 
 pub(crate) struct Copied {
