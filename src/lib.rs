@@ -15,6 +15,7 @@
 //! | a limit on how long any code may wait | [`time::timeout`] | any |
 //! | a variable of one's own in every task | [`task_local!`] | any |
 //! | tasks that talk | [`sync::channel`] | any |
+//! | tasks known by name, that send each other messages | [`mod@actor`] | all workers, or a thread each |
 //! | a call that blocks its thread | [`task::unblock`] | a pool's |
 //!
 //! Whoever knows generators, greenlet or gevent: [`porting`] says what becomes of every construct.
@@ -63,6 +64,8 @@
 //!
 //! Linux on x86-64 is what is tested; other Unixes and aarch64 are meant to work.
 
+#[cfg(feature = "runtime")]
+pub mod actor;
 pub mod exception;
 pub mod generator;
 pub mod greenlet;

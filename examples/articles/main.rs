@@ -51,13 +51,17 @@ macro_rules! programs {
 }
 
 programs! {
+    messages::s03, Fixed, "messages to an actor that is known by name";
     messages::s04, Fixed, "actors by name, as generators with a send that resumes";
     messages::s05, Fixed, "ping-pong by such a send: the generator is already executing";
+    messages::s06, Fixed, "the same with a thread for each actor";
     messages::s07, Fixed, "the same with one queue of messages, and a loop";
+    messages::s07_tasks, Fixed, "the same as actors that run on by themselves, on all workers";
     pipelines::s08, Fixed, "a producer and a consumer";
     pipelines::s09, Fixed, "a foreman, a chain of workers, and one who takes the results";
     models::s10, PerSide, "a queue between two threads";
     models::s11, Fixed, "an event that travels in a message";
+    models::s12, Fixed, "an actor with a mailbox, that is closed and joined";
     models::s13, Fixed, "an actor as a generator, that is closed";
     event_loop::s15, Fixed, "two tasks, one after the other";
     event_loop::s16, Fixed, "two generators, round robin";

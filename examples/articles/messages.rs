@@ -4,8 +4,30 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
+use osier::actor::{self, Address, Builder};
 use osier::generator::Shared;
 use osier::{Generator, OrRaise, Yielder, catch};
+
+/// The wish, come true. Mended: a name that nobody has is an error that says so, with the message in it.
+pub(crate) fn s03() {
+    let printer = actor::start("printer", |inbox| {
+        loop {
+            let message: &str = inbox.recv();
+            say!("printer: {message}");
+        }
+    })
+    .unwrap();
+    for _ in 0..10 {
+        actor::send("printer", "Hello!").unwrap();
+    }
+    end(&printer);
+}
+
+/// Lets an actor receive what it was sent, and waits for its end.
+fn end<M>(actor: &Address<M>) {
+    actor.close();
+    actor.task().join().unwrap();
+}
 
 /// Generators by name, each waiting at its `yield_` for the next message: what the decorator `@actor` makes.
 #[derive(Clone, Default)]
@@ -60,6 +82,35 @@ pub(crate) fn s05() {
     }
     // Each body holds the table that it is in: without this, nobody would drop them.
     actors.0.borrow_mut().clear();
+}
+
+/// Two actors that send to each other by name, until one of them has `last`.
+fn ping_pong(builder: &Builder, last: u32) {
+    let actors = [("ping", "pong"), ("pong", "ping")].map(|(me, other)| {
+        let body = move |inbox: &actor::Mailbox<u32>| {
+            for n in inbox {
+                say!("{me}: {n}");
+                if n == last {
+                    return;
+                }
+                actor::send(other, n + 1).unwrap();
+            }
+        };
+        builder.clone().start(me, body).unwrap()
+    });
+    actors[0].send(0).unwrap();
+    actors[last as usize % 2].task().join().unwrap();
+    actors.iter().for_each(end);
+}
+
+/// Mended: an actor needs no priming, its failure is told, and it ends: after six messages, or when it is closed.
+pub(crate) fn s06() {
+    ping_pong(&Builder::new().thread(), 6);
+}
+
+/// `s05`, mended: no send runs the other actor. They may go on for ever; here they stop after eight messages.
+pub(crate) fn s07_tasks() {
+    ping_pong(&Builder::new(), 7);
 }
 
 /// A send only queues, and one loop delivers: no actor is resumed by another. Mended: it ends, after eight messages.

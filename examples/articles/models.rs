@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use osier::actor::{self, SendError};
 use osier::sync::{Event, Queue};
 use osier::{Generator, OrRaise, Yielder, catch_exit, spawn};
 
@@ -54,6 +55,22 @@ pub(crate) fn s11() {
     });
     a.join().unwrap();
     b.join().unwrap();
+}
+
+/// Mended: a send after the close is an error, not lost; and it is joined only once it has been started.
+pub(crate) fn s12() {
+    let printer = actor::start("PrintActor", |inbox| {
+        loop {
+            let message: &str = inbox.recv();
+            say!("Got: {message}");
+        }
+    })
+    .unwrap();
+    printer.send("Hello").unwrap();
+    printer.send("World").unwrap();
+    printer.close();
+    assert_eq!(printer.send("too late"), Err(SendError::Closed("too late")));
+    printer.task().join().unwrap();
 }
 
 /// Mended: the `try` stands around the loop. Inside it, the actor yields again after its close, which is an error.

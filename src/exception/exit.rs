@@ -58,6 +58,8 @@ pub enum ExitKind {
     Cancel,
     /// The runtime shuts down.
     Shutdown,
+    /// An actor was closed, and has received all that was sent before.
+    ActorClosed,
 }
 
 /// A request to end that [`catch_exit`] has caught.

@@ -52,6 +52,14 @@ pub enum Report<'a> {
         /// What became of the link.
         error: &'a crate::JoinError,
     },
+    /// An actor has ended, and dropped messages that it had not received.
+    #[non_exhaustive]
+    DeadLetters {
+        /// The actor's.
+        name: &'a str,
+        /// How many messages.
+        count: usize,
+    },
     /// A task caught its cancellation with `std::panic::catch_unwind`. It is thrown again, at the wait it is in now.
     #[non_exhaustive]
     Swallowed {
@@ -72,6 +80,7 @@ impl fmt::Display for Report<'_> {
             Self::Unjoined { name, error } => write!(f, "nobody joined task '{name}': {error}"),
             #[cfg(feature = "runtime")]
             Self::LinkFailed { name, error } => write!(f, "link of task '{name}' failed: {error}"),
+            Self::DeadLetters { name, count } => write!(f, "actor '{name}' ended with unread messages: {count}"),
             Self::Swallowed { name } => {
                 write!(f, "task '{name}' swallowed its cancellation, which is thrown again")
             }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::cancel;
 use super::error::JoinError;
+use super::link::Link;
 use super::raw::{RawTask, TaskRef};
 use super::sleeper::Woken;
 use crate::exception::Exception;
@@ -149,6 +150,28 @@ impl Task {
         let (_, error) = self.raw().failure()?;
         self.raw().observe();
         Some(error)
+    }
+
+    /// Runs `f` once when the task has ended, in a new task; at once if it has ended. It gets why the task has no value, and
+    /// counts as told. Else as [`JoinHandle::link`](super::JoinHandle::link).
+    ///
+    /// # Examples
+    /// ```
+    /// let (sender, receiver) = osier::sync::channel::bounded(1);
+    /// let task = osier::spawn(|| panic!("a bug")).task();
+    /// task.link(move |end: &Result<(), osier::JoinError>| sender.send(end.clone()).unwrap());
+    /// assert!(receiver.recv().unwrap().unwrap_err().is_panic());
+    /// ```
+    pub fn link(&self, f: impl FnOnce(&Result<(), JoinError>) + Send + 'static) -> Link {
+        let look = |task: RawTask| {
+            let error = task.failure().map(|(_, error)| error);
+            if error.is_some() {
+                task.observe();
+            }
+            f(&error.map_or(Ok(()), Err));
+        };
+        // SAFETY: `f` is `Send` and `'static`.
+        unsafe { Link::new(&self.0, false, look) }
     }
 
     /// Asks the task to end, without waiting for it. See [`JoinHandle::cancel`](super::JoinHandle::cancel).

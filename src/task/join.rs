@@ -282,7 +282,7 @@ impl<T, P> JoinHandle<T, P> {
             }
         };
         // SAFETY: the caller's promise.
-        unsafe { Link::new(&self.task, look) }
+        unsafe { Link::new(&self.task, self.task.raw().header().is_local, look) }
     }
 }
 

@@ -15,19 +15,19 @@ pub struct Link {
 }
 
 impl Link {
-    /// Links `f`, which gets the task that has ended.
+    /// Links `f`, which gets the task that has ended. A local link runs on its worker, whoever makes it there.
     ///
     /// # Safety
-    /// - `f` is `Send`, or the task runs on this worker alone.
+    /// - `f` is `Send`; or the link is local, and so is the task, whose worker this is.
     /// - What `f` borrows stays valid for ever.
-    pub(super) unsafe fn new(task: &TaskRef, f: impl FnOnce(RawTask)) -> Self {
+    pub(super) unsafe fn new(task: &TaskRef, is_local: bool, f: impl FnOnce(RawTask)) -> Self {
         let raw = task.raw();
         let plan = Plan {
             name: format!("link of {}", raw.header().name).into(),
             stack_size: raw.header().stack_size,
             borrows: false,
             must_run: true,
-            is_local: raw.header().is_local,
+            is_local,
             is_daemon: false,
         };
         let ended = task.clone();

@@ -1,0 +1,157 @@
+//! Where an actor finds its messages.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::coroutine::unwind;
+use crate::exception::{ExitKind, Leaving, Report, report};
+use crate::sync::channel::{Receiver, RecvTimeoutError};
+
+/// An actor's messages, in the order in which they were sent.
+///
+/// # Examples
+/// An actor that does something when it is closed:
+/// ```
+/// use osier::{actor, catch_exit, sync::channel};
+///
+/// let (sender, receiver) = channel::unbounded();
+/// let greeter = actor::start("greeter", move |inbox| {
+///     let name = |name: &str| sender.send(name.to_owned()).unwrap();
+///     let exit = catch_exit(|| loop { name(inbox.recv()) }).unwrap_err();
+///     name("goodbye");
+///     exit.resume();
+/// })?;
+/// greeter.send("Ann")?;
+/// greeter.close();
+/// assert_eq!(receiver.iter().collect::<Vec<_>>(), ["Ann", "goodbye"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Mailbox<M> {
+    /// Of the actor.
+    name: Arc<str>,
+    receiver: Receiver<M>,
+    /// Whether the actor was told that nothing more comes.
+    has_ended: AtomicBool,
+}
+
+impl<M> Mailbox<M> {
+    pub(super) fn new(name: Arc<str>, receiver: Receiver<M>) -> Self {
+        Self { name, receiver, has_ended: AtomicBool::new(false) }
+    }
+
+    /// Receives the next message, waiting for one.
+    ///
+    /// When the actor was closed and has received all, this unwinds it with an exit of kind
+    /// [`ActorClosed`](ExitKind::ActorClosed), which [`catch_exit`](crate::catch_exit) takes.
+    ///
+    /// # Suspends
+    /// The actor, until a message comes.
+    ///
+    /// # Cancel safety
+    /// An actor that is killed while it waits has received nothing.
+    ///
+    /// # Panics
+    /// If it is called again after that exit was caught: nothing more can come.
+    pub fn recv(&self) -> M {
+        self.receiver.recv().unwrap_or_else(|_| self.end())
+    }
+
+    /// Receives a message if one is there.
+    pub fn try_recv(&self) -> Option<M> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// Receives the next message, waiting for at most `timeout`; `None` if none has come.
+    ///
+    /// # Suspends
+    /// As [`recv`](Self::recv), and with its exit.
+    ///
+    /// # Panics
+    /// As [`recv`](Self::recv).
+    pub fn recv_timeout(&self, timeout: Duration) -> Option<M> {
+        match self.receiver.recv_timeout(timeout) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => self.end(),
+        }
+    }
+
+    /// Iterates over what comes, until the actor was closed and has received all. No exit is thrown then: the loop ends.
+    ///
+    /// # Suspends
+    /// Each `next`, until a message comes.
+    pub fn iter(&self) -> Iter<'_, M> {
+        Iter { mailbox: self }
+    }
+
+    /// How many messages wait.
+    pub fn len(&self) -> usize {
+        self.receiver.len()
+    }
+
+    /// Whether no message waits.
+    pub fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
+    /// Whether the actor was closed: what waits is all that comes.
+    pub fn is_closed(&self) -> bool {
+        self.receiver.is_closed()
+    }
+
+    #[cold]
+    fn end(&self) -> ! {
+        // Relaxed: the actor alone reads and writes it, on one thread.
+        if self.has_ended.swap(true, Ordering::Relaxed) {
+            panic!("actor '{}' caught the exit that ends it and receives again, but it is closed", self.name);
+        }
+        Leaving::new(ExitKind::ActorClosed, 0).throw()
+    }
+}
+
+/// The actor has ended, or never ran.
+impl<M> Drop for Mailbox<M> {
+    fn drop(&mut self) {
+        // First nothing more is sent; then what is left is all.
+        self.receiver.close();
+        let messages = self.receiver.drain();
+        if messages.len() > 0 {
+            report(&Report::DeadLetters { name: &self.name, count: messages.len() });
+        }
+        unwind::drop_quietly(messages);
+    }
+}
+
+impl<'a, M> IntoIterator for &'a Mailbox<M> {
+    type Item = M;
+    type IntoIter = Iter<'a, M>;
+
+    fn into_iter(self) -> Iter<'a, M> {
+        self.iter()
+    }
+}
+
+impl<M> fmt::Debug for Mailbox<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").field("name", &self.name).field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// See [`Mailbox::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, M> {
+    mailbox: &'a Mailbox<M>,
+}
+
+impl<M> Iterator for Iter<'_, M> {
+    type Item = M;
+
+    fn next(&mut self) -> Option<M> {
+        self.mailbox.receiver.recv().ok()
+    }
+}
+
+impl<M> FusedIterator for Iter<'_, M> {}
