@@ -304,11 +304,12 @@ impl Inner {
 
     /// Runs `f` with this as the thread's current worker, and no current task.
     fn enter<T>(&self, f: impl FnOnce(&Worker) -> T) -> T {
+        let worker = self.worker();
+        assert!(!worker.shared().is_forked(), "{}", super::fork::MESSAGE);
         assert!(
             !self.is_entered.replace(true),
             "a `LocalRuntime` was entered through another runtime that one of its own tasks runs"
         );
-        let worker = self.worker();
         let _leaves = Leaves { inner: self, worker: current::worker(), task: current::task() };
         current::set_worker(std::ptr::from_ref(worker).cast());
         current::set_task(std::ptr::null());
@@ -333,6 +334,11 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         if self.is_over.get() {
+            return;
+        }
+        if self.worker().shared().is_forked() {
+            // The parent has these tasks.
+            std::mem::forget(self.worker.take());
             return;
         }
         if !coroutine::may_unwind() {
@@ -388,6 +394,7 @@ impl Worker {
 
     /// Runs one task, or sleeps until there may be one, or `until`. `turn` counts the calls.
     fn step_or_sleep(&self, turn: u32, until: Option<Instant>) {
+        assert!(!self.shared().is_forked(), "{}", super::fork::MESSAGE);
         let worked = self.step();
         // A daemon that yields keeps the line from ever being empty.
         if !worked || turn.is_multiple_of(64) {

@@ -8,16 +8,19 @@
 //! - `local`: a worker on the calling thread. `bell`: how a foreign event loop hears of its work.
 //! - `place`: where a fresh task goes. `quiet`: whether anything is left to do.
 //! - `idle`: who sleeps, who wakes. `parker`: where a thread sleeps. `inbox`: tasks on their way home. `timer`: a wheel.
+//! - `pin`: a worker's core. `fork`: what becomes of all this in a child process.
 //! - `metrics`: what each worker has done.
 //!
 //! What runs when, why nothing is lost, what was measured: `arch-notes/scheduler.md`.
 
 mod bell;
+mod fork;
 mod idle;
 mod inbox;
 mod local;
 mod metrics;
 mod parker;
+mod pin;
 mod place;
 mod quiet;
 mod shared;
@@ -27,6 +30,7 @@ mod worker;
 pub use local::LocalRuntime;
 pub use metrics::{Metrics, WorkerMetrics};
 
+pub(crate) use fork::check as check_fork;
 pub(crate) use inbox::Linked;
 pub(crate) use parker::Parker;
 pub(crate) use place::Way;
@@ -38,6 +42,7 @@ pub(crate) use worker::Worker;
 
 use worker::Deques;
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -46,7 +51,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::coroutine::region;
+use crate::coroutine::{region, unwind};
 use crate::exception::Raise;
 use crate::stack::StackSize;
 use crate::task::{self, JoinHandle, SpawnError};
@@ -87,7 +92,14 @@ impl Runtime {
 
     /// Starts describing a runtime.
     pub fn builder() -> Builder {
-        Builder { workers: None, stack_size: StackSize::DEFAULT }
+        Builder {
+            workers: None,
+            stack_size: StackSize::DEFAULT,
+            thread_name: Cow::Borrowed("osier"),
+            pinned: false,
+            on_start: None,
+            on_stop: None,
+        }
     }
 
     /// Runs `f` as a task and waits for its value. `f` may borrow from the caller.
@@ -149,6 +161,7 @@ impl Runtime {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wait_idle(&self, timeout: impl Into<Option<Duration>>) -> bool {
+        check_fork(&raw const *self.shared);
         self.shared.wait_quiet(timeout.into())
     }
 
@@ -176,6 +189,10 @@ impl Runtime {
     }
 
     fn shut_down(&self, patience: Duration) -> Result<(), ShutdownError> {
+        if self.shared.is_forked() {
+            // The parent has these tasks, and there are no workers here.
+            return Ok(());
+        }
         self.shared.close();
         if Worker::get().is_some_and(|worker| std::ptr::eq(worker.shared(), &raw const *self.shared)) {
             // A worker cannot wait for itself: the others, and this one after us, end what there is.
@@ -241,6 +258,29 @@ impl Error for ShutdownError {}
 pub struct Builder {
     workers: Option<NonZeroUsize>,
     stack_size: StackSize,
+    thread_name: Cow<'static, str>,
+    pinned: bool,
+    on_start: Option<Hook>,
+    on_stop: Option<Hook>,
+}
+
+/// What a worker's thread calls with its number.
+#[derive(Clone)]
+struct Hook(Arc<dyn Fn(usize) + Send + Sync>);
+
+impl Hook {
+    /// Runs a hook, whose panic is printed by the panic hook and has no other effect.
+    fn call(hook: Option<&Self>, index: usize) {
+        if let Some(Self(hook)) = hook {
+            _ = unwind::intercept(|| hook(index)).map_err(unwind::drop_quietly);
+        }
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
 }
 
 impl Builder {
@@ -253,6 +293,57 @@ impl Builder {
     /// Sets the usable bytes of the stacks of tasks that ask for no other size.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = StackSize::from_bytes(bytes);
+        self
+    }
+
+    /// Names the workers' threads: `name-0`, `name-1` and so on, instead of `osier-0`.
+    ///
+    /// # Examples
+    /// ```
+    /// let runtime = osier::Runtime::builder().workers(1).thread_name("io").build()?;
+    /// assert_eq!(runtime.run(|| std::thread::current().name().map(str::to_owned)).unwrap(), "io-0");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn thread_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.thread_name = name.into();
+        self
+    }
+
+    /// Ties each worker to one of the cores that the process may use, in turn. On Linux; elsewhere it does nothing.
+    ///
+    /// For machines that do nothing else. Beside other programs it is slower: the system cannot move a worker out of their
+    /// way.
+    pub fn pinned(mut self, pinned: bool) -> Self {
+        self.pinned = pinned;
+        self
+    }
+
+    /// Says what each worker's thread does first, given the worker's number: before any task, and as no task.
+    pub fn on_thread_start(mut self, f: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        self.on_start = Some(Hook(Arc::new(f)));
+        self
+    }
+
+    /// Says what each worker's thread does last, given the worker's number: after the last task.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+    ///
+    /// let running = Arc::new(AtomicUsize::new(0));
+    /// let (starts, stops) = (running.clone(), running.clone());
+    /// let runtime = osier::Runtime::builder()
+    ///     .workers(2)
+    ///     .on_thread_start(move |_| _ = starts.fetch_add(1, Ordering::SeqCst))
+    ///     .on_thread_stop(move |_| _ = stops.fetch_sub(1, Ordering::SeqCst))
+    ///     .build()?;
+    /// runtime.run(|| assert!(running.load(Ordering::SeqCst) > 0));
+    /// drop(runtime);
+    /// assert_eq!(running.load(Ordering::SeqCst), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn on_thread_stop(mut self, f: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        self.on_stop = Some(Hook(Arc::new(f)));
         self
     }
 
@@ -272,9 +363,17 @@ impl Builder {
         let runtime = Runtime { shared, threads: Mutex::new(Vec::with_capacity(workers)) };
         for (index, deques) in deques.into_iter().enumerate() {
             let shared = runtime.shared.clone();
-            let thread = thread::Builder::new()
-                .name(format!("osier-{index}"))
-                .spawn(move || Worker::main(shared, index, deques));
+            let (on_start, on_stop, pinned) = (self.on_start.clone(), self.on_stop.clone(), self.pinned);
+            let body = move || {
+                if pinned {
+                    pin::to_core(index);
+                }
+                Hook::call(on_start.as_ref(), index);
+                Worker::main(shared.clone(), index, deques);
+                Hook::call(on_stop.as_ref(), index);
+                shared.worker_exits();
+            };
+            let thread = thread::Builder::new().name(format!("{}-{index}", self.thread_name)).spawn(body);
             match thread {
                 Ok(thread) => runtime.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread),
                 Err(error) => {

@@ -49,10 +49,14 @@ impl Shared {
     /// Queues a fresh task from a thread that is no worker of this runtime. There, one line serves for all ways.
     #[cold]
     pub(super) fn queue_from_outside(&self, task: RawTask, way: Way) -> Result<(), Refusal> {
+        // Before the gate, which somebody may have locked when this process was forked.
+        if self.is_closing() {
+            return Err(self.refusal());
+        }
         let home = self.home_for(way, None);
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if !gate.open {
-            return Err(Refusal::Shutdown);
+            return Err(self.refusal());
         }
         gate.injected += 1;
         if let Some(home) = home {

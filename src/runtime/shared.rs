@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_deque::{Injector, Stealer};
 
 use super::bell::Bell;
+use super::fork;
 use super::idle::Idle;
 use super::inbox::Inbox;
 use super::parker::Parker;
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(super) quiet: Quiet,
     /// Rings when the worker of a local runtime is woken, if a foreign event loop asked for that.
     pub(super) bell: OnceLock<Bell>,
+    /// Whether this is the child of a `fork`, in which nothing runs.
+    forked: AtomicBool,
     running_workers: Mutex<usize>,
     worker_exited: Condvar,
     /// The stack size of tasks that ask for no other.
@@ -115,7 +118,7 @@ impl Shared {
                 counts: Counts::default(),
             })
             .collect();
-        Arc::new_cyclic(|this| Self {
+        let shared = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             idle: Idle::new(remotes.len()),
             injector: Injector::new(),
@@ -126,11 +129,14 @@ impl Shared {
             abandoned: AtomicBool::new(false),
             quiet: Quiet::new(),
             bell: OnceLock::new(),
+            forked: AtomicBool::new(false),
             running_workers: Mutex::new(remotes.len()),
             worker_exited: Condvar::new(),
             stack_size,
             remotes,
-        })
+        });
+        fork::register(Arc::downgrade(&shared));
+        shared
     }
 
     /// Lends the runtime that the caller belongs to: its worker's, else the default one.
@@ -217,6 +223,27 @@ impl Shared {
 
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// In the child of a fork: nothing may be spawned, and nobody is waited for.
+    pub(super) fn die(&self) {
+        self.forked.store(true, Ordering::Release);
+        self.closing.store(true, Ordering::Release);
+        self.abandoned.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_forked(&self) -> bool {
+        self.forked.load(Ordering::Acquire)
+    }
+
+    /// Why nothing can be spawned on a runtime that closes.
+    ///
+    /// # Panics
+    /// In the child of a fork.
+    #[cold]
+    pub(super) fn refusal(&self) -> Refusal {
+        assert!(!self.is_forked(), "{}", fork::MESSAGE);
+        Refusal::Shutdown
     }
 
     pub(super) fn is_abandoned(&self) -> bool {

@@ -147,10 +147,13 @@ impl Worker {
         // A worker that unwinds or is ended from outside (`pthread_exit`) would take its tasks along, without a word.
         let dies = AbortsOnDrop;
         worker.run();
+        if worker.shared.is_forked() {
+            eprintln!("osier: a task went on after a fork, in the child: {}", super::fork::MESSAGE);
+            std::process::abort();
+        }
         std::mem::forget(dies);
         worker.drain();
         current::set_worker(ptr::null());
-        worker.shared.worker_exits();
     }
 
     /// The worker that this thread is, if it is one.
@@ -163,7 +166,7 @@ impl Worker {
     /// The worker that this thread is; for code that runs in tasks.
     #[inline(always)]
     pub(crate) fn here() -> &'static Self {
-        Self::get().expect("tasks run on workers")
+        Self::get().expect("tasks run on workers, and not in the child of a fork")
     }
 
     pub(crate) fn index(&self) -> usize {
@@ -188,7 +191,7 @@ impl Worker {
     #[inline]
     pub(super) fn spawn(&self, task: RawTask) -> Result<(), Refusal> {
         if self.shared.is_closing() {
-            return Err(Refusal::Shutdown);
+            return Err(self.shared.refusal());
         }
         if self.lines_up {
             return self.spawn_in_line(task);
@@ -204,7 +207,7 @@ impl Worker {
     /// Counts a task that is about to be queued.
     pub(super) fn count_spawned(&self) -> Result<(), Refusal> {
         if self.shared.is_closing() {
-            return Err(Refusal::Shutdown);
+            return Err(self.shared.refusal());
         }
         self.remote().counts.spawned.add_one();
         Ok(())
@@ -794,6 +797,11 @@ impl Worker {
         }
         self.shared.acknowledge(self.index);
         true
+    }
+
+    /// In the child of a fork, where this worker's thread goes on in a task: takes no other one up.
+    pub(super) fn stop_at_once(&self) {
+        self.until_far_end.set(0);
     }
 
     /// Frees the carriers, and leaves behind what is still suspended.

@@ -25,7 +25,7 @@ use super::state::End;
 use super::wait_queue::{WaitQueue, Waiter};
 use crate::coroutine::unwind;
 use crate::exception::{Report, report};
-use crate::runtime::{Shared, Way, Worker};
+use crate::runtime::{Shared, Way, Worker, check_fork};
 
 /// Who wants to know of a task's end, and what is known of it. Lies under a lock in the task's header.
 pub(super) struct Watchers {
@@ -118,6 +118,7 @@ impl RawTask {
 
     /// Waits until the task has ended, or `deadline` has passed.
     pub(super) fn wait_for_end(self, deadline: Option<Instant>) -> Woken {
+        check_fork(self.runtime());
         let waiter = Waiter::new();
         // SAFETY: the waiter is new, and stays here until it was notified or taken out.
         match unsafe { self.watch(&raw const waiter) } {

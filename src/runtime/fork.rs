@@ -1,0 +1,87 @@
+//! What becomes of runtimes in the child of a `fork`: nothing runs there any more.
+//!
+//! Only the thread that forked goes on in the child, so workers are gone, and tasks must run in the parent alone. The system
+//! calls us there: every runtime is marked dead, so that its use panics instead of waiting for ever. A child that was forked
+//! in a task goes on as a plain thread would, until it ends or calls `exec`; its worker runs no other task.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError, Weak};
+
+use super::shared::Shared;
+use super::worker::Worker;
+use crate::coroutine::current;
+
+/// What a use of a runtime in the child says.
+pub(crate) const MESSAGE: &str = "runtime used after fork";
+
+/// Every runtime of the process.
+static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+
+/// Whether this process is a child that was forked off a process with a runtime.
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
+
+fn all() -> MutexGuard<'static, Vec<Weak<Shared>>> {
+    ALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The list, while a thread forks: nobody is in the middle of changing it then.
+struct Held(Cell<Option<MutexGuard<'static, Vec<Weak<Shared>>>>>);
+
+// SAFETY: touched by the thread that forks alone, which has the lock from `prepare` until it has taken it out again.
+unsafe impl Sync for Held {}
+
+static HELD: Held = Held(Cell::new(None));
+
+/// Notes a new runtime.
+pub(super) fn register(shared: Weak<Shared>) {
+    static INSTALLED: Once = Once::new();
+    // SAFETY: the three are functions without arguments that do what may be done there.
+    INSTALLED.call_once(|| _ = unsafe { libc::pthread_atfork(Some(prepare), Some(in_parent), Some(in_child)) });
+    let mut all = all();
+    if all.len() == all.capacity() {
+        all.retain(|shared| shared.strong_count() > 0);
+    }
+    all.push(shared);
+}
+
+/// Whether a runtime, by its address, came from the parent of this process.
+#[inline]
+pub(crate) fn is_dead(shared: *const Shared) -> bool {
+    IS_CHILD.load(Ordering::Relaxed) && is_inherited(shared)
+}
+
+#[cold]
+fn is_inherited(shared: *const Shared) -> bool {
+    all().iter().any(|other| std::ptr::eq(other.as_ptr(), shared) && other.upgrade().is_some_and(|it| it.is_forked()))
+}
+
+/// Panics in the child, if `shared` came from the parent.
+#[inline]
+pub(crate) fn check(shared: *const Shared) {
+    assert!(!is_dead(shared), "{MESSAGE}");
+}
+
+extern "C" fn prepare() {
+    HELD.0.set(Some(all()));
+}
+
+extern "C" fn in_parent() {
+    drop(HELD.0.take());
+}
+
+extern "C" fn in_child() {
+    let Some(all) = HELD.0.take() else { return };
+    IS_CHILD.store(!all.is_empty(), Ordering::Relaxed);
+    for shared in all.iter().filter_map(Weak::upgrade) {
+        shared.die();
+        // Its tasks point there, and its workers will not end.
+        std::mem::forget(shared);
+    }
+    drop(all);
+    if let Some(worker) = Worker::get() {
+        worker.stop_at_once();
+        current::set_worker(std::ptr::null());
+        current::set_task(std::ptr::null());
+    }
+}

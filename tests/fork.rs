@@ -1,0 +1,200 @@
+//! Processes that fork, and what their children may do. Workers' threads: cores, names, hooks, a sudden end.
+
+#![cfg(all(feature = "runtime", target_os = "linux"))]
+
+mod common;
+
+use std::panic::{self, AssertUnwindSafe};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use common::{FOR_EVER, assert_died_of, assert_ended_well, ms, run_program, stderr, text, watch};
+use osier::runtime::LocalRuntime;
+use osier::sync::channel;
+use osier::{Runtime, run, sleep, spawn};
+
+/// Forks; the child does `f` and ends without a destructor. Gives what the child's `f` said.
+fn in_child(f: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child calls `f`, which allocates and prints: the other threads of these programs do neither meanwhile.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        let told = panic::catch_unwind(AssertUnwindSafe(f)).unwrap_or(false);
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(if told { 0 } else { 1 }) };
+    }
+    let mut status = 0;
+    // SAFETY: it writes the status.
+    while unsafe { libc::waitpid(child, &raw mut status, 0) } != child {}
+    libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
+}
+
+/// Whether a use of a runtime panics as it should in a child.
+fn is_refused<T>(f: impl FnOnce() -> T) -> bool {
+    match panic::catch_unwind(AssertUnwindSafe(f)) {
+        Ok(_) => false,
+        Err(payload) => text(&*payload).contains("runtime used after fork"),
+    }
+}
+
+/// Started by other tests, in a process of its own.
+#[test]
+fn in_a_process_of_its_own() {
+    let Some(program) = common::program() else { return };
+    match program.as_str() {
+        "fork" => fork(),
+        "fork in a local runtime" => fork_in_a_local_runtime(),
+        "end the thread" => end_the_thread(),
+        other => panic!("no program is called {other}"),
+    }
+}
+
+// H44, GV-203
+#[test]
+fn a_forked_child_is_told_and_the_parent_goes_on() {
+    let _watch = watch();
+    assert_ended_well(&run_program("fork"));
+    assert_ended_well(&run_program("fork in a local runtime"));
+}
+
+fn fork() {
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let counter = Arc::new(AtomicUsize::new(0));
+    let (stop, stopped) = channel::bounded::<()>(0);
+    let waits = runtime.spawn({
+        let counter = counter.clone();
+        move || {
+            assert!(stopped.recv().is_err());
+            counter.fetch_add(1, Ordering::SeqCst)
+        }
+    });
+    let task = waits.task();
+    run(|| ());
+    // On a plain thread.
+    assert!(in_child(|| {
+        is_refused(|| runtime.run(|| ()))
+            && is_refused(|| runtime.spawn(|| ()))
+            && is_refused(|| runtime.wait_idle(None))
+            && is_refused(|| task.join())
+            && is_refused(|| run(|| ()))
+            && is_refused(|| spawn(|| ()))
+    }));
+    // A runtime of its own works there, and dropping the parent's does not wait.
+    let holder = Mutex::new(Some(runtime));
+    assert!(in_child(|| {
+        drop(holder.lock().unwrap().take());
+        let own = Runtime::builder().workers(1).build().unwrap();
+        own.run(|| spawn(|| 5).join().unwrap()) == 5 && counter.load(Ordering::SeqCst) == 0
+    }));
+    // In a task, among others that are ready: they run in the parent alone.
+    let runtime = holder.into_inner().unwrap().unwrap();
+    let ready = counter.clone();
+    let told = runtime.run(move || {
+        let others: Vec<_> = (0..10)
+            .map(|_| {
+                let ready = ready.clone();
+                spawn(move || ready.fetch_add(100, Ordering::SeqCst))
+            })
+            .collect();
+        let told = in_child(|| {
+            sleep(ms(1));
+            is_refused(|| spawn(|| ()))
+        });
+        others.into_iter().for_each(|other| _ = other.join().unwrap());
+        told
+    });
+    assert!(told);
+    drop(stop);
+    waits.join().unwrap();
+    assert_eq!(counter.load(Ordering::SeqCst), 1001);
+    // Processes that are started the usual way are none of our business.
+    let children: Vec<_> = runtime.run(|| (0..20).map(|_| Command::new("true").spawn().unwrap()).collect());
+    assert!(children.into_iter().all(|mut child| child.wait().unwrap().success()));
+}
+
+fn fork_in_a_local_runtime() {
+    let runtime = LocalRuntime::new();
+    let waiting = runtime.spawn_local(|| 3);
+    assert!(in_child(|| is_refused(|| runtime.run(|| ())) && is_refused(|| runtime.spawn_local(|| ()))));
+    runtime.run_until_idle();
+    assert_eq!(waiting.join().unwrap(), 3);
+    assert!(runtime.run(|| in_child(|| is_refused(|| runtime.run(|| ())))));
+}
+
+// H47
+#[test]
+fn a_workers_thread_that_is_made_to_end_ends_the_process_with_a_message() {
+    let _watch = watch();
+    let output = run_program("end the thread");
+    assert_died_of(&output, libc::SIGABRT);
+    // From within a task it is glibc that notices: its unwind was caught at the task's root.
+    let told = stderr(&output);
+    assert!(told.contains("exception not rethrown") || told.contains("was made to end"), "{told}");
+}
+
+fn end_the_thread() {
+    drop(run(|| {
+        let detached = spawn(|| {
+            // SAFETY: ends the thread, with what is on its stack: the process does not survive it.
+            unsafe { libc::pthread_exit(std::ptr::null_mut()) }
+        });
+        detached.join()
+    }));
+}
+
+// ---- threads
+
+#[test]
+fn pinned_workers_stay_on_their_cores() {
+    let _watch = watch();
+    let cores = thread::available_parallelism().unwrap().get();
+    let runtime = Runtime::builder().workers(cores).pinned(true).build().unwrap();
+    let seen = Mutex::new(std::collections::HashSet::new());
+    runtime.run(|| {
+        osier::scope(|s| {
+            for _ in 0..20 * cores {
+                let place = osier::task::Builder::new().place(osier::task::Place::Spread);
+                drop(place.spawn_scoped(s, || {
+                    // SAFETY: plain calls.
+                    let core = unsafe { libc::sched_getcpu() };
+                    seen.lock().unwrap().insert((osier::task::worker().unwrap(), core));
+                    sleep(ms(1));
+                    // SAFETY: as above.
+                    assert_eq!(unsafe { libc::sched_getcpu() }, core);
+                }));
+            }
+        });
+    });
+    let seen = seen.into_inner().unwrap();
+    let workers: std::collections::HashSet<_> = seen.iter().map(|&(worker, _)| worker).collect();
+    assert_eq!(seen.len(), workers.len(), "one core a worker: {seen:?}");
+}
+
+#[test]
+fn hooks_run_once_a_thread_around_its_tasks_and_may_panic() {
+    let _watch = watch();
+    let log = common::Log::default();
+    let (starts, stops) = (log.clone(), log.clone());
+    let runtime = Runtime::builder()
+        .workers(2)
+        .thread_name("named")
+        .on_thread_start(move |index| {
+            assert!(osier::task::try_current().is_none());
+            starts.push(format!("start {index} on {}", thread::current().name().unwrap()));
+        })
+        .on_thread_stop(move |index| {
+            stops.push(format!("stop {index}"));
+            panic!("in a hook");
+        })
+        .build()
+        .unwrap();
+    runtime.run(|| ());
+    drop(runtime.spawn(|| sleep(FOR_EVER)));
+    runtime.shutdown(Duration::from_secs(10)).unwrap();
+    let mut lines = log.take();
+    lines.sort();
+    assert_eq!(lines, ["start 0 on named-0", "start 1 on named-1", "stop 0", "stop 1"]);
+}
