@@ -13,6 +13,7 @@
 //! | many things at once, on all cores | [`spawn`] and [`JoinHandle`] | all workers of a [`Runtime`] |
 //! | errors that arrive from outside, caught as values | [`catch`], [`raise`], [`mod@exception`] | the one that raises |
 //! | a limit on how long any code may wait | [`time::timeout`] | any |
+//! | many tasks as one; at most so many at once | [`Group`], [`Pool`] | all workers |
 //! | a variable of one's own in every task | [`task_local!`] | any |
 //! | tasks that talk | [`sync::channel`] | any |
 //! | tasks known by name, that send each other messages | [`mod@actor`] | all workers, or a thread each |
@@ -94,6 +95,8 @@ pub use exception::{
 };
 pub use generator::{Generator, Step, Yielder};
 pub use greenlet::Greenlet;
+#[cfg(feature = "runtime")]
+pub use pool::{Group, Pool};
 #[cfg(feature = "runtime")]
 pub use runtime::{Runtime, run, shutdown};
 #[cfg(feature = "runtime")]

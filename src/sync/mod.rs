@@ -48,7 +48,7 @@ mod semaphore;
 mod spin_lock;
 mod wait;
 mod wait_group;
-mod waiting;
+pub(crate) mod waiting;
 
 pub use async_result::AsyncResult;
 pub use barrier::{Barrier, BrokenBarrier};

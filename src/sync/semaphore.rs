@@ -230,6 +230,12 @@ impl Permit {
         self.permits
     }
 
+    /// Gives them back, and leaves it to the caller to wake who got them.
+    pub(crate) fn give_back(mut self) -> Vec<Wakeup> {
+        let n = std::mem::take(&mut self.permits);
+        self.semaphore.raw.give_back(n, Semaphore::MAX_PERMITS).unwrap_or_default()
+    }
+
     /// Keeps them for good: the semaphore has fewer from now on.
     pub fn forget(mut self) {
         self.permits = 0;
@@ -494,38 +500,40 @@ impl RawSemaphore {
 
     /// Gives `n` permits back. False if there were more than `limit` then: nothing has changed.
     pub(crate) fn release(&self, n: usize, limit: usize) -> bool {
+        let wakeups = self.give_back(n, limit);
+        let is_done = wakeups.is_some();
+        wakeups.into_iter().flatten().for_each(Wakeup::fire);
+        is_done
+    }
+
+    /// Gives `n` permits back, and leaves it to the caller to wake who got them. `None` if there were more than `limit`.
+    fn give_back(&self, n: usize, limit: usize) -> Option<Vec<Wakeup>> {
         let mut state = self.word.load(Ordering::Relaxed);
         loop {
             if state & QUEUED != 0 {
-                return self.release_slow(n, limit);
+                return self.give_back_slow(n, limit);
             }
             if n > limit.saturating_sub(state / PERMIT) {
-                return false;
+                return None;
             }
             // Release: pairs with the Acquire of whoever takes them.
             let more = state + n * PERMIT;
             match self.word.compare_exchange_weak(state, more, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return true,
+                Ok(_) => return Some(Vec::new()),
                 Err(now) => state = now,
             }
         }
     }
 
     #[cold]
-    fn release_slow(&self, n: usize, limit: usize) -> bool {
+    fn give_back_slow(&self, n: usize, limit: usize) -> Option<Vec<Wakeup>> {
         let mut queues = self.lock_queues();
         if self.word.load(Ordering::Relaxed) & QUEUED == 0 {
             // Everybody has left meanwhile.
             drop(queues);
-            return self.release(n, limit);
+            return self.give_back(n, limit);
         }
-        if n > limit.saturating_sub(self.available()) {
-            return false;
-        }
-        let wakeups = self.serve(&mut queues, n);
-        drop(queues);
-        wakeups.into_iter().for_each(Wakeup::fire);
-        true
+        (n <= limit.saturating_sub(self.available())).then(|| self.serve(&mut queues, n))
     }
 
     /// Adds permits and gives them to those whose turn it is. Under the lock of the queues, with `QUEUED` set.

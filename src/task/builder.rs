@@ -275,6 +275,23 @@ impl Builder {
         unsafe { self.submit_anything(shared, f, borrows, false) }.map(JoinHandle::new)
     }
 
+    /// Makes a task and queues it, for callers who know more than the types say.
+    ///
+    /// # Safety
+    /// - As [`submit`](Self::submit); `f` and its value are `Send`.
+    pub(crate) unsafe fn submit_unchecked<F, T>(
+        self,
+        shared: &Shared,
+        f: F,
+        borrows: bool,
+    ) -> Result<JoinHandle<T>, SpawnError<F>>
+    where
+        F: FnOnce() -> T,
+    {
+        // SAFETY: the caller's promise.
+        unsafe { self.submit_anything(shared, f, borrows, false) }.map(JoinHandle::new)
+    }
+
     /// Makes a task that stays on this thread, and queues it.
     ///
     /// # Safety

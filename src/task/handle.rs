@@ -85,6 +85,10 @@ impl Task {
         Self(task)
     }
 
+    pub(super) fn reference(&self) -> &TaskRef {
+        &self.0
+    }
+
     pub(crate) fn raw(&self) -> RawTask {
         self.0.raw()
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::end::{self, Removed, Settles};
 use super::error::JoinError;
+use super::handle::Task;
 use super::raw::{Plan, RawTask, TaskRef};
 use crate::exception::{Report, report};
 
@@ -69,6 +70,15 @@ impl Link {
             self.link.raw().discard(JoinError::cancelled());
         }
         removed != Removed::No
+    }
+}
+
+impl Task {
+    /// Runs `f` when the task has ended, as a link of a handle does. It does not count as having been told of a failure.
+    pub(crate) fn on_end(&self, f: impl FnOnce(&Self) + Send + 'static) -> Link {
+        let task = self.clone();
+        // SAFETY: `f` is `Send` and `'static`.
+        unsafe { Link::new(self.reference(), false, move |_| f(&task)) }
     }
 }
 

@@ -1,0 +1,217 @@
+//! What groups and pools have in common: members that are spawned anywhere, or on this thread.
+//!
+//! Bodies that borrow are run by [`Crew::apply`] and [`Crew::map`], which return only when the tasks have ended: they wait
+//! through cancellations, and catch what unwinds before they do.
+
+use std::any::type_name;
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::members::Members;
+use crate::coroutine::{region, unwind};
+use crate::exception::Raise;
+use crate::runtime::{Shared, Worker};
+use crate::sync::Permit;
+use crate::task::{self, Anywhere, Builder, JoinError, JoinHandle, SpawnError, ThisThread};
+
+/// Where the members of a group run.
+#[allow(unnameable_types, reason = "the two places are given")]
+pub trait Home: Sized + 'static {
+    /// Makes a task with that name and queues it.
+    ///
+    /// # Safety
+    /// - What `f` and its value borrow stays valid until the task has ended. `borrows` says whether they do.
+    /// - If tasks of this home may start on any thread, both are `Send`.
+    unsafe fn submit<F, T>(name: &'static str, f: F, borrows: bool) -> Result<JoinHandle<T, Self>, SpawnError<F>>
+    where
+        F: FnOnce() -> T;
+}
+
+impl Home for Anywhere {
+    unsafe fn submit<F, T>(name: &'static str, f: F, borrows: bool) -> Result<JoinHandle<T>, SpawnError<F>>
+    where
+        F: FnOnce() -> T,
+    {
+        // SAFETY: the caller's promise.
+        Shared::with_current(|shared| unsafe { Builder::new().name(name).submit_unchecked(shared, f, borrows) })
+    }
+}
+
+impl Home for ThisThread {
+    unsafe fn submit<F, T>(name: &'static str, f: F, borrows: bool) -> Result<JoinHandle<T, Self>, SpawnError<F>>
+    where
+        F: FnOnce() -> T,
+    {
+        let worker = Worker::get().expect("a local group is for code that runs in a task or on a `LocalRuntime`");
+        // SAFETY: the caller's promise; it is this thread's worker.
+        unsafe { Builder::new().name(name).submit_local(worker.shared(), f, borrows) }
+    }
+}
+
+/// Ends the process where nothing may unwind.
+struct AbortOnDrop;
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
+/// See the module's page. A handle.
+pub(super) struct Crew<P> {
+    pub(super) members: Arc<Members>,
+    _home: PhantomData<P>,
+}
+
+impl<P> Clone for Crew<P> {
+    fn clone(&self) -> Self {
+        Self { members: self.members.clone(), _home: PhantomData }
+    }
+}
+
+impl<P: Home> Crew<P> {
+    pub(super) fn new(places: Option<usize>) -> Self {
+        Self { members: Members::new(places), _home: PhantomData }
+    }
+
+    /// Spawns a member that has its place.
+    ///
+    /// # Safety
+    /// - As [`Home::submit`].
+    unsafe fn launch<F: FnOnce() -> T, T>(&self, permit: Option<Permit>, f: F, borrows: bool) -> JoinHandle<T, P> {
+        let members = self.members.clone();
+        let body = move || {
+            members.enter_current();
+            drop(members);
+            f()
+        };
+        // SAFETY: the caller's promise; `Members` is `Send`.
+        let spawned = unsafe { P::submit(type_name::<F>(), body, borrows) };
+        let handle = spawned.unwrap_or_else(|error| panic!("{error}"));
+        // What borrows must be waited for: nothing unwinds past the handle.
+        let strict = borrows.then(|| AbortOnDrop);
+        self.members.enter(&handle.task(), permit);
+        std::mem::forget(strict);
+        handle
+    }
+
+    /// Spawns a member, waiting for a place.
+    ///
+    /// # Safety
+    /// - As [`Home::submit`]; nothing is borrowed.
+    pub(super) unsafe fn spawn<F: FnOnce() -> T, T>(&self, f: F) -> JoinHandle<T, P> {
+        let permit = self.members.take_place();
+        // SAFETY: the caller's promise.
+        unsafe { self.launch(permit, f, false) }
+    }
+
+    /// Spawns a member if there is a place.
+    ///
+    /// # Safety
+    /// - As [`Home::submit`]; nothing is borrowed.
+    pub(super) unsafe fn try_spawn<F: FnOnce() -> T, T>(&self, f: F) -> Result<JoinHandle<T, P>, F> {
+        match self.members.try_take_place() {
+            // SAFETY: the caller's promise.
+            Ok(permit) => Ok(unsafe { self.launch(permit, f, false) }),
+            Err(()) => Err(f),
+        }
+    }
+
+    /// Spawns a member that waits for its place itself.
+    ///
+    /// # Safety
+    /// - As [`Home::submit`]; nothing is borrowed.
+    pub(super) unsafe fn apply_async<F: FnOnce() -> T, T>(&self, f: F) -> JoinHandle<T, P> {
+        // SAFETY: the caller's promise.
+        let f = match unsafe { self.try_spawn(f) } {
+            Ok(handle) => return handle,
+            Err(f) => f,
+        };
+        let members = self.members.clone();
+        let body = move || {
+            let permit = members.take_place();
+            members.enter(&task::current(), permit);
+            drop(members);
+            f()
+        };
+        // SAFETY: the caller's promise; `Members` is `Send`.
+        let spawned = unsafe { P::submit(type_name::<F>(), body, false) };
+        let handle = spawned.unwrap_or_else(|error| panic!("{error}"));
+        self.members.enter_waiting(&handle.task());
+        handle
+    }
+
+    /// Runs `f` as a member and waits for its value; in place if a member calls.
+    ///
+    /// # Safety
+    /// - If tasks of this home may start on any thread, `f` and its value are `Send`.
+    pub(super) unsafe fn apply<F: FnOnce() -> T, T>(&self, f: F) -> T {
+        if self.members.contains_current() {
+            return f();
+        }
+        region::forbid("wait");
+        let permit = self.members.take_place();
+        // SAFETY: the caller's promise; the task has ended when `join_through_cancel` returns, and nothing unwinds before.
+        let handle = unsafe { self.launch(permit, f, true) };
+        match self.finish(handle) {
+            Ok(value) => value,
+            Err(error) => fail(error),
+        }
+    }
+
+    /// Waits for a member that borrows, which has left when this returns.
+    fn finish<T>(&self, handle: JoinHandle<T, P>) -> Result<T, JoinError> {
+        let task = handle.task();
+        let result = handle.join_through_cancel();
+        // If it had ended before, its link may be still to come.
+        self.members.leave(&task);
+        result
+    }
+
+    /// Runs `f` for every item, each call as a member, and gives the values in the order of the items.
+    ///
+    /// # Safety
+    /// - If tasks of this home may start on any thread, the items and values are `Send`, and `f` is `Sync`.
+    pub(super) unsafe fn map<I: IntoIterator, R>(&self, items: I, f: &impl Fn(I::Item) -> R) -> Vec<R> {
+        region::forbid("wait");
+        let mut handles = VecDeque::new();
+        // Whatever unwinds here is caught: the tasks borrow, and must be waited for.
+        let spawned = unwind::intercept(|| {
+            for item in items {
+                let permit = self.members.take_place();
+                // SAFETY: the caller's promise; all tasks have ended before this function returns or unwinds.
+                handles.push_back(unsafe { self.launch(permit, move || f(item), true) });
+            }
+        });
+        if spawned.is_err() {
+            handles.iter().for_each(JoinHandle::cancel);
+        }
+        let mut values = Vec::with_capacity(handles.len());
+        let mut failure = None;
+        while let Some(handle) = handles.pop_front() {
+            match self.finish(handle) {
+                Ok(value) => values.push(value),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+            if task::is_cancelled() {
+                handles.iter().for_each(JoinHandle::cancel);
+            }
+        }
+        if let Err(payload) = spawned {
+            unwind::throw(payload);
+        }
+        match failure {
+            None => values,
+            Some(error) => fail(error),
+        }
+    }
+}
+
+/// Unwinds the caller with a member's failure; with its own cancellation, if that was why.
+fn fail(error: JoinError) -> ! {
+    if error.is_cancelled() {
+        task::throw_if_due();
+    }
+    error.raise()
+}
