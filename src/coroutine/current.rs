@@ -546,11 +546,17 @@ pub(super) fn with_locals_of_thread<T>(f: impl FnOnce(&Locals) -> T) -> Option<T
 }
 
 /// Lends this thread's free stacks, or `None` when the thread is past its end.
+#[inline(always)]
 pub(super) fn with_stack_cache<T>(f: impl FnOnce(Option<&mut StackCache>) -> T) -> T {
     let mut f = Some(f);
-    let lent = STACKS.try_with(|stacks| match stacks.try_borrow_mut() {
-        Ok(mut stacks) => (f.take().expect("called once"))(Some(&mut stacks)),
-        Err(_) => (f.take().expect("called once"))(None),
+    let lent = STACKS.try_with(|stacks| {
+        let f = f.take()?;
+        Some(f(stacks.try_borrow_mut().ok().as_deref_mut()))
     });
-    lent.unwrap_or_else(|_| (f.take().expect("not called yet"))(None))
+    match (lent, f) {
+        (Ok(Some(value)), _) => value,
+        // The thread is past its end.
+        (_, Some(f)) => f(None),
+        _ => unreachable!("it is taken where it is called"),
+    }
 }

@@ -54,6 +54,7 @@ pub(crate) fn may_unwind() -> bool {
 ///
 /// # Errors
 /// The system has no memory, address space or mapping left.
+#[inline]
 pub(crate) fn take_stack(size: StackSize) -> io::Result<Stack> {
     unwind::prepare();
     current::with_stack_cache(|cache| match cache {
@@ -81,6 +82,7 @@ pub(crate) fn on_ample_stack(f: impl FnOnce()) {
 }
 
 /// Gives a stack that nobody runs on back to this thread's cache.
+#[inline]
 pub(crate) fn give_stack(size: StackSize, stack: Stack) {
     current::with_stack_cache(|cache| match cache {
         Some(cache) => cache.put(size, stack),

@@ -320,7 +320,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     }
 
     /// Gives the stack of a body that has ended back, and says how it ended.
-    #[cold]
+    #[inline]
     fn finish(&self) -> Ended<Ret> {
         let head = self.head();
         head.books.state.set(State::Finished);

@@ -119,6 +119,8 @@ impl Region {
         let limit = unsafe { self.start.add(index * self.slot) };
         // SAFETY: the slot lies in this region, and nobody else has it.
         unsafe { sys::guard(limit, self.guard) }.map_err(|error| exhausted("a guard page", &error))?;
+        // SAFETY: above the guard of a slot that nobody else has.
+        sys::tell_valgrind(unsafe { limit.add(self.guard) }, self.slot - self.guard);
         // SAFETY: it was cut just now.
         Ok(unsafe { self.stack(index) })
     }

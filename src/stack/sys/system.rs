@@ -9,6 +9,8 @@ use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use corosensei::stack::valgrind::ValgrindStackRegistration;
+
 /// `MADV_GUARD_INSTALL` of Linux 6.13 (`include/uapi/asm-generic/mman-common.h`); libc does not have it on all targets.
 #[cfg(target_os = "linux")]
 const MADV_GUARD_INSTALL: libc::c_int = 102;
@@ -87,6 +89,12 @@ pub(in crate::stack) unsafe fn discard(at: NonNull<u8>, bytes: usize) {
     unsafe {
         libc::madvise(at.as_ptr().cast(), bytes, libc::MADV_DONTNEED);
     }
+}
+
+/// Tells valgrind, if it is there, that code will run on these bytes for the rest of the process.
+pub(in crate::stack) fn tell_valgrind(at: NonNull<u8>, bytes: usize) {
+    // Its destructor would take it back.
+    std::mem::forget(ValgrindStackRegistration::new(at.as_ptr(), bytes));
 }
 
 /// Asks the allocator to give the pages of its free lists back.
