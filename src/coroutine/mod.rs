@@ -42,6 +42,9 @@ const AMPLE: usize = 64 * 1024;
 /// Whether a suspended coroutine of this thread may be unwound by its drop, rather than leaked.
 #[cold]
 pub(crate) fn may_unwind() -> bool {
+    if cfg!(panic = "abort") {
+        return false;
+    }
     // A worker ends all its tasks before its thread ends.
     #[cfg(feature = "runtime")]
     if !current::worker().is_null() {

@@ -168,7 +168,7 @@ struct Raised(Exception);
 #[track_caller]
 pub fn raise(e: impl Into<Exception>) -> ! {
     let exception = e.into();
-    if current::is_outside() && current::catches() == 0 {
+    if cfg!(panic = "abort") || current::is_outside() && current::catches() == 0 {
         panic!("{exception}");
     }
     throw(exception)
@@ -177,6 +177,10 @@ pub fn raise(e: impl Into<Exception>) -> ! {
 /// Unwinds with an exception that somebody takes.
 #[cold]
 pub(crate) fn throw(exception: Exception) -> ! {
+    if cfg!(panic = "abort") {
+        // Its own payload would abort without a word.
+        panic!("{exception}");
+    }
     unwind::throw(payload_of(exception))
 }
 

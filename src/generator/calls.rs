@@ -66,6 +66,9 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
             State::Executing => return Err(ResumeError::Executing(None)),
             State::Suspended if self.is_unwinding() => return Err(ResumeError::Unwinding),
             State::Suspended => {
+                if cfg!(panic = "abort") {
+                    return Err(ResumeError::IgnoredClose);
+                }
                 self.ask_to_close();
                 match self.resume(MaybeUninit::uninit()) {
                     Outcome::Yielded(_) => return Err(ResumeError::IgnoredClose),

@@ -199,7 +199,7 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     /// started drops its body unrun; closing one that has finished does nothing.
     ///
     /// # Errors
-    /// [`ResumeError::IgnoredClose`] if the body yielded again, and stays suspended; [`ResumeError::Raised`] if an
+    /// [`ResumeError::IgnoredClose`] if the body yielded again, and stays suspended; with `panic = "abort"` always; [`ResumeError::Raised`] if an
     /// exception left it instead; [`ResumeError::Executing`]; [`ResumeError::Unwinding`] if it is suspended in the
     /// middle of its own unwind, and takes only `send`.
     ///
