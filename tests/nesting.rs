@@ -1,5 +1,7 @@
 //! Generators in greenlets in tasks, each suspending the others' way.
 
+#![cfg(feature = "runtime")]
+
 mod common;
 
 use std::cell::{OnceCell, RefCell};
