@@ -908,3 +908,96 @@ fn a_shared_failure_is_everybodys_and_not_reported() {
     assert!(killed.shared().get().unwrap_err().is_cancelled());
     assert!(reports("6001").is_empty());
 }
+
+// ---- links to other things
+
+// GV-025, GV-026
+#[test]
+fn links_may_send_the_task_itself() {
+    let _watch = watch();
+    let (sender, receiver) = channel::bounded::<Task>(0);
+    let (stop, stopped) = channel::bounded::<()>(0);
+    let tasks: Vec<_> = (0..3)
+        .map(|_| {
+            let stopped = stopped.clone();
+            spawn(move || stopped.recv().is_err())
+        })
+        .collect();
+    let link = |handle: &JoinHandle<bool>| {
+        let (sender, task) = (sender.clone(), handle.task());
+        handle.link(move |_| sender.send(task).unwrap());
+    };
+    tasks.iter().for_each(link);
+    drop(stop);
+    // Rendezvous: each link waits for its turn, and holds up none of the others.
+    let arrived: HashSet<_> = (0..3).map(|_| receiver.recv().unwrap().id()).collect();
+    assert_eq!(arrived, tasks.iter().map(JoinHandle::id).collect());
+    // After the end, too.
+    link(&tasks[0]);
+    assert_eq!(receiver.recv().unwrap(), tasks[0].task());
+}
+
+// GV-040
+#[test]
+fn a_child_of_an_unwinding_spawner_sees_no_unwind_and_leaves_it_intact() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        let error = runtime(workers)
+            .spawn(|| {
+                let _in_handler = OnDrop(|| {
+                    let child = spawn(|| {
+                        yield_now();
+                        let clean = catch(|| raise(Oops(2))).is_err();
+                        if clean {
+                            raise(Oops(3))
+                        }
+                    });
+                    let error = child.join().unwrap_err();
+                    assert_eq!(error.exception().unwrap().downcast_ref::<Oops>().unwrap().0, 3);
+                });
+                raise(Oops(1))
+            })
+            .join()
+            .unwrap_err();
+        assert_eq!(error.exception().unwrap().downcast_ref::<Oops>().unwrap().0, 1);
+    }
+}
+
+// GV-035
+#[test]
+fn a_task_that_runs_is_never_finished() {
+    let _watch = watch();
+    let (sender, receiver) = channel::bounded::<Task>(1);
+    let handle = spawn(move || {
+        let me = receiver.recv().unwrap();
+        for _ in 0..10 {
+            assert!(me == task::current() && !me.is_finished());
+            yield_now();
+        }
+    });
+    sender.send(handle.task()).unwrap();
+    handle.join().unwrap();
+}
+
+// GV-055
+#[test]
+fn of_a_token_and_a_cancel_the_first_wins_on_one_worker() {
+    let _watch = watch();
+    osier::runtime::LocalRuntime::new().run(|| {
+        let parked = || {
+            let handle = osier::spawn_local(|| {
+                task::park();
+                "woken"
+            });
+            yield_now();
+            handle
+        };
+        let woken_first = parked();
+        woken_first.task().unpark();
+        woken_first.cancel();
+        assert_eq!(woken_first.join().unwrap(), "woken");
+        let cancelled_alone = parked();
+        cancelled_alone.cancel();
+        assert!(cancelled_alone.join().unwrap_err().is_cancelled());
+    });
+}
