@@ -223,6 +223,21 @@ fn values_of_a_broadcast_are_dropped_once() {
 }
 
 #[test]
+fn a_wait_on_what_is_ready_leaves_those_alone_who_wait_there() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let (s, behind) = channel::broadcast(4);
+        s.send(1).unwrap();
+        let ahead = s.subscribe();
+        let waits = spawn(move || ahead.recv());
+        (0..3).for_each(|_| yield_now());
+        assert_eq!(wait(&[&behind]).collect::<Vec<_>>(), [0]);
+        s.send(2).unwrap();
+        assert_eq!(waits.join().unwrap(), Ok(2));
+    });
+}
+
+#[test]
 fn a_broadcast_is_a_branch() {
     let _watch = watch();
     run(|| {

@@ -32,12 +32,13 @@ pub(crate) struct Waiter {
     next: Cell<*const Waiter>,
 }
 
-/// What it waits for has not come.
+/// It is in a queue, and what it waits for has not come.
 const WAITING: u8 = 0;
 /// It was taken out of its queue by somebody who will deliver, and notify it, later.
 const TAKEN: u8 = 1;
-/// It was taken out of its queue because its choice has been made elsewhere.
-const PASSED_OVER: u8 = 2;
+/// It is in no queue, and nobody will notify it: it has not entered, or has left, or was passed over because its choice
+/// had been made elsewhere.
+const OUT: u8 = 2;
 /// It has come, and somebody is about to notify the task: the waiter must stay where it is.
 const TOUCHED: u8 = 3;
 /// It has come, and nobody touches the waiter any more.
@@ -56,7 +57,7 @@ enum Who {
 impl Waiter {
     fn with(who: Who) -> Self {
         let unlinked = || Cell::new(ptr::null());
-        Self { who, mark: AtomicU8::new(WAITING), previous: unlinked(), next: unlinked() }
+        Self { who, mark: AtomicU8::new(OUT), previous: unlinked(), next: unlinked() }
     }
 
     /// A waiter for the running task, or for the thread where no task runs.
@@ -252,16 +253,17 @@ impl WaitQueue {
         !self.is_empty() && ptr::eq(self.first, self.last)
     }
 
-    /// Takes `waiter` out. False if it is not there any more: it was notified, or will be, or its choice was made.
+    /// Takes `waiter` out. False if it is not there: it was notified, or will be, or its choice was made, or it has not
+    /// entered.
     ///
     /// # Safety
-    /// - `waiter` was pushed into this queue.
+    /// - `waiter` was pushed into this queue, if into any.
     pub(crate) unsafe fn remove(&mut self, waiter: &Waiter) -> bool {
         // Relaxed: marks are written under the lock. One that is still touched has been unlinked before.
         let is_linked = waiter.mark.load(Ordering::Relaxed) == WAITING;
         if is_linked {
             self.unlink(waiter);
-            waiter.mark.store(PASSED_OVER, Ordering::Relaxed);
+            waiter.mark.store(OUT, Ordering::Relaxed);
         }
         is_linked
     }
@@ -300,7 +302,7 @@ impl WaitQueue {
                 return Some(Taken(waiter));
             }
             // The last touch: its owner comes to take it out, under the lock, before it goes.
-            linked.mark.store(PASSED_OVER, Ordering::Relaxed);
+            linked.mark.store(OUT, Ordering::Relaxed);
         }
     }
 
@@ -349,7 +351,7 @@ impl WaitQueue {
             } else if linked.claim() {
                 wakeups.push(linked.notify());
             } else {
-                linked.mark.store(PASSED_OVER, Ordering::Relaxed);
+                linked.mark.store(OUT, Ordering::Relaxed);
             }
         }
         wakeups
