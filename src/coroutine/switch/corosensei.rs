@@ -49,6 +49,8 @@ impl<In, Out> Coroutine<In, Out> {
     /// - `body` does not unwind.
     #[inline(always)]
     pub(crate) unsafe fn new(stack: Stack, body: impl FnOnce(&Yielder<In, Out>, In)) -> Self {
+        #[cfg(osier_asan)]
+        clear_marks(&stack);
         let body = move |yielder: &corosensei::Yielder<In, Out>, first| body(Yielder::wrap(yielder), first);
         let bounds = Bounds { base: stack.base(), limit: stack.limit() };
         // SAFETY: the first demand on our caller is corosensei's. The stack stays ours until the coroutine has returned.
@@ -102,6 +104,17 @@ impl<In, Out> Yielder<In, Out> {
     }
 }
 
+/// Makes AddressSanitizer forget the frames that used this stack before: the lowest of them never returned.
+#[cfg(osier_asan)]
+fn clear_marks(stack: &Stack) {
+    unsafe extern "C" {
+        fn __asan_unpoison_memory_region(from: *const std::ffi::c_void, bytes: usize);
+    }
+    let (base, limit) = (stack.base().get(), stack.limit().get());
+    // SAFETY: it only writes the sanitizer's notes on bytes that are ours, and that nobody runs on.
+    unsafe { __asan_unpoison_memory_region(std::ptr::without_provenance(limit), base - limit) };
+}
+
 /// A stack that is lent for one call.
 struct Lent<'a>(&'a Stack);
 
@@ -118,5 +131,7 @@ unsafe impl corosensei::stack::Stack for Lent<'_> {
 
 /// Calls `f` on another stack, which nobody runs on. If `f` suspends the coroutine that calls it, the stack waits too.
 pub(crate) fn on_stack<T>(stack: &Stack, f: impl FnOnce() -> T) -> T {
+    #[cfg(osier_asan)]
+    clear_marks(stack);
     corosensei::on_stack(Lent(stack), f)
 }
