@@ -83,6 +83,10 @@ impl Drop for Busy {
         if let Some(shared) = self.0.as_ref().and_then(Weak::upgrade) {
             shared.quiet.busy.fetch_sub(1, Ordering::SeqCst);
             shared.look_for_quiet();
+            // A runtime on one thread looks itself, and may have fallen asleep over this.
+            if shared.remotes.len() == 1 && shared.idle.wake(0) {
+                shared.unpark(0);
+            }
         }
     }
 }
