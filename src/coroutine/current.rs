@@ -511,6 +511,12 @@ pub(crate) fn is_virtual() -> bool {
     THREAD.with(|thread| thread.virtual_now.get()).is_some()
 }
 
+/// Sets what the clock shows on this thread; `None` for the system's.
+#[cfg(feature = "runtime")]
+pub(crate) fn set_virtual_now(now: Option<Instant>) {
+    THREAD.with(|thread| thread.virtual_now.set(now));
+}
+
 /// Counts one checkpoint. True if it shall look at the clock.
 #[cfg(feature = "runtime")]
 #[inline(always)]

@@ -11,11 +11,12 @@
 use std::sync::Weak;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::shared::Shared;
 #[cfg(feature = "blocking")]
 use super::worker::Worker;
+use crate::coroutine::current;
 use crate::task::{RawTask, WaitQueue, Waiter, Woken};
 
 /// Who waits for quiet, and what disturbs it.
@@ -113,7 +114,7 @@ impl Shared {
 
     /// Waits until nothing is left to do, or for at most `patience`. True if it is so.
     pub(super) fn wait_quiet(&self, patience: Option<Duration>) -> bool {
-        let deadline = patience.and_then(|patience| Instant::now().checked_add(patience));
+        let deadline = patience.and_then(|patience| current::now().checked_add(patience));
         let waiter = Waiter::new();
         let quiet = &self.quiet;
         let _waits = Waits::begin(quiet);

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 
 use super::shared::{Remote, Shared};
+use super::test::Seeds;
 use super::timer::{TimerKey, Timers};
 use crate::coroutine::{current, region};
 use crate::stack::{SignalStack, StackSize};
@@ -55,12 +56,12 @@ impl Deques {
 
 /// Takes a task out of a deque of this worker's. Looks before: a pop has a fence, which costs as much as a yield.
 #[inline(always)]
-fn pop(deque: &Deque<Fresh>) -> Option<Fresh> {
+pub(super) fn pop(deque: &Deque<Fresh>) -> Option<Fresh> {
     if deque.is_empty() { None } else { deque.pop() }
 }
 
 /// What to run next.
-enum Job {
+pub(super) enum Job {
     Fresh(RawTask),
     Ready(RawTask),
 }
@@ -70,16 +71,16 @@ type Look = (u32, Option<Instant>);
 
 /// See the module's page.
 pub(crate) struct Worker {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     index: usize,
     /// Started tasks that can go on, first come first served; among them fresh ones that stand in line.
-    ready: RefCell<VecDeque<RawTask>>,
+    pub(super) ready: RefCell<VecDeque<RawTask>>,
     /// How many of them go on before the next fresh task starts.
     round: Cell<usize>,
     /// Tasks that have not started: newest first for this worker, oldest first for thieves.
-    fresh: Deque<Fresh>,
+    pub(super) fresh: Deque<Fresh>,
     /// Tasks that have not started: oldest first for this worker, too.
-    fresh_in_line: Deque<Fresh>,
+    pub(super) fresh_in_line: Deque<Fresh>,
     /// Carriers that no task has.
     carriers: RefCell<Vec<NonNull<Carrier>>>,
     /// Memory of tasks that have ended.
@@ -87,7 +88,7 @@ pub(crate) struct Worker {
     timers: RefCell<Timers<RawTask>>,
     /// The tasks of this worker that have suspended at least once and not ended, linked through themselves.
     live: Cell<*const Header>,
-    until_far_end: Cell<u32>,
+    pub(super) until_far_end: Cell<u32>,
     joins_in_place: Cell<u32>,
     has_acknowledged: Cell<bool>,
     /// Whether its loop has ended, so that nothing can be started any more.
@@ -96,6 +97,8 @@ pub(crate) struct Worker {
     has_put_off: Cell<bool>,
     /// Whether every fresh task of its own stands in line: a local runtime's worker.
     pub(super) lines_up: bool,
+    /// In a test runtime: what its choices come from.
+    pub(super) seeds: Option<Seeds>,
     /// For each other worker, what we saw last.
     looks: Box<[Cell<Look>]>,
     /// Where to look first when stealing; moves on each time.
@@ -134,15 +137,19 @@ impl Worker {
             has_ended: Cell::new(false),
             has_put_off: Cell::new(false),
             lines_up: false,
+            seeds: None,
             looks,
             next_victim: Cell::new(index + 1),
         }
     }
 
     /// What a worker's thread does from its start to its end.
-    pub(super) fn main(shared: Arc<Shared>, index: usize, deques: Deques) {
+    pub(super) fn main(shared: Arc<Shared>, index: usize, deques: Deques, seed: Option<u64>) {
         let _signal_stack = SignalStack::ensure();
-        let worker = Self::new(shared, index, deques);
+        let mut worker = Self::new(shared, index, deques);
+        if let Some(seed) = seed {
+            worker.choose_by(seed);
+        }
         current::set_worker((&raw const worker).cast());
         // A worker that unwinds or is ended from outside (`pthread_exit`) would take its tasks along, without a word.
         let dies = AbortsOnDrop;
@@ -181,7 +188,7 @@ impl Worker {
         &self.blocks
     }
 
-    fn remote(&self) -> &Remote {
+    pub(super) fn remote(&self) -> &Remote {
         &self.shared.remotes[self.index]
     }
 
@@ -489,7 +496,7 @@ impl Worker {
         self.ready.borrow_mut().extend(woken);
     }
 
-    fn take_injected(&self) -> Option<Job> {
+    pub(super) fn take_injected(&self) -> Option<Job> {
         loop {
             match self.shared.injector.steal() {
                 Steal::Success(Fresh(task)) => return Some(Job::Fresh(task)),
@@ -503,8 +510,12 @@ impl Worker {
     /// task; and at whether the runtime closes.
     #[cold]
     fn look_at_far_end(&self) -> Option<Job> {
-        self.until_far_end.set(FAR_END);
         self.acknowledge_closing();
+        if let Some(seeds) = &self.seeds {
+            // Here again the next time: everything is chosen here.
+            return self.choose(seeds);
+        }
+        self.until_far_end.set(FAR_END);
         self.collect_woken();
         let own = [&self.remote().oldest_first, &self.remote().stealer];
         self.take_injected().or_else(|| {
@@ -552,6 +563,9 @@ impl Worker {
                 self.found(searching);
                 return None;
             }
+            if self.jump() {
+                continue;
+            }
             self.say_expectation();
             idle.fall_asleep(self.index, searching);
             if !self.sees_work() {
@@ -584,7 +598,9 @@ impl Worker {
     /// Parks the thread until somebody wakes it, its next timer is due, or `until`.
     pub(super) fn park(&self, until: Option<Instant>) {
         self.remote().counts.parked.add_one();
-        let deadline = [self.next_deadline(), until].into_iter().flatten().min();
+        // Made-up time stands still while the thread sleeps.
+        let next = if self.seeds.is_some() { None } else { self.next_deadline() };
+        let deadline = [next, until].into_iter().flatten().min();
         self.remote().parker.park(deadline);
     }
 

@@ -20,6 +20,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::waiting::Waiting;
+use crate::coroutine::current;
 use crate::primitives::{AtomicU32, Mutex, Ordering, const_unless_modelled};
 use crate::task::{WaitQueue, Woken};
 
@@ -120,7 +121,7 @@ impl RawMutex {
                 return true;
             }
             if woken != 0 && since.is_none() {
-                since = Some(Instant::now());
+                since = Some(current::now());
             }
             let waiting = Waiting::new(Place { since, handed: false });
             if !self.enter(&waiting, woken) {
@@ -212,7 +213,7 @@ impl RawMutex {
         };
         // SAFETY: only `Waiting<Place>` enter this queue, and its lock is held.
         let place = unsafe { Waiting::<Place>::place_of(first) };
-        place.handed = place.since.is_some_and(|since| since.elapsed() >= OVERTAKEN);
+        place.handed = place.since.is_some_and(|since| current::now().saturating_duration_since(since) >= OVERTAKEN);
         let holder = if place.handed { LOCKED } else { WOKEN };
         let others = if queue.is_single() { 0 } else { QUEUED };
         // Before the waiter is notified: it may unlock before we go on. Release: as in `unlock`.

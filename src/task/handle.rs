@@ -9,6 +9,7 @@ use super::error::JoinError;
 use super::link::Link;
 use super::raw::{RawTask, TaskRef};
 use super::sleeper::Woken;
+use crate::coroutine::current as clock;
 use crate::exception::Exception;
 use crate::runtime::Worker;
 
@@ -132,7 +133,7 @@ impl Task {
         if d.is_zero() && !self.is_finished() {
             return Err(JoinError::timeout());
         }
-        self.join_until(Instant::now().checked_add(d))
+        self.join_until(clock::now().checked_add(d))
     }
 
     fn join_until(&self, deadline: Option<Instant>) -> Result<(), JoinError> {
@@ -241,7 +242,7 @@ impl RawTask {
         let Some(patience) = patience else {
             return Worker::join_in_place(self) || self.wait_for_end(None) == Woken::Notified;
         };
-        self.wait_for_end(Instant::now().checked_add(patience)) == Woken::Notified
+        self.wait_for_end(clock::now().checked_add(patience)) == Woken::Notified
     }
 }
 

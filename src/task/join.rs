@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::error::JoinError;
 use super::handle::Task;
@@ -11,6 +11,7 @@ use super::link::Link;
 use super::raw::{RawTask, TaskRef};
 use super::sleeper::Woken;
 use super::wait_queue::Waiter;
+use crate::coroutine::current;
 use crate::exception::{Exception, Report, report};
 use crate::runtime::Worker;
 use crate::sync::AsyncResult;
@@ -142,7 +143,7 @@ impl<T, P> JoinHandle<T, P> {
     /// ```
     pub fn join_timeout(&mut self, d: Duration) -> Result<T, JoinError> {
         let task = self.raw();
-        let deadline = Instant::now().checked_add(d);
+        let deadline = current::now().checked_add(d);
         if !self.is_finished() && (d.is_zero() || task.wait_for_end(deadline) == Woken::Elapsed) {
             return Err(JoinError::timeout());
         }

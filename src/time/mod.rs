@@ -11,6 +11,12 @@ use std::time::{Duration, Instant};
 use crate::coroutine::current;
 use crate::task::{Waiter, Woken};
 
+/// What time it is: `Instant::now()`, but in a runtime with a made-up clock
+/// ([`Builder::test`](crate::runtime::Builder::test)), where it is what that shows.
+pub fn now() -> Instant {
+    current::now()
+}
+
 /// Waits for `duration`.
 ///
 /// # Suspends
