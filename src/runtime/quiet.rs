@@ -82,7 +82,11 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         if let Some(shared) = self.0.as_ref().and_then(Weak::upgrade) {
-            shared.quiet.busy.fetch_sub(1, Ordering::SeqCst);
+            if shared.quiet.busy.fetch_sub(1, Ordering::SeqCst) == 1 && shared.remotes.len() == 1 {
+                // It may be the only thing that the worker of a local or of a test runtime waited for; that one has seen
+                // to everything else before it went to sleep.
+                shared.remotes[0].parker.unpark();
+            }
             shared.look_for_quiet();
             // A runtime on one thread looks itself, and may have fallen asleep over this.
             if shared.remotes.len() == 1 && shared.idle.wake(0) {
