@@ -370,14 +370,15 @@ fn all_are_killed_and_waited_for() {
         let gate = Event::new();
         let tasks: Vec<_> = (0..5).map(|_| spawn(|| sleep(FOR_EVER))).collect();
         yield_now();
-        let fresh = spawn(|| unreachable!("it never starts"));
-        kill_all([&fresh], ms(10_000)).unwrap();
+        // Local ones, which nobody else starts.
+        let fresh = osier::spawn_local(|| unreachable!("it never starts"));
+        kill_all([fresh.task()], ms(10_000)).unwrap();
         assert!(fresh.join().unwrap_err().is_cancelled());
         kill_all(&tasks, FOR_EVER).unwrap();
         assert!(tasks.iter().all(JoinHandle::is_finished));
         kill_all(&tasks, Duration::ZERO).unwrap();
         kill_all(Vec::<JoinHandle<()>>::new(), None).unwrap();
-        let stubborn = spawn({
+        let stubborn = osier::spawn_local({
             let gate = gate.clone();
             move || _ = osier::catch_exit(|| sleep(FOR_EVER)).map_err(|_| gate.wait())
         });
