@@ -17,6 +17,7 @@
 //! | a variable of one's own in every task | [`task_local!`] | any |
 //! | tasks that talk | [`sync::channel`] | any |
 //! | tasks known by name, that send each other messages | [`mod@actor`] | all workers, or a thread each |
+//! | jobs with results, on tasks or on threads | [`Executor`] | all workers, or a pool's |
 //! | a call that blocks its thread | [`task::unblock`] | a pool's |
 //!
 //! Whoever knows generators, greenlet or gevent: [`porting`] says what becomes of every construct.
@@ -96,7 +97,7 @@ pub use exception::{
 pub use generator::{Generator, Step, Yielder};
 pub use greenlet::Greenlet;
 #[cfg(feature = "runtime")]
-pub use pool::{Group, Pool};
+pub use pool::{Executor, Group, Pool};
 #[cfg(feature = "runtime")]
 pub use runtime::{Runtime, run, shutdown};
 #[cfg(feature = "runtime")]

@@ -18,6 +18,7 @@
 mod say;
 mod check;
 mod event_loop;
+mod futures;
 mod messages;
 mod models;
 mod pipelines;
@@ -51,6 +52,8 @@ macro_rules! programs {
 }
 
 programs! {
+    futures::s01, Fixed, "inlined futures: a task that waits for a pool's results";
+    futures::s02, Any, "the same on a chosen thread, twice";
     messages::s03, Fixed, "messages to an actor that is known by name";
     messages::s04, Fixed, "actors by name, as generators with a send that resumes";
     messages::s05, Fixed, "ping-pong by such a send: the generator is already executing";
@@ -68,6 +71,9 @@ programs! {
     event_loop::s19, Fixed, "a bare event loop";
     event_loop::s20, Fixed, "waiting at any depth of calls";
     pools::s21, Any, "ten that sleep half a second, at once";
+    pools::s22, Fixed, "a map over a list, with eight workers";
+    pools::s23, Fixed, "a job whose result nobody fetches, and that fails";
+    pools::s24, Fixed, "an executor, its map and its shutdown";
 }
 
 fn main() -> ExitCode {

@@ -50,7 +50,7 @@ impl Home for ThisThread {
 }
 
 /// Ends the process where nothing may unwind.
-struct AbortOnDrop;
+pub(super) struct AbortOnDrop;
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {

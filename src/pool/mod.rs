@@ -19,13 +19,16 @@
 //!
 //! # Rooms
 //! - `members`: who belongs to a group. `crew`: spawning, and bodies that borrow. `imap`: lazy maps.
+//! - `executor`: jobs and their results, on tasks or on threads.
 //! - `remote`: a generator whose body runs as a task, on another core.
 
 mod crew;
+mod executor;
 mod imap;
 mod members;
 mod remote;
 
+pub use executor::{Coroutines, Executor, Job, Threads};
 pub use imap::IMap;
 pub use remote::Remote;
 

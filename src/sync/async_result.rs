@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::event::RawEvent;
 use super::raw_mutex::RawMutex;
-use crate::exception::Exception;
+use crate::exception::{Exception, Report, report};
 use crate::task::JoinError;
 
 /// A value or an exception that is set once, and that any number of tasks and threads wait for: gevent's `AsyncResult`.
@@ -47,6 +47,10 @@ struct Inner<T> {
     lock: RawMutex,
     /// Written by whoever claimed, before `ready`; afterwards under the lock. Empty once taken.
     result: UnsafeCell<Option<Result<T, JoinError>>>,
+    /// The job's name, if a failure that nobody has looked at is to be reported.
+    job: Option<&'static str>,
+    /// Whether somebody has looked at the result.
+    is_seen: AtomicBool,
 }
 
 // SAFETY: the result is touched by its setter alone until it is ready, and then under the lock: so a `&Inner` moves a
@@ -55,14 +59,37 @@ unsafe impl<T: Send> Send for Inner<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Inner<T> {}
 
+impl<T> Drop for Inner<T> {
+    fn drop(&mut self) {
+        if let Some(name) = self.job
+            && !*self.is_seen.get_mut()
+            && let Some(Err(error)) = self.result.get_mut()
+            && !error.is_cancelled()
+        {
+            report(&Report::Unjoined { name, error });
+        }
+    }
+}
+
 impl<T> AsyncResult<T> {
     /// Makes one that is not set.
     pub fn new() -> Self {
+        Self::named(None)
+    }
+
+    /// Makes one whose failure is reported if nobody looks at it.
+    pub(crate) fn of_job(name: &'static str) -> Self {
+        Self::named(Some(name))
+    }
+
+    fn named(job: Option<&'static str>) -> Self {
         let inner = Inner {
             claimed: AtomicBool::new(false),
             ready: RawEvent::default(),
             lock: RawMutex::new(),
             result: UnsafeCell::new(None),
+            job,
+            is_seen: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -175,6 +202,8 @@ impl<T> AsyncResult<T> {
             }
         }
         debug_assert!(self.is_ready());
+        // Relaxed: read by whoever drops the last handle, after all others were dropped.
+        self.inner.is_seen.store(true, Ordering::Relaxed);
         _ = self.inner.lock.lock_until(None);
         let _unlock = Unlock(&self.inner.lock);
         // SAFETY: it is ready, and the lock is held.

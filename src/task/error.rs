@@ -28,6 +28,8 @@ enum Kind {
     /// Somebody else has taken the result.
     Taken,
     NoStack(Arc<io::Error>),
+    /// It was given to an executor that takes no more.
+    ShutDown,
     /// It returned an error, with this text, and `report` was asked to tell.
     Returned(Arc<str>),
 }
@@ -72,6 +74,10 @@ impl JoinError {
         Self { kind: Kind::Panicked(Arc::new(Mutex::new(Some(payload))), text.into()) }
     }
 
+    pub(crate) fn executor_shut_down() -> Self {
+        Self { kind: Kind::ShutDown }
+    }
+
     pub(crate) fn no_stack(error: io::Error) -> Self {
         Self { kind: Kind::NoStack(Arc::new(error)) }
     }
@@ -89,6 +95,11 @@ impl JoinError {
     /// was left behind, counts as well.
     pub fn is_cancelled(&self) -> bool {
         matches!(self.kind, Kind::Cancelled | Kind::LeftBehind)
+    }
+
+    /// Whether the job was submitted to an executor that had been shut down, and so never ran.
+    pub fn is_shutdown(&self) -> bool {
+        matches!(self.kind, Kind::ShutDown)
     }
 
     /// Whether the task panicked.
@@ -149,6 +160,7 @@ impl fmt::Display for JoinError {
             Kind::Timeout => f.write_str("no result in time"),
             Kind::Taken => f.write_str("the result has been taken"),
             Kind::NoStack(error) => write!(f, "task could not start: {error}"),
+            Kind::ShutDown => f.write_str("cannot submit: the executor has shut down"),
             Kind::Returned(text) => write!(f, "task returned an error: {text}"),
         }
     }

@@ -1,0 +1,209 @@
+//! A job and its result; a batch of jobs, that may borrow.
+//!
+//! # Invariants
+//! - A job that was made has a result in the end: what it returned, why it failed, or that it never ran.
+//! - [`map`] neither returns nor unwinds while one of its jobs can still run.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::coroutine::{region, unwind};
+use crate::exception::{self, Raise};
+use crate::pool::crew::AbortOnDrop;
+use crate::sync::{AsyncResult, Event};
+use crate::task::{self, JoinError};
+
+/// What a backend queues, and gives to [`perform`].
+pub(super) type Work = Box<dyn FnOnce() + Send>;
+
+/// Who queues work.
+pub(super) trait Backend {
+    /// How much may run at once.
+    fn places(&self) -> usize;
+
+    /// Queues `work`.
+    ///
+    /// # Errors
+    /// Why not; it will not run.
+    fn push(&self, work: Work) -> Result<(), (Work, JoinError)>;
+}
+
+/// Runs user code for its value or its failure. On a plain thread, too, an exception is one.
+fn run<T>(f: impl FnOnce() -> T) -> Result<T, JoinError> {
+    match unwind::intercept(|| exception::catch(f)) {
+        Ok(result) => result.map_err(JoinError::raised),
+        Err(payload) => Err(JoinError::from_payload(payload)),
+    }
+}
+
+/// Does `work`, on a thread or a task that goes on afterwards. What may still unwind is the destructor of a value that
+/// nobody waits for.
+pub(super) fn perform(work: Work) {
+    if let Err(payload) = unwind::intercept(work) {
+        unwind::drop_quietly(payload);
+    }
+}
+
+/// The duty to set a result.
+struct Ticket<T>(Option<AsyncResult<T>>);
+
+impl<T> Ticket<T> {
+    fn settle(mut self, result: Result<T, JoinError>) {
+        if let Some(ticket) = self.0.take() {
+            _ = ticket.complete(result);
+        }
+    }
+}
+
+impl<T> Drop for Ticket<T> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.0.take() {
+            _ = ticket.complete(Err(JoinError::cancelled()));
+        }
+    }
+}
+
+/// Queues `f`. Its failure is reported under `name` if nobody looks at it.
+pub(super) fn submit<T: Send + 'static>(
+    backend: &impl Backend,
+    name: &'static str,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> AsyncResult<T> {
+    let result = AsyncResult::of_job(name);
+    let ticket = Ticket(Some(result.clone()));
+    // The closure first: if it never runs it is dropped before its result is set.
+    let parts = (f, ticket);
+    let work = Box::new(move || {
+        let (f, ticket) = parts;
+        ticket.settle(run(f));
+    });
+    if let Err((work, error)) = backend.push(work) {
+        _ = result.complete(Err(error));
+        drop(work);
+    }
+    result
+}
+
+/// The items of a `map`, and what has become of them.
+struct Batch<'a, F, A, R> {
+    f: &'a F,
+    slots: Vec<Mutex<Slot<A, R>>>,
+    /// The first item that nobody has taken.
+    next: AtomicUsize,
+    /// Whether the rest is not wanted any more.
+    is_stopped: AtomicBool,
+}
+
+enum Slot<A, R> {
+    Item(A),
+    /// It runs, or never did.
+    Empty,
+    Done(Result<R, JoinError>),
+}
+
+impl<F: Fn(A) -> R, A, R> Batch<'_, F, A, R> {
+    /// Runs items until none is left.
+    fn work(&self) {
+        // Relaxed: who gets which item does not matter; the items are under their locks.
+        while !self.is_stopped.load(Ordering::Relaxed)
+            && let Some(slot) = self.slots.get(self.next.fetch_add(1, Ordering::Relaxed))
+        {
+            let set = |value| std::mem::replace(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner), value);
+            let Slot::Item(item) = set(Slot::Empty) else { unreachable!("an item is taken once") };
+            set(Slot::Done(run(|| (self.f)(item))));
+            if task::is_cancelled() {
+                // The runtime ends: each further item would be cancelled at its first wait.
+                return;
+            }
+        }
+    }
+}
+
+/// How many jobs of a batch are left, and who waits for the last.
+struct Left {
+    jobs: AtomicUsize,
+    none: Event,
+}
+
+/// Counts a job as gone, when nothing that it borrows can be used any more.
+struct Gone(Arc<Left>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        // AcqRel: what every job did happens before what follows the wait.
+        if self.0.jobs.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none.set();
+        }
+    }
+}
+
+/// Runs `f` with each item, and returns the values in their order.
+pub(super) fn map<F, I, R>(backend: &impl Backend, f: &F, items: I) -> Vec<R>
+where
+    F: Fn(I::Item) -> R + Sync,
+    I: IntoIterator,
+    I::Item: Send,
+    R: Send,
+{
+    region::forbid("wait");
+    let slots: Vec<_> = items.into_iter().map(|item| Mutex::new(Slot::Item(item))).collect();
+    let jobs = backend.places().min(slots.len());
+    if jobs == 0 {
+        return Vec::new();
+    }
+    let batch = Batch { f, slots, next: AtomicUsize::new(0), is_stopped: AtomicBool::new(false) };
+    let mut refusal = None;
+    let interrupted = run_jobs(backend, &batch, jobs, &mut refusal);
+    if let Err(payload) = interrupted {
+        unwind::throw(payload);
+    }
+    task::throw_if_due();
+    let mut values = Vec::with_capacity(batch.slots.len());
+    for slot in batch.slots {
+        match slot.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Slot::Done(Ok(value)) => values.push(value),
+            Slot::Done(Err(error)) => error.raise(),
+            Slot::Item(_) | Slot::Empty => refusal.unwrap_or_else(JoinError::cancelled).raise(),
+        }
+    }
+    values
+}
+
+/// Lets `backend` run `jobs` jobs on `batch`, and waits for them. An error if the wait was interrupted: then they have
+/// gone as well.
+fn run_jobs<F, A, R>(
+    backend: &impl Backend,
+    batch: &Batch<'_, F, A, R>,
+    jobs: usize,
+    refusal: &mut Option<JoinError>,
+) -> Result<(), unwind::Payload>
+where
+    F: Fn(A) -> R + Sync,
+    A: Send,
+    R: Send,
+{
+    let left = Arc::new(Left { jobs: AtomicUsize::new(jobs), none: Event::new() });
+    let abort = AbortOnDrop;
+    for _ in 0..jobs {
+        let gone = Gone(left.clone());
+        let work: Box<dyn FnOnce() + Send + '_> = Box::new(move || {
+            let _gone = gone;
+            batch.work();
+        });
+        // SAFETY: the types differ in a lifetime alone. What the closure borrows, `batch`, outlives this function, which
+        // ends only when every `Gone` was dropped, or not at all: `abort` sees to that. A closure holds nothing else that
+        // borrows, and touches nothing of that after its `Gone`, whether it runs or is dropped.
+        let work: Work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Work>(work) };
+        if let Err((work, error)) = backend.push(work) {
+            refusal.get_or_insert(error);
+            drop(work);
+        }
+    }
+    let interrupted = unwind::intercept(|| left.none.wait());
+    if interrupted.is_err() {
+        batch.is_stopped.store(true, Ordering::Relaxed);
+        task::shield(|| left.none.wait());
+    }
+    std::mem::forget(abort);
+    interrupted
+}

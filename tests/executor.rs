@@ -1,0 +1,365 @@
+//! Executors: the same jobs on tasks and on threads.
+
+#![cfg(feature = "runtime")]
+
+mod common;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::time::Duration;
+
+use common::{Tally, panic_text, watch};
+use osier::pool::{Coroutines, Executor, Threads};
+use osier::sync::{AsyncResult, Event, channel};
+use osier::{Report, catch, raise, run, set_report_hook, sleep, spawn};
+
+/// Runs a test with each backend, of which `$ex` is the name.
+macro_rules! both {
+    ($Ex:ident, $body:block) => {{
+        {
+            use osier::pool::Coroutines as $Ex;
+            $body
+        }
+        {
+            use osier::pool::Threads as $Ex;
+            $body
+        }
+    }};
+}
+
+/// What is reported while `f` runs: one test at a time.
+fn reports(f: impl FnOnce()) -> Vec<String> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let before = set_report_hook({
+        let seen = seen.clone();
+        move |report: &Report<'_>| seen.lock().unwrap().push(report.to_string())
+    });
+    f();
+    drop(set_report_hook(move |report| before(report)));
+    seen.lock().unwrap().clone()
+}
+
+fn square(n: u64) -> u64 {
+    n * n
+}
+
+// S22
+#[test]
+fn smoke() {
+    let _watch = watch();
+    both!(Ex, {
+        let (result, squares) = Ex::with(8, |ex| (ex.submit(square, 7), ex.map(square, 0..10)));
+        assert_eq!(result.get().unwrap(), 49);
+        assert_eq!(squares, [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]);
+        assert_eq!(run(|| Ex::with(1, |ex| ex.map(square, 0..1000))).len(), 1000);
+        assert!(Ex::with(3, |ex| ex.map(square, [])).is_empty());
+    });
+}
+
+#[test]
+fn the_backend_is_one_word() {
+    let _watch = watch();
+    fn work<E: Executor<fn(u64) -> u64, u64>>(ex: &E) -> (u64, Vec<u64>, bool) {
+        let one = ex.submit(square, 3).get().unwrap();
+        let all = ex.map(square, vec![1, 2]);
+        ex.shutdown(false);
+        (one, all, ex.submit(square, 1).get().unwrap_err().is_shutdown())
+    }
+    assert_eq!(work(&Coroutines::new(2)), (9, vec![1, 4], true));
+    assert_eq!(work(&Threads::new(2)), (9, vec![1, 4], true));
+}
+
+#[test]
+fn at_most_n_run_at_once() {
+    let _watch = watch();
+    both!(Ex, {
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let job = |_| {
+            let now = running.fetch_add(1, Ordering::SeqCst) + 1;
+            most.fetch_max(now, Ordering::SeqCst);
+            sleep(Duration::from_millis(1));
+            running.fetch_sub(1, Ordering::SeqCst);
+        };
+        Ex::with(3, |ex| ex.map(job, 0..30));
+        assert_eq!(running.into_inner(), 0);
+        assert_eq!(most.into_inner(), 3);
+    });
+}
+
+#[test]
+fn n_run_at_once() {
+    let _watch = watch();
+    // Each waits for the others: with a place less it would hang.
+    let barrier = Barrier::new(3);
+    Threads::with(3, |ex| ex.map(|_| _ = barrier.wait(), 0..3));
+    let barrier = osier::sync::Barrier::new(100);
+    Coroutines::with(100, |ex| ex.map(|_| _ = barrier.wait(), 0..100));
+    let barrier = Arc::new(Barrier::new(3));
+    Threads::with(3, |ex| {
+        let results: Vec<_> =
+            (0..3).map(|_| ex.submit(|barrier: Arc<Barrier>| _ = barrier.wait(), barrier.clone())).collect();
+        results.iter().for_each(|result| result.get().unwrap());
+    });
+}
+
+#[test]
+fn map_borrows_and_keeps_the_order() {
+    let _watch = watch();
+    both!(Ex, {
+        let words = ["osier".to_owned(), "willow".to_owned(), "wicker".to_owned()];
+        let suffix = String::from("!");
+        let tally = Tally::default();
+        let shout = |word: &String| (tally.token(), format!("{word}{suffix}"));
+        let loud = Ex::with(2, |ex| ex.map(shout, &words));
+        assert_eq!(loud.iter().map(|(_, word)| word.as_str()).collect::<Vec<_>>(), ["osier!", "willow!", "wicker!"]);
+        drop(loud);
+        tally.assert_all_dropped(3);
+    });
+}
+
+#[test]
+fn map_runs_all_and_raises_the_earliest_failure() {
+    let _watch = watch();
+    both!(Ex, {
+        let ran = AtomicUsize::new(0);
+        let job = |n: u32| {
+            ran.fetch_add(1, Ordering::SeqCst);
+            match n {
+                3 => raise(std::fmt::Error),
+                5 => raise(std::io::Error::other("later")),
+                _ => n,
+            }
+        };
+        let failure = Ex::with(2, |ex| catch(|| ex.map(job, 0..10)).unwrap_err());
+        assert!(failure.is::<std::fmt::Error>());
+        assert_eq!(ran.into_inner(), 10);
+        let text = Ex::with(2, |ex| panic_text(|| ex.map(|n| assert_ne!(n, 1, "a bug"), 0..3)));
+        assert!(text.contains("a bug"), "{text}");
+    });
+}
+
+#[test]
+fn a_job_fails_alone() {
+    let _watch = watch();
+    both!(Ex, {
+        Ex::with(1, |ex| {
+            let raised = ex.submit(|()| -> u32 { raise(std::fmt::Error) }, ());
+            let panicked = ex.submit(|()| -> u32 { panic!("a bug") }, ());
+            let fine = ex.submit(square, 2);
+            assert!(raised.get().unwrap_err().exception().unwrap().is::<std::fmt::Error>());
+            assert!(panicked.get().unwrap_err().is_panic());
+            assert_eq!(fine.get().unwrap(), 4);
+        });
+    });
+}
+
+// S23
+#[test]
+fn a_failure_nobody_looks_at_is_reported() {
+    let _watch = watch();
+    both!(Ex, {
+        let fail = |text: &str| -> u32 { raise(std::io::Error::other(text.to_owned())) };
+        let lines = reports(|| {
+            Ex::with(2, |ex| {
+                drop(ex.submit(fail, "dropped at once"));
+                let waited = ex.submit(fail, "only waited for");
+                waited.wait();
+                drop(waited);
+                let seen = ex.submit(fail, "seen");
+                assert!(seen.get().is_err());
+                let taken = ex.submit(fail, "taken");
+                taken.wait();
+                assert!(taken.take().unwrap().is_err());
+                let clone = ex.submit(fail, "seen by another").clone();
+                assert!(clone.get_timeout(Duration::from_secs(30)).is_err());
+            });
+        });
+        let told = |text: &str| lines.iter().filter(|line| line.ends_with(&format!("an exception: {text}"))).count();
+        assert_eq!((told("dropped at once"), told("only waited for")), (1, 1), "{lines:?}");
+        assert_eq!((told("seen"), told("taken"), told("seen by another")), (0, 0, 0), "{lines:?}");
+    });
+}
+
+#[test]
+fn shutdown_lets_what_was_taken_run() {
+    let _watch = watch();
+    both!(Ex, {
+        let ex = Ex::new(1);
+        let results: Vec<_> = (0..10).map(|n| ex.submit(square, n)).collect();
+        ex.shutdown(false);
+        assert!(results.iter().all(AsyncResult::is_ready));
+        assert_eq!(results.iter().map(|result| result.get().unwrap()).sum::<u64>(), 285);
+        let late = ex.submit(square, 1);
+        assert!(late.is_ready());
+        let error = late.get().unwrap_err();
+        assert!(error.is_shutdown() && !error.is_cancelled());
+        assert_eq!(error.to_string(), "cannot submit: the executor has shut down");
+        assert!(catch(|| ex.map(square, 0..3)).is_err());
+        ex.shutdown(true);
+    });
+}
+
+// S24
+#[test]
+fn shutdown_may_cancel_what_has_not_begun() {
+    let _watch = watch();
+    both!(Ex, {
+        let ex = Ex::new(1);
+        let tally = Tally::default();
+        let (began, begins) = mpsc::channel();
+        let go = Event::new();
+        let first = ex.submit(
+            {
+                let go = go.clone();
+                move |()| {
+                    began.send(()).unwrap();
+                    go.wait();
+                    "ran"
+                }
+            },
+            (),
+        );
+        begins.recv().unwrap();
+        let pending: Vec<_> = (0..5).map(|_| ex.submit(drop, tally.token())).collect();
+        let (closing, closes) = (spawn(move || ex.shutdown(true)), pending.clone());
+        for result in &closes {
+            assert!(result.get().unwrap_err().is_cancelled());
+        }
+        tally.assert_all_dropped(5);
+        assert!(!closing.is_finished(), "it waits for the first");
+        go.set();
+        closing.join().unwrap();
+        assert_eq!(first.get().unwrap(), "ran");
+    });
+}
+
+#[test]
+fn a_scope_that_unwinds_cancels_what_has_not_begun() {
+    let _watch = watch();
+    both!(Ex, {
+        let ran = Arc::new(AtomicUsize::new(0));
+        let mut kept = Vec::new();
+        let unwound = catch_unwind(AssertUnwindSafe(|| {
+            Ex::with(1, |ex| {
+                let (began, begins) = mpsc::channel();
+                let go = Event::new();
+                let wait = go.clone();
+                kept.push(ex.submit(
+                    move |()| {
+                        began.send(()).unwrap();
+                        wait.wait();
+                    },
+                    (),
+                ));
+                begins.recv().unwrap();
+                let count = ran.clone();
+                kept.push(ex.submit(move |()| _ = count.fetch_add(1, Ordering::SeqCst), ()));
+                // The first job ends only once the second was cancelled.
+                let second = kept[1].clone();
+                drop(spawn(move || {
+                    second.wait();
+                    go.set();
+                }));
+                panic!("out of the scope");
+            })
+        }));
+        let payload = unwound.err().unwrap();
+        assert_eq!(common::text(&*payload), "out of the scope");
+        assert!(kept[0].is_ready(), "it has been waited for");
+        assert!(kept[1].get().unwrap_err().is_cancelled());
+        assert_eq!(ran.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn dropping_an_executor_lets_its_jobs_run() {
+    let _watch = watch();
+    both!(Ex, {
+        let results: Vec<_> = {
+            let ex = Ex::new(2);
+            (0..100).map(|n| ex.submit(square, n)).collect()
+        };
+        assert_eq!(results.iter().map(|result| result.get().unwrap()).sum::<u64>(), 328_350);
+    });
+}
+
+#[test]
+fn a_map_that_is_cancelled_waits_for_what_borrows() {
+    let _watch = watch();
+    both!(Ex, {
+        let (began, begins) = mpsc::channel();
+        let go = Event::new();
+        let ran = Arc::new(AtomicUsize::new(0));
+        let caller = spawn({
+            let (go, ran) = (go.clone(), ran.clone());
+            move || {
+                let ex = Ex::new(1);
+                let local = AtomicUsize::new(0);
+                let job = |_| {
+                    if local.fetch_add(1, Ordering::SeqCst) == 0 {
+                        began.send(()).unwrap();
+                        go.wait();
+                    }
+                    ran.fetch_add(1, Ordering::SeqCst);
+                };
+                ex.map(job, 0..100);
+                unreachable!("it was cancelled");
+            }
+        });
+        begins.recv().unwrap();
+        caller.cancel();
+        assert!(!caller.kill_timeout(Duration::from_millis(20)), "a job borrows from it");
+        go.set();
+        assert!(caller.join().unwrap_err().is_cancelled());
+        assert!(ran.load(Ordering::SeqCst) < 100);
+    });
+}
+
+#[test]
+fn jobs_may_submit_jobs() {
+    let _watch = watch();
+    both!(Ex, {
+        let ex = Arc::new(Ex::new(2));
+        let (sender, receiver) = channel::unbounded();
+        let inner = ex.clone();
+        let outer = ex.submit(
+            move |n: u64| {
+                for i in 0..n {
+                    let sender = sender.clone();
+                    drop(inner.submit(move |i| sender.send(i * i).unwrap(), i));
+                }
+            },
+            10,
+        );
+        outer.get().unwrap();
+        assert_eq!(receiver.iter().take(10).sum::<u64>(), 285);
+        ex.shutdown(false);
+    });
+}
+
+#[test]
+fn a_runtime_that_ends_cancels_its_jobs() {
+    let _watch = watch();
+    let runtime = osier::Runtime::builder().workers(1).build().unwrap();
+    let ex = Coroutines::new(1);
+    let results = runtime.run(|| {
+        let forever = ex.submit(|()| Event::new().wait(), ());
+        let rest: Vec<_> = (0..10).map(|n| ex.submit(square, n)).collect();
+        (forever, rest)
+    });
+    drop(runtime);
+    assert!(results.0.get().unwrap_err().is_cancelled());
+    assert!(results.1.iter().all(|result| result.get().unwrap_err().is_cancelled()));
+    ex.shutdown(false);
+}
+
+#[test]
+fn an_executor_has_a_place() {
+    let _watch = watch();
+    both!(Ex, {
+        assert_eq!(panic_text(|| Ex::new(0)), "an executor has one place at least");
+    });
+}
