@@ -38,6 +38,7 @@ mod args;
 mod bare;
 mod coroutines;
 mod idle;
+mod locks;
 mod measure;
 mod messages;
 mod ratios;
@@ -120,7 +121,7 @@ const WORKLOADS: &[Workload] = &[
     workload(
         "mutex",
         &[count("n", 1_000_000), count("tasks", 8), number("yield_in", 0), THREADS],
-        Run::Lacks("osier has no mutex"),
+        Run::Osier(locks::mutex),
     ),
     workload(
         "parallel_speedup",

@@ -102,7 +102,7 @@ fn mistakes_in_the_command_line_are_told_from_what_is_missing() {
     for line in mistakes {
         assert!(matches!(watched(line), Err(Failure::Mistake(_))), "'{line}'");
     }
-    let missing = ["create pool=0", "ping_pong place=apart", "mutex n=5_000 yield_in=1 threads=2", "echo threads=1"];
+    let missing = ["create pool=0", "ping_pong place=apart", "echo threads=1"];
     for line in missing {
         assert!(matches!(watched(line), Err(Failure::Unsupported(_))), "'{line}'");
     }
@@ -128,6 +128,8 @@ const TINY: &[&str] = &[
     "ping_pong n=1001 reps=2 chan=unbounded place=same",
     "ping_pong n=1001 reps=2 chan=rendezvous",
     "mpmc n=3001 reps=2",
+    "mutex n=3001 reps=2",
+    "mutex n=3001 reps=2 tasks=3 yield_in=1 threads=2",
     "mpmc n=3001 reps=2 cap=1 producers=2 consumers=3",
     "select n=3001 reps=2",
     "select n=301 reps=2 chans=100",
