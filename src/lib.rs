@@ -18,6 +18,7 @@
 //! | tasks that talk | [`sync::channel`] | any |
 //! | tasks known by name, that send each other messages | [`mod@actor`] | all workers, or a thread each |
 //! | jobs with results, on tasks or on threads | [`Executor`] | all workers, or a pool's |
+//! | sockets that read like blocking code | [`net`] | any |
 //! | a call that blocks its thread | [`task::unblock`] | a pool's |
 //!
 //! Whoever knows generators, greenlet or gevent: [`porting`] says what becomes of every construct.
@@ -63,6 +64,7 @@
 //!
 //! - `runtime` (default): tasks, channels, time. Without it only generators and greenlets, on corosensei and libc alone.
 //! - `blocking` (default): [`task::unblock`].
+//! - `net` (default): sockets, and [`net::Ready`] for other descriptors.
 //!
 //! Linux on x86-64 is what is tested; other Unixes and aarch64 are meant to work.
 
@@ -71,6 +73,8 @@ pub mod actor;
 pub mod exception;
 pub mod generator;
 pub mod greenlet;
+#[cfg(feature = "net")]
+pub mod net;
 #[doc = include_str!("../arch-notes/porting.md")]
 pub mod porting {}
 #[cfg(feature = "runtime")]

@@ -51,6 +51,14 @@ mod imp {
             Ok(this)
         }
 
+        /// Makes it ring while another epoll instance has events.
+        #[cfg(feature = "net")]
+        pub(crate) fn watch(&self, poller: i32) {
+            let mut interest = libc::epoll_event { events: libc::EPOLLIN.cast_unsigned(), u64: 0 };
+            // SAFETY: the call only reads the struct. It fails if the poller is watched already.
+            unsafe { libc::epoll_ctl(self.both.as_raw_fd(), libc::EPOLL_CTL_ADD, poller, &raw mut interest) };
+        }
+
         pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
             self.both.as_fd()
         }
@@ -97,6 +105,11 @@ mod imp {
         }
 
         pub(crate) fn reset(&self) {
+            match *self {}
+        }
+
+        #[cfg(feature = "net")]
+        pub(crate) fn watch(&self, _poller: i32) {
             match *self {}
         }
 

@@ -220,7 +220,7 @@ impl LocalRuntime {
     }
 
     /// A file descriptor that is readable when there is something to do: a task is ready, has been woken by another thread,
-    /// or is due. To be polled by an event loop, which then calls [`run_once`](Self::run_once); nobody else reads from it.
+    /// is due, or its socket is ready. To be polled by an event loop, which then calls [`run_once`](Self::run_once); nobody else reads from it.
     ///
     /// # Errors
     /// The system refuses a descriptor.
@@ -389,6 +389,10 @@ impl Worker {
         if self.has_ready() || self.sees_work() {
             bell.ring();
         }
+        #[cfg(feature = "net")]
+        if let Some(poller) = self.reactor().raw_fd() {
+            bell.watch(poller);
+        }
         bell.set_timer(self.next_deadline().map(|deadline| deadline.saturating_duration_since(Instant::now())));
     }
 
@@ -455,6 +459,7 @@ impl Worker {
 
     /// Runs as many tasks as are ready now; waits for one until `deadline`.
     fn work_once(&self, deadline: Option<Instant>) -> bool {
+        self.poll_reactor();
         self.collect_woken();
         if !self.has_ready() && !self.shared().has_fresh() {
             if deadline.is_none_or(|deadline| deadline > Instant::now()) {

@@ -7,7 +7,9 @@
 //! - `worker`: the loop, and what it finds next. `shared`: how workers reach each other, and the way to the end.
 //! - `local`: a worker on the calling thread. `bell`: how a foreign event loop hears of its work.
 //! - `place`: where a fresh task goes. `quiet`: whether anything is left to do.
-//! - `idle`: who sleeps, who wakes. `parker`: where a thread sleeps. `inbox`: tasks on their way home. `timer`: a wheel.
+//! - `idle`: who sleeps, who wakes. `berth`: where a worker sleeps, `parker`: where any thread does. `reactor`: descriptors
+//!   that tasks wait for, as long as the feature `net` is on.
+//! - `inbox`: tasks on their way home. `timer`: a wheel.
 //! - `pin`: a worker's core. `fork`: what becomes of all this in a child process.
 //! - `test`: a seed, and time that is made up.
 //! - `metrics`: what each worker has done.
@@ -15,6 +17,7 @@
 //! What runs when, why nothing is lost, what was measured: `arch-notes/scheduler.md`.
 
 mod bell;
+mod berth;
 mod fork;
 mod idle;
 mod inbox;
@@ -24,6 +27,11 @@ mod parker;
 mod pin;
 mod place;
 mod quiet;
+#[cfg(feature = "net")]
+mod reactor;
+#[cfg(not(feature = "net"))]
+#[path = "no_reactor.rs"]
+mod reactor;
 mod shared;
 mod test;
 mod timer;
@@ -38,6 +46,8 @@ pub(crate) use parker::Parker;
 pub(crate) use place::Way;
 #[cfg(feature = "blocking")]
 pub(crate) use quiet::Busy;
+#[cfg(feature = "net")]
+pub(crate) use reactor::{Direction, Registration, closed};
 pub(crate) use shared::Shared;
 pub(crate) use timer::TimerKey;
 pub(crate) use worker::Worker;

@@ -11,6 +11,7 @@ use crate::primitives::{AtomicU32, Condvar, Mutex, Ordering};
 const EMPTY: u32 = 0;
 const PARKED: u32 = 1;
 const TOKEN: u32 = 2;
+const ELSEWHERE: u32 = 3;
 
 /// See the module's page. At most one thread parks on it.
 #[derive(Debug)]
@@ -55,6 +56,16 @@ impl Parker {
         }
     }
 
+    /// Lets `sleep` put the thread to sleep in a place of its own, unless there is a token; takes the token. `unpark_or`
+    /// ends that sleep, which may end by itself. True if there was a token.
+    pub(crate) fn park_elsewhere(&self, sleep: impl FnOnce()) -> bool {
+        // Acquire: pairs with the Release in `unpark_or`.
+        if self.state.compare_exchange(EMPTY, ELSEWHERE, Ordering::Acquire, Ordering::Acquire).is_ok() {
+            sleep();
+        }
+        self.state.swap(EMPTY, Ordering::Acquire) == TOKEN
+    }
+
     fn take_token(&self) -> bool {
         // Acquire: pairs with the Release in `unpark`.
         self.state.compare_exchange(TOKEN, EMPTY, Ordering::Acquire, Ordering::Relaxed).is_ok()
@@ -67,11 +78,21 @@ impl Parker {
 
     /// Leaves a token, and wakes whoever sleeps.
     pub(crate) fn unpark(&self) {
-        // Release: pairs with the Acquires in `park`.
-        if self.state.swap(TOKEN, Ordering::Release) == PARKED {
-            // The sleeper holds the lock from when it says so until it waits: after this line it waits.
-            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            self.condition.notify_one();
+        self.unpark_or(|| unreachable!("who parks elsewhere is unparked by `unpark_or`"));
+    }
+
+    /// Leaves a token, and wakes whoever sleeps: by `ring` if that is elsewhere. A ring must end the next sleep there if
+    /// none has begun.
+    pub(crate) fn unpark_or(&self, ring: impl FnOnce()) {
+        // Release: pairs with the Acquires in `park` and `park_elsewhere`.
+        match self.state.swap(TOKEN, Ordering::Release) {
+            PARKED => {
+                // The sleeper holds the lock from when it says so until it waits: after this line it waits.
+                drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+                self.condition.notify_one();
+            }
+            ELSEWHERE => ring(),
+            _ => {}
         }
     }
 }
@@ -136,6 +157,58 @@ mod model {
     #[test]
     fn model_a_token_is_never_lost() {
         two_unparkers_against_a_park(Parker::unpark);
+    }
+
+    /// A place to sleep that keeps a ring until somebody has slept there, as a poller does.
+    struct Place {
+        rung: Mutex<bool>,
+        condition: Condvar,
+    }
+
+    fn two_unparkers_against_a_sleep_elsewhere(unpark: fn(&Parker, &Place)) {
+        loom::model(move || {
+            let place = Place { rung: Mutex::new(false), condition: Condvar::new() };
+            let both = Arc::new((Parker::new(), place));
+            let unparkers: Vec<_> = (0..2)
+                .map(|_| {
+                    let both = both.clone();
+                    thread::spawn(move || unpark(&both.0, &both.1))
+                })
+                .collect();
+            let (parker, place) = &*both;
+            // One that finds no token slept although nobody was to wake it: the ring of an earlier sleep.
+            while !parker.park_elsewhere(|| {
+                let mut rung = place.rung.lock().unwrap();
+                while !*rung {
+                    rung = place.condition.wait(rung).unwrap();
+                }
+                *rung = false;
+            }) {}
+            unparkers.into_iter().for_each(|u| u.join().unwrap());
+        });
+    }
+
+    fn ring(place: &Place) {
+        *place.rung.lock().unwrap() = true;
+        place.condition.notify_one();
+    }
+
+    #[test]
+    fn model_a_token_wakes_who_sleeps_elsewhere() {
+        two_unparkers_against_a_sleep_elsewhere(|parker, place| parker.unpark_or(|| ring(place)));
+    }
+
+    #[test]
+    #[should_panic(expected = "deadlock")]
+    fn model_catches_a_ring_that_is_decided_on_before_the_token() {
+        two_unparkers_against_a_sleep_elsewhere(|parker, place| {
+            // The seeded bug: a look and a store instead of one exchange.
+            let is_elsewhere = parker.state.load(Ordering::SeqCst) == ELSEWHERE;
+            parker.state.store(TOKEN, Ordering::SeqCst);
+            if is_elsewhere {
+                ring(place);
+            }
+        });
     }
 
     #[test]

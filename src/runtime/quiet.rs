@@ -88,10 +88,6 @@ impl Drop for Busy {
                 shared.remotes[0].parker.unpark();
             }
             shared.look_for_quiet();
-            // A runtime on one thread looks itself, and may have fallen asleep over this.
-            if shared.remotes.len() == 1 && shared.idle.wake(0) {
-                shared.unpark(0);
-            }
         }
     }
 }

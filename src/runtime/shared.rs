@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use crossbeam_deque::{Injector, Stealer};
 
 use super::bell::Bell;
+use super::berth::Berth;
 use super::fork;
 use super::idle::Idle;
 use super::inbox::Inbox;
-use super::parker::Parker;
 use super::place::Way;
 use super::quiet::Quiet;
 use super::worker::{Deques, Fresh, Worker};
@@ -59,7 +59,7 @@ pub(super) struct Remote {
     pub(super) oldest_first: Stealer<Fresh>,
     /// Fresh tasks that only it may start, in its inbox or in line.
     pub(super) in_line: AtomicU64,
-    pub(super) parker: Parker,
+    pub(super) parker: Berth,
     /// Moves whenever the worker starts or resumes a task: who does not move computes, and its fresh tasks wait.
     pub(super) tick: AtomicU32,
     /// Whether one of its timers counts as something to wait for, as of when it last fell asleep.
@@ -111,7 +111,7 @@ impl Shared {
                 stealer: deques.newest_first.stealer(),
                 oldest_first: deques.oldest_first.stealer(),
                 in_line: AtomicU64::new(0),
-                parker: Parker::new(),
+                parker: Berth::new(),
                 tick: AtomicU32::new(0),
                 expects: AtomicBool::new(false),
                 acknowledged: AtomicBool::new(false),

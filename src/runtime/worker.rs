@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 
+use super::reactor::Reactor;
 use super::shared::{Remote, Shared};
 use super::test::Seeds;
 use super::timer::{TimerKey, Timers};
@@ -33,6 +34,9 @@ const SEARCH: Duration = Duration::from_micros(50);
 const STUCK: Duration = Duration::from_micros(2);
 /// A deque of at least this many tasks is worth it in any case.
 const LONG_DEQUE: usize = 32;
+/// After how many calls on descriptors that were ready a task gives way.
+#[cfg(feature = "net")]
+const CALLS: u32 = 128;
 /// How many idle carriers a worker keeps.
 const IDLE_CARRIERS: usize = 1024;
 
@@ -90,6 +94,9 @@ pub(crate) struct Worker {
     live: Cell<*const Header>,
     pub(super) until_far_end: Cell<u32>,
     joins_in_place: Cell<u32>,
+    /// How many calls on descriptors its tasks make before one gives way.
+    #[cfg(feature = "net")]
+    calls: Cell<u32>,
     has_acknowledged: Cell<bool>,
     /// Whether its loop has ended, so that nothing can be started any more.
     has_ended: Cell<bool>,
@@ -133,6 +140,8 @@ impl Worker {
             live: Cell::new(ptr::null()),
             until_far_end: Cell::new(FAR_END),
             joins_in_place: Cell::new(IN_PLACE),
+            #[cfg(feature = "net")]
+            calls: Cell::new(CALLS),
             has_acknowledged: Cell::new(false),
             has_ended: Cell::new(false),
             has_put_off: Cell::new(false),
@@ -485,6 +494,26 @@ impl Worker {
         self.pop_ready().map(Job::Ready).or_else(|| self.take_injected())
     }
 
+    pub(super) fn reactor(&self) -> &Arc<Reactor> {
+        &self.remote().parker.reactor
+    }
+
+    /// Wakes the tasks whose descriptors are ready.
+    #[inline]
+    pub(super) fn poll_reactor(&self) {
+        if self.reactor().is_used() {
+            self.reactor().poll();
+        }
+    }
+
+    /// Counts a call that did not wait. True for each `CALLS`th: then others shall have their turn.
+    #[cfg(feature = "net")]
+    pub(super) fn spend_call(&self) -> bool {
+        let left = self.calls.get();
+        self.calls.set(left.checked_sub(1).unwrap_or(CALLS));
+        left == 0
+    }
+
     /// Moves what others woke and what timers woke into `ready`.
     pub(super) fn collect_woken(&self) {
         self.take_woken();
@@ -511,6 +540,7 @@ impl Worker {
     #[cold]
     fn look_at_far_end(&self) -> Option<Job> {
         self.acknowledge_closing();
+        self.poll_reactor();
         if let Some(seeds) = &self.seeds {
             // Here again the next time: everything is chosen here.
             return self.choose(seeds);
@@ -608,9 +638,14 @@ impl Worker {
         self.timers.borrow_mut().next_deadline()
     }
 
-    /// Whether a timer is set that counts as something to wait for.
+    /// Whether a timer is set, or a descriptor waited for, that counts as something to wait for.
     pub(super) fn expects_timers(&self) -> bool {
-        self.timers.borrow().values().any(|task| !task.header().is_daemon && !task.header().waits_for_quiet.get())
+        self.reactor().is_awaited()
+            || self
+                .timers
+                .borrow()
+                .values()
+                .any(|task| !task.header().is_daemon && !task.header().waits_for_quiet.get())
     }
 
     /// Says, before it falls asleep, whether its timers count.
@@ -643,6 +678,10 @@ impl Worker {
         let began = Instant::now();
         let mut now = began;
         loop {
+            // One who sleeps in it does not search; one who searches would keep what is ready waiting.
+            if self.shared.remotes.len() > 1 {
+                self.poll_reactor();
+            }
             if let Some(job) = self.find_task().or_else(|| self.steal(Some(now))) {
                 return Some(job);
             }
@@ -823,6 +862,7 @@ impl Worker {
     /// Frees the carriers, and leaves behind what is still suspended.
     pub(super) fn drain(&self) {
         self.has_ended.set(true);
+        self.reactor().retire();
         for carrier in self.carriers.take() {
             // SAFETY: it is idle, and in no list any more.
             unsafe { Carrier::free(carrier) };

@@ -69,6 +69,8 @@ pub(crate) use crowd::Crowd;
 pub(crate) use error::Refusal;
 pub(crate) use memory::BlockCache;
 pub(crate) use raw::{Header, RawTask};
+#[cfg(feature = "net")]
+pub(crate) use sleeper::Sleeper;
 pub(crate) use sleeper::{Wakeup, Woken};
 pub(crate) use wait_queue::Taken;
 pub(crate) use wait_queue::{WaitQueue, Waiter};

@@ -180,6 +180,19 @@ impl Sleeper {
         Woken::Notified
     }
 
+    /// Waits on a thread outside of all tasks, by `sleep`: until it returns true, or its deadline has passed.
+    ///
+    /// # Panics
+    /// Inside `no_suspend`.
+    #[cfg(feature = "net")]
+    pub(crate) fn wait_on_thread(own: Option<Instant>, mut sleep: impl FnMut(Option<Instant>) -> bool) -> Woken {
+        let scan = Scan::from(ptr::null());
+        if let Some(opened) = scan.forbidden {
+            region::refuse(opened, "wait");
+        }
+        if sleep(scan.deadline_with(own)) { Woken::Notified } else { Self::elapse(&scan, own) }
+    }
+
     /// Ends the wait when the earlier of its own deadline and those of its regions has passed.
     fn elapse(scan: &Scan, own: Option<Instant>) -> Woken {
         if let Some(region) = scan.comes_before(own) {

@@ -1,0 +1,64 @@
+//! Sockets that read like blocking code: a call that waits lets other tasks run.
+//!
+//! The types have the names and the methods of `std::net` and `std::os::unix::net`. Used in a task, a call that cannot go on
+//! parks the task; on a plain thread it holds the thread, as std's does. `Read` and `Write` are implemented for each stream
+//! and for references to it, so one task may read while another writes, and libraries written for std's types work as they
+//! are.
+//!
+//! | need | use |
+//! | --- | --- |
+//! | a connection, a listener | [`TcpStream`], [`TcpListener`] |
+//! | datagrams | [`UdpSocket`] |
+//! | the same within one machine | [`UnixStream`], [`UnixListener`], [`UnixDatagram`] |
+//! | to wait for a descriptor that some library owns | [`Ready`] |
+//!
+//! ```
+//! use osier::net::{TcpListener, TcpStream};
+//! use std::io::{Read, Write};
+//!
+//! let echoed = osier::run(|| {
+//!     let listener = TcpListener::bind("127.0.0.1:0")?;
+//!     let address = listener.local_addr()?;
+//!     osier::spawn(move || {
+//!         let (mut stream, _) = listener.accept()?;
+//!         std::io::copy(&mut &stream, &mut stream)
+//!     });
+//!     let mut stream = TcpStream::connect(address)?;
+//!     stream.write_all(b"willow")?;
+//!     stream.shutdown(std::net::Shutdown::Write)?;
+//!     std::io::read_to_string(&mut stream)
+//! });
+//! assert_eq!(echoed?, "willow");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # What holds for every call
+//!
+//! - *Waiting.* What can wait says so under `# Suspends`. It tries first, and gives way to other tasks every 128th time that it
+//!   did not have to wait.
+//! - *Cancelling and timeouts.* A task that is cancelled, or whose [`timeout`](crate::time::timeout) has passed, unwinds from
+//!   the wait. Nothing is lost: the call has not been made, or it has returned. `write_all` and `read_exact` are many calls,
+//!   and how far they came is not told.
+//! - *Sharing.* Any number of tasks and threads may use one socket at the same time, also in the same direction; each call
+//!   gets what the system gives it.
+//! - *Closing.* Dropping the last handle closes. `close` does it at once, while others use the socket: their waits and later
+//!   calls fail with `EBADF`. `shutdown` ends a stream's waits as a peer's end would.
+//!
+//! # Rooms
+//! - `ready`: any descriptor. `socket`: what all sockets share. `tcp`, `udp`, `unix`. `resolve`: names to addresses.
+//!
+//! How waiting works: `arch-notes/reactor.md`.
+
+mod ready;
+mod resolve;
+mod socket;
+mod tcp;
+mod udp;
+mod unix;
+
+pub use ready::Ready;
+pub use resolve::ToSocketAddrs;
+pub use socket::{ReadHalf, ReuniteError, Stream, WriteHalf};
+pub use tcp::{Incoming, TcpListener, TcpStream};
+pub use udp::UdpSocket;
+pub use unix::{UnixDatagram, UnixIncoming, UnixListener, UnixStream};

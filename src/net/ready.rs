@@ -1,0 +1,176 @@
+//! Any descriptor, and waiting until it is ready.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
+
+use crate::runtime::{Direction, Registration};
+
+/// A descriptor of whatever kind, to wait for: a library's connection, a pipe, a terminal, an inotify instance.
+///
+/// The descriptor is put into non-blocking mode, which belongs to the open file and is seen by everybody who shares it. A
+/// regular file is always ready.
+///
+/// [`io`](Self::io) tries a call and waits when it would block; [`readable`](Self::readable) and
+/// [`writable`](Self::writable) are for code that wants to try by itself.
+///
+/// # Examples
+/// ```
+/// use osier::net::Ready;
+/// use std::io::{Read, Write};
+///
+/// osier::run(|| {
+///     let (reader, mut writer) = std::io::pipe()?;
+///     let reader = Ready::new(reader)?;
+///     let read = osier::spawn(move || {
+///         let mut byte = [0];
+///         reader.io(|| reader.get_ref().read(&mut byte)).map(|_| byte[0])
+///     });
+///     osier::yield_now();
+///     writer.write_all(&[7])?;
+///     assert_eq!(read.join().unwrap()?, 7);
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Ready<T> {
+    // First, so that it is dropped first: the descriptor leaves its pollers before it is closed.
+    pub(super) registration: Registration,
+    io: T,
+}
+
+impl<T: AsFd> Ready<T> {
+    /// Takes a descriptor, and puts it into non-blocking mode.
+    ///
+    /// `io` must give the same descriptor for as long as it lives.
+    ///
+    /// # Errors
+    /// The system refuses the mode.
+    pub fn new(io: T) -> io::Result<Self> {
+        set_nonblocking(io.as_fd())?;
+        Ok(Self::of_nonblocking(io))
+    }
+
+    /// Of a descriptor that is in non-blocking mode.
+    pub(super) fn of_nonblocking(io: T) -> Self {
+        Self { registration: Registration::new(io.as_fd().as_raw_fd()), io }
+    }
+
+    /// What was put in.
+    pub fn get_ref(&self) -> &T {
+        &self.io
+    }
+
+    /// Gives back what was put in, in non-blocking mode.
+    pub fn into_inner(self) -> T {
+        let Self { registration, io } = self;
+        drop(registration);
+        io
+    }
+
+    /// Waits until the system says that a read would not block. With several who read, another may be faster.
+    ///
+    /// # Suspends
+    /// The calling task; on a plain thread, the thread.
+    ///
+    /// # Errors
+    /// The system cannot wait for this kind of descriptor, or it was closed.
+    pub fn readable(&self) -> io::Result<()> {
+        self.wait(Direction::Read)
+    }
+
+    /// Waits until a write is worth trying, as [`readable`](Self::readable) does.
+    ///
+    /// # Suspends
+    /// As [`readable`](Self::readable).
+    ///
+    /// # Errors
+    /// As [`readable`](Self::readable).
+    pub fn writable(&self) -> io::Result<()> {
+        self.wait(Direction::Write)
+    }
+
+    /// Asks the system before it returns: what is known may be old.
+    fn wait(&self, direction: Direction) -> io::Result<()> {
+        self.registration.ready(direction, || is_ready(self.io.as_fd(), direction))
+    }
+
+    /// Calls `call` until it does not fail with [`WouldBlock`](io::ErrorKind::WouldBlock), and waits in between until the
+    /// descriptor is readable: for calls that read, or accept.
+    ///
+    /// # Suspends
+    /// As [`readable`](Self::readable), and every 128th time in any case.
+    ///
+    /// # Errors
+    /// Those of `call`, and as [`readable`](Self::readable).
+    pub fn io<R>(&self, call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+        self.registration.io(Direction::Read, None, call, |_| false)
+    }
+
+    /// As [`io`](Self::io), for calls that write: it waits until the descriptor is writable.
+    ///
+    /// # Suspends
+    /// As [`io`](Self::io).
+    ///
+    /// # Errors
+    /// As [`io`](Self::io).
+    pub fn io_write<R>(&self, call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+        self.registration.io(Direction::Write, None, call, |_| false)
+    }
+
+    /// As those two, with a limit on the time and with whether the call got less than there may be.
+    pub(super) fn io_with<R>(
+        &self,
+        direction: Direction,
+        timeout: Option<Duration>,
+        mut call: impl FnMut(&T) -> io::Result<R>,
+        is_short: impl Fn(&R) -> bool,
+    ) -> io::Result<R> {
+        self.registration.io(direction, timeout, || call(&self.io), is_short)
+    }
+}
+
+impl<T: AsFd> AsFd for Ready<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
+    }
+}
+
+impl<T: AsFd> AsRawFd for Ready<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.io.as_fd().as_raw_fd()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Ready<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ready").field(&self.io).finish()
+    }
+}
+
+fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: it takes no pointers, and the descriptor is open.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: as above.
+    let set = || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) };
+    if flags & libc::O_NONBLOCK == 0 && set() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Whether the system says that a call would not block.
+fn is_ready(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<bool> {
+    let events = match direction {
+        Direction::Read => libc::POLLIN | libc::POLLPRI,
+        Direction::Write => libc::POLLOUT,
+    };
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // SAFETY: one struct.
+    match unsafe { libc::poll(&raw mut poll, 1, 0) } {
+        count if count < 0 => Err(io::Error::last_os_error()),
+        _ if poll.revents & libc::POLLNVAL != 0 => Err(io::Error::from_raw_os_error(libc::EBADF)),
+        count => Ok(count > 0),
+    }
+}

@@ -1,0 +1,541 @@
+//! What all sockets share: one descriptor with its timeouts, in one or more hands; and the halves of a stream.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::ready::Ready;
+use crate::runtime::{Direction, closed};
+
+/// No limit, in the nanoseconds of a timeout.
+const FOR_EVER: u64 = u64::MAX;
+
+/// One of std's socket types, in one or more hands.
+#[derive(Debug)]
+pub(super) struct Socket<S>(Arc<Inner<S>>);
+
+#[derive(Debug)]
+struct Inner<S> {
+    ready: Ready<S>,
+    /// In nanoseconds.
+    read_timeout: AtomicU64,
+    write_timeout: AtomicU64,
+    /// Whether calls fail that would wait.
+    nonblocking: AtomicBool,
+}
+
+impl<S> Clone for Socket<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<S: AsFd> Socket<S> {
+    /// Of a descriptor that is in non-blocking mode.
+    pub(super) fn of_nonblocking(socket: S) -> Self {
+        Self(Arc::new(Inner {
+            ready: Ready::of_nonblocking(socket),
+            read_timeout: AtomicU64::new(FOR_EVER),
+            write_timeout: AtomicU64::new(FOR_EVER),
+            nonblocking: AtomicBool::new(false),
+        }))
+    }
+
+    pub(super) fn get(&self) -> &S {
+        self.0.ready.get_ref()
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Gives up this hand: the socket if it was the only one, else a duplicate.
+    pub(super) fn into_std(self, duplicate: impl FnOnce(&S) -> io::Result<S>) -> io::Result<(S, bool)> {
+        match Arc::try_unwrap(self.0) {
+            Ok(inner) => Ok((inner.ready.into_inner(), true)),
+            Err(shared) => Ok((duplicate(shared.ready.get_ref())?, false)),
+        }
+    }
+
+    fn timeout_of(&self, direction: Direction) -> &AtomicU64 {
+        match direction {
+            Direction::Read => &self.0.read_timeout,
+            Direction::Write => &self.0.write_timeout,
+        }
+    }
+
+    pub(super) fn timeout(&self, direction: Direction) -> Option<Duration> {
+        match self.timeout_of(direction).load(Relaxed) {
+            FOR_EVER => None,
+            nanoseconds => Some(Duration::from_nanos(nanoseconds)),
+        }
+    }
+
+    pub(super) fn set_timeout(&self, direction: Direction, timeout: Option<Duration>) -> io::Result<()> {
+        if timeout == Some(Duration::ZERO) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a timeout must not be zero"));
+        }
+        let nanoseconds = timeout.map_or(FOR_EVER, |timeout| timeout.as_nanos().try_into().unwrap_or(FOR_EVER));
+        self.timeout_of(direction).store(nanoseconds, Relaxed);
+        Ok(())
+    }
+
+    pub(super) fn set_nonblocking(&self, nonblocking: bool) {
+        self.0.nonblocking.store(nonblocking, Relaxed);
+    }
+
+    /// Makes a call that says nothing about the next one.
+    pub(super) fn call<R>(&self, direction: Direction, call: impl FnMut(&S) -> io::Result<R>) -> io::Result<R> {
+        self.call_with(direction, call, |_| false)
+    }
+
+    pub(super) fn is_nonblocking(&self) -> bool {
+        self.0.nonblocking.load(Relaxed)
+    }
+
+    /// Makes a call that may find that it would block, which is its caller's business.
+    pub(super) fn try_call<R>(&self, mut call: impl FnMut(&S) -> io::Result<R>) -> io::Result<R> {
+        if self.0.ready.registration.is_closed() { Err(closed()) } else { call(self.get()) }
+    }
+
+    fn call_with<R>(
+        &self,
+        direction: Direction,
+        call: impl FnMut(&S) -> io::Result<R>,
+        is_short: impl Fn(&R) -> bool,
+    ) -> io::Result<R> {
+        if self.is_nonblocking() {
+            return self.try_call(call);
+        }
+        self.0.ready.io_with(direction, self.timeout(direction), call, is_short)
+    }
+
+    /// Waits until what has been begun, a connection, has become of something.
+    pub(super) fn wait_for(&self, is_done: impl Fn(&S) -> io::Result<bool>) -> io::Result<()> {
+        let registration = &self.0.ready.registration;
+        registration.begin(Direction::Write);
+        registration.ready(Direction::Write, || is_done(self.get()))
+    }
+
+    /// Closes the socket for everybody who shares it.
+    ///
+    /// Its number is kept, for an unconnected socket, until the last hand lets go: somebody may be about to use it.
+    pub(super) fn close(&self) -> io::Result<()> {
+        if !self.0.ready.registration.close() {
+            return Err(closed());
+        }
+        let substitute = OwnedFd::from(std::os::unix::net::UnixDatagram::unbound()?);
+        let number = self.get().as_fd().as_raw_fd();
+        // SAFETY: both are open; `number` is ours, and what it names afterwards is a socket again.
+        match unsafe { libc::dup3(substitute.as_raw_fd(), number, libc::O_CLOEXEC) } {
+            answer if answer < 0 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<S: AsFd> AsFd for Socket<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.get().as_fd()
+    }
+}
+
+/// Streams: what was asked for and not had is not there.
+impl<S: AsFd> Socket<S>
+where
+    for<'a> &'a S: Read + Write,
+{
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let size = buffer.len();
+        self.call_with(Direction::Read, |mut stream| stream.read(buffer), |&count| 0 < count && count < size)
+    }
+
+    pub(super) fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let size = buffers.iter().map(|buffer| buffer.len()).sum();
+        self.call_with(Direction::Read, |mut stream| stream.read_vectored(buffers), |&count| 0 < count && count < size)
+    }
+
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.call_with(Direction::Write, |mut stream| stream.write(bytes), |&count| count < bytes.len())
+    }
+
+    pub(super) fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let size = buffers.iter().map(|buffer| buffer.len()).sum();
+        self.call_with(Direction::Write, |mut stream| stream.write_vectored(buffers), |&count| count < size)
+    }
+}
+
+/// What every socket type has.
+macro_rules! socket_type {
+    ($name:ident, $std:ty) => {
+        impl $name {
+            /// Takes one of std's, and puts it into non-blocking mode.
+            ///
+            /// # Errors
+            /// The system refuses the mode.
+            pub fn from_std(socket: $std) -> io::Result<Self> {
+                socket.set_nonblocking(true)?;
+                Ok(Self { socket: Socket::of_nonblocking(socket) })
+            }
+
+            /// Gives it back as one of std's, in blocking mode.
+            ///
+            /// If there are clones of it, it is a duplicate, and in non-blocking mode: that belongs to the socket, and the
+            /// clones need it.
+            ///
+            /// # Errors
+            /// The system refuses the mode, or the duplicate.
+            pub fn into_std(self) -> io::Result<$std> {
+                let (socket, is_only) = self.socket.into_std(<$std>::try_clone)?;
+                socket.set_nonblocking(!is_only)?;
+                Ok(socket)
+            }
+
+            /// Another handle to the same socket. Timeouts and options are the socket's.
+            ///
+            /// # Errors
+            /// None; as std's.
+            pub fn try_clone(&self) -> io::Result<Self> {
+                Ok(Self { socket: self.socket.clone() })
+            }
+
+            /// Closes it at once, for everybody who shares it: whoever waits for it, and whoever uses it later, gets `EBADF`.
+            /// A duplicate that was made by other means stays open.
+            ///
+            /// # Errors
+            /// It was closed before. The system is out of descriptors: waits have ended, but the socket stays open until
+            /// the last handle is dropped.
+            pub fn close(&self) -> io::Result<()> {
+                self.socket.close()
+            }
+
+            /// The error that is pending on the socket, which is taken.
+            ///
+            /// # Errors
+            /// The system cannot tell.
+            pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+                self.socket.get().take_error()
+            }
+
+            /// Makes calls that would wait fail with [`WouldBlock`](io::ErrorKind::WouldBlock) instead, for all handles.
+            ///
+            /// # Errors
+            /// None; as std's.
+            pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+                self.socket.set_nonblocking(nonblocking);
+                Ok(())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.socket.get().fmt(f)
+            }
+        }
+
+        impl TryFrom<$std> for $name {
+            type Error = io::Error;
+
+            fn try_from(socket: $std) -> io::Result<Self> {
+                Self::from_std(socket)
+            }
+        }
+
+        impl TryFrom<$name> for $std {
+            type Error = io::Error;
+
+            fn try_from(socket: $name) -> io::Result<Self> {
+                socket.into_std()
+            }
+        }
+
+        impl TryFrom<OwnedFd> for $name {
+            type Error = io::Error;
+
+            fn try_from(fd: OwnedFd) -> io::Result<Self> {
+                Self::from_std(fd.into())
+            }
+        }
+
+        /// # Panics
+        /// If there are clones of it and the system refuses a duplicate.
+        impl From<$name> for OwnedFd {
+            fn from(socket: $name) -> Self {
+                socket.into_std().unwrap_or_else(|error| panic!("cannot give a socket away: {error}")).into()
+            }
+        }
+
+        /// # Panics
+        /// If there are clones of it and the system refuses a duplicate.
+        impl IntoRawFd for $name {
+            fn into_raw_fd(self) -> RawFd {
+                OwnedFd::from(self).into_raw_fd()
+            }
+        }
+
+        impl AsFd for $name {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.socket.as_fd()
+            }
+        }
+
+        impl AsRawFd for $name {
+            fn as_raw_fd(&self) -> RawFd {
+                self.socket.as_fd().as_raw_fd()
+            }
+        }
+    };
+}
+pub(super) use socket_type;
+
+/// `read_timeout` and its kin.
+macro_rules! timeouts {
+    () => {
+        /// Limits how long a read waits, for all handles; `None` for no limit. A read that takes longer fails with
+        /// [`TimedOut`](io::ErrorKind::TimedOut), and loses nothing.
+        ///
+        /// # Errors
+        /// The timeout is zero.
+        pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+            self.socket.set_timeout(Direction::Read, timeout)
+        }
+
+        /// Limits how long a write waits, as [`set_read_timeout`](Self::set_read_timeout) does for reads.
+        ///
+        /// # Errors
+        /// The timeout is zero.
+        pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+            self.socket.set_timeout(Direction::Write, timeout)
+        }
+
+        /// What [`set_read_timeout`](Self::set_read_timeout) has set.
+        ///
+        /// # Errors
+        /// None; as std's.
+        pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+            Ok(self.socket.timeout(Direction::Read))
+        }
+
+        /// What [`set_write_timeout`](Self::set_write_timeout) has set.
+        ///
+        /// # Errors
+        /// None; as std's.
+        pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+            Ok(self.socket.timeout(Direction::Write))
+        }
+    };
+}
+pub(super) use timeouts;
+
+/// `Read` and `Write` for a stream type and for references to it.
+macro_rules! stream_type {
+    ($name:ident) => {
+        impl $name {
+            timeouts!();
+
+            /// Ends one direction, or both: waits end as they would if the peer had ended, and later writes fail.
+            ///
+            /// # Errors
+            /// It is not connected.
+            pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+                self.socket.try_call(|socket| socket.shutdown(how))
+            }
+
+            /// Splits it into two halves that may go different ways. `try_clone`, and `Read` and `Write` for `&Self`, serve
+            /// as well; a [`WriteHalf`] ends its direction when it is dropped.
+            pub fn into_split(self) -> (ReadHalf<Self>, WriteHalf<Self>) {
+                let other = Self { socket: self.socket.clone() };
+                (ReadHalf::new(other), WriteHalf::new(self))
+            }
+        }
+
+        impl super::socket::sealed::Sealed for $name {}
+
+        impl Stream for $name {
+            fn is_same(&self, other: &Self) -> bool {
+                self.socket.is_same(&other.socket)
+            }
+
+            fn end_write(&self) {
+                // It fails if the peer is gone, which says the same.
+                _ = self.shutdown(Shutdown::Write);
+            }
+        }
+
+        /// # Suspends
+        /// Each call until there is something to read, or the peer has ended.
+        impl Read for &$name {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.socket.read(buffer)
+            }
+
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                self.socket.read_vectored(buffers)
+            }
+        }
+
+        /// # Suspends
+        /// Each call until there is something to read, or the peer has ended.
+        impl Read for $name {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.socket.read(buffer)
+            }
+
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                self.socket.read_vectored(buffers)
+            }
+        }
+
+        /// # Suspends
+        /// Each call until there is room to write.
+        impl Write for &$name {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.socket.write(bytes)
+            }
+
+            fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+                self.socket.write_vectored(buffers)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        /// # Suspends
+        /// Each call until there is room to write.
+        impl Write for $name {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.socket.write(bytes)
+            }
+
+            fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+                self.socket.write_vectored(buffers)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+    };
+}
+pub(super) use stream_type;
+
+/// A stream that can be split into halves. Implemented by this crate's streams alone.
+pub trait Stream: sealed::Sealed {
+    #[doc(hidden)]
+    fn is_same(&self, other: &Self) -> bool;
+    #[doc(hidden)]
+    fn end_write(&self);
+}
+
+pub(super) mod sealed {
+    /// Keeps `Stream` to this crate.
+    #[allow(unnameable_types, reason = "so that nobody else implements it")]
+    pub trait Sealed {}
+}
+
+/// The half of a stream that reads. See [`TcpStream::into_split`](super::TcpStream::into_split).
+#[derive(Debug)]
+pub struct ReadHalf<S: Stream>(S);
+
+/// The half of a stream that writes: dropping it ends the direction, and the peer reads the end.
+#[derive(Debug)]
+pub struct WriteHalf<S: Stream> {
+    stream: S,
+    /// Whether the drop ends the direction.
+    ends: bool,
+}
+
+impl<S: Stream> ReadHalf<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self(stream)
+    }
+
+    /// The stream.
+    pub fn get_ref(&self) -> &S {
+        &self.0
+    }
+
+    /// Puts the two halves of a stream together again.
+    ///
+    /// # Errors
+    /// They are halves of different streams; both come back.
+    pub fn reunite(self, mut write: WriteHalf<S>) -> Result<S, ReuniteError<S>> {
+        if !self.0.is_same(&write.stream) {
+            return Err(ReuniteError(self, write));
+        }
+        write.ends = false;
+        Ok(self.0)
+    }
+}
+
+impl<S: Stream> WriteHalf<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, ends: true }
+    }
+
+    /// The stream.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+}
+
+impl<S: Stream> Drop for WriteHalf<S> {
+    fn drop(&mut self) {
+        if self.ends {
+            self.stream.end_write();
+        }
+    }
+}
+
+impl<S: Stream> Read for ReadHalf<S>
+where
+    for<'a> &'a S: Read,
+{
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.get_ref().read(buffer)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.get_ref().read_vectored(buffers)
+    }
+}
+
+impl<S: Stream> Write for WriteHalf<S>
+where
+    for<'a> &'a S: Write,
+{
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.get_ref().write(bytes)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.get_ref().write_vectored(buffers)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Two halves are not of one stream.
+pub struct ReuniteError<S: Stream>(pub ReadHalf<S>, pub WriteHalf<S>);
+
+impl<S: Stream> fmt::Debug for ReuniteError<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReuniteError").finish_non_exhaustive()
+    }
+}
+
+impl<S: Stream> fmt::Display for ReuniteError<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the halves are of different streams")
+    }
+}
+
+impl<S: Stream> Error for ReuniteError<S> {}

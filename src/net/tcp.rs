@@ -1,0 +1,303 @@
+//! TCP: streams and listeners.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::iter::FusedIterator;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
+
+use super::resolve::{ToSocketAddrs, for_each_address};
+use super::socket::{ReadHalf, Socket, Stream, WriteHalf, socket_type, stream_type, timeouts};
+use crate::runtime::Direction;
+use crate::time;
+
+/// How many connections a listener lets wait to be accepted, where nothing else is said: as std's.
+const BACKLOG: i32 = 4096;
+
+/// A TCP connection: `std::net::TcpStream`, for tasks.
+///
+/// Dropping the last handle closes it.
+///
+/// # Examples
+/// ```
+/// use osier::net::{TcpListener, TcpStream};
+/// use std::io::{BufRead, BufReader, Write};
+///
+/// osier::run(|| {
+///     let listener = TcpListener::bind("127.0.0.1:0")?;
+///     let mut client = TcpStream::connect(listener.local_addr()?)?;
+///     let (server, _) = listener.accept()?;
+///     client.write_all(b"one line\nanother")?;
+///     let mut line = String::new();
+///     BufReader::new(&server).read_line(&mut line)?;
+///     assert_eq!(line, "one line\n");
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct TcpStream {
+    socket: Socket<std::net::TcpStream>,
+}
+
+socket_type!(TcpStream, std::net::TcpStream);
+stream_type!(TcpStream);
+
+impl TcpStream {
+    /// Connects to the first of the addresses that lets it.
+    ///
+    /// # Suspends
+    /// Until names are looked up and the connection stands.
+    ///
+    /// # Cancel safety
+    /// What was begun is closed.
+    ///
+    /// # Errors
+    /// That of the last address; there is none.
+    pub fn connect<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
+        for_each_address(address, |address| Self::connect_to(&address))
+    }
+
+    /// Connects within `timeout`.
+    ///
+    /// # Suspends
+    /// Until the connection stands.
+    ///
+    /// # Errors
+    /// [`TimedOut`](io::ErrorKind::TimedOut) when the time is over; the timeout is zero.
+    pub fn connect_timeout(address: &SocketAddr, timeout: Duration) -> io::Result<Self> {
+        if timeout.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a timeout must not be zero"));
+        }
+        time::timeout(timeout, || Self::connect_to(address))
+            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "connection timed out")))
+    }
+
+    fn connect_to(address: &SocketAddr) -> io::Result<Self> {
+        let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        let begun = socket.connect(&(*address).into());
+        let stream = Self { socket: Socket::of_nonblocking(socket.into()) };
+        match begun {
+            Ok(()) => return Ok(stream),
+            // An interrupted connect goes on by itself.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => {}
+            Err(error) => return Err(error),
+        }
+        stream.socket.wait_for(|socket| {
+            if let Some(error) = socket.take_error()? {
+                return Err(error);
+            }
+            match socket.peer_addr() {
+                Ok(_) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+                Err(error) => Err(error),
+            }
+        })?;
+        Ok(stream)
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    /// It is not connected any more.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get().peer_addr()
+    }
+
+    /// Our address.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get().local_addr()
+    }
+
+    /// Reads without taking what was read.
+    ///
+    /// # Suspends
+    /// Until there is something to read, or the peer has ended.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.call(Direction::Read, |stream| stream.peek(buffer))
+    }
+
+    /// Whether small writes are sent at once (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        self.socket.get().nodelay()
+    }
+
+    /// Sends small writes at once, without waiting for more.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.socket.get().set_nodelay(nodelay)
+    }
+
+    /// How many hops a packet may take.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.socket.get().ttl()
+    }
+
+    /// Sets how many hops a packet may take.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.socket.get().set_ttl(ttl)
+    }
+
+    /// How long the system goes on sending after a close (`SO_LINGER`).
+    ///
+    /// # Errors
+    /// As the system's.
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        SockRef::from(self).linger()
+    }
+
+    /// Sets how long the system goes on sending after a close; with zero, a close is a reset.
+    ///
+    /// # Errors
+    /// As the system's.
+    pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        SockRef::from(self).set_linger(linger)
+    }
+
+    /// Asks a silent peer whether it is still there after `idle`; `None` for never.
+    ///
+    /// # Errors
+    /// As the system's.
+    pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
+        match idle {
+            Some(idle) => SockRef::from(self).set_tcp_keepalive(&TcpKeepalive::new().with_time(idle)),
+            None => SockRef::from(self).set_keepalive(false),
+        }
+    }
+}
+
+/// A TCP socket that accepts connections: `std::net::TcpListener`, for tasks.
+///
+/// # Examples
+/// ```
+/// use osier::net::{TcpListener, TcpStream};
+///
+/// osier::run(|| {
+///     let listener = TcpListener::bind("127.0.0.1:0")?;
+///     let client = TcpStream::connect(listener.local_addr()?)?;
+///     let (server, address) = listener.accept()?;
+///     assert_eq!(address, client.local_addr()?);
+///     assert_eq!(server.local_addr()?, client.peer_addr()?);
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct TcpListener {
+    socket: Socket<std::net::TcpListener>,
+}
+
+socket_type!(TcpListener, std::net::TcpListener);
+
+impl TcpListener {
+    /// Listens on the first of the addresses that lets it; on a port that the system chooses if it is 0.
+    ///
+    /// # Suspends
+    /// While names are looked up.
+    ///
+    /// # Errors
+    /// That of the last address; there is none.
+    pub fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
+        for_each_address(address, |address| Self::bind_with(&address, BACKLOG, false))
+    }
+
+    /// Listens with at most `backlog` connections waiting, and, with `reuse_port`, beside others that do the same: the
+    /// system then deals the connections out among them (`SO_REUSEPORT`).
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn bind_with(address: &SocketAddr, backlog: i32, reuse_port: bool) -> io::Result<Self> {
+        let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        socket.bind(&(*address).into())?;
+        socket.listen(backlog)?;
+        Self::from_std(socket.into())
+    }
+
+    /// Takes the next connection.
+    ///
+    /// # Suspends
+    /// Until there is one.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: a connection stays with the system until it is returned.
+    ///
+    /// # Errors
+    /// As std's. Those that concern one connection alone (`ECONNABORTED`) are tried again.
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        loop {
+            match self.socket.call(Direction::Read, std::net::TcpListener::accept) {
+                Ok((stream, address)) => return Ok((TcpStream::from_std(stream)?, address)),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The connections, one after the other, without end.
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming { listener: self }
+    }
+
+    /// Our address.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get().local_addr()
+    }
+
+    /// How many hops a packet may take.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.socket.get().ttl()
+    }
+
+    /// Sets how many hops a packet may take.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.socket.get().set_ttl(ttl)
+    }
+}
+
+/// The connections of a [`TcpListener`].
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    listener: &'a TcpListener,
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = io::Result<TcpStream>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.listener.accept().map(|(stream, _)| stream))
+    }
+}
+
+impl FusedIterator for Incoming<'_> {}

@@ -1,0 +1,209 @@
+//! UDP.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use super::resolve::{ToSocketAddrs, for_each_address};
+use super::socket::{Socket, socket_type, timeouts};
+use crate::runtime::Direction;
+
+/// A UDP socket: `std::net::UdpSocket`, for tasks.
+///
+/// # Examples
+/// ```
+/// use osier::net::UdpSocket;
+///
+/// osier::run(|| {
+///     let server = UdpSocket::bind("127.0.0.1:0")?;
+///     let client = UdpSocket::bind("127.0.0.1:0")?;
+///     client.send_to(b"ping", server.local_addr()?)?;
+///     let mut buffer = [0; 16];
+///     let (size, sender) = server.recv_from(&mut buffer)?;
+///     assert_eq!((&buffer[..size], sender), (&b"ping"[..], client.local_addr()?));
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct UdpSocket {
+    socket: Socket<std::net::UdpSocket>,
+}
+
+socket_type!(UdpSocket, std::net::UdpSocket);
+
+impl UdpSocket {
+    timeouts!();
+
+    /// Binds to the first of the addresses that lets it; to a port that the system chooses if it is 0.
+    ///
+    /// # Suspends
+    /// While names are looked up.
+    ///
+    /// # Errors
+    /// That of the last address; there is none.
+    pub fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
+        for_each_address(address, std::net::UdpSocket::bind).and_then(Self::from_std)
+    }
+
+    /// Sets whom `send` sends to, and from whom alone datagrams are received.
+    ///
+    /// # Suspends
+    /// While names are looked up.
+    ///
+    /// # Errors
+    /// That of the last address; there is none.
+    pub fn connect<A: ToSocketAddrs>(&self, address: A) -> io::Result<()> {
+        for_each_address(address, |address| self.socket.get().connect(address))
+    }
+
+    /// Receives a datagram; what does not fit is cut off.
+    ///
+    /// # Suspends
+    /// Until there is one.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.socket.call(Direction::Read, |socket| socket.recv_from(buffer))
+    }
+
+    /// As [`recv_from`](Self::recv_from); the datagram stays.
+    ///
+    /// # Suspends
+    /// As [`recv_from`](Self::recv_from).
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.socket.call(Direction::Read, |socket| socket.peek_from(buffer))
+    }
+
+    /// Sends a datagram, to the first of the addresses.
+    ///
+    /// # Suspends
+    /// While names are looked up, and until there is room.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn send_to<A: ToSocketAddrs>(&self, bytes: &[u8], address: A) -> io::Result<usize> {
+        let Some(address) = address.to_socket_addrs()?.next() else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no addresses to send data to"));
+        };
+        self.socket.call(Direction::Write, |socket| socket.send_to(bytes, address))
+    }
+
+    /// Receives a datagram from the peer that the socket is connected to.
+    ///
+    /// # Suspends
+    /// Until there is one.
+    ///
+    /// # Errors
+    /// As std's; `ConnectionRefused` if the peer's system has said that nobody is there.
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.call(Direction::Read, |socket| socket.recv(buffer))
+    }
+
+    /// As [`recv`](Self::recv); the datagram stays.
+    ///
+    /// # Suspends
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.call(Direction::Read, |socket| socket.peek(buffer))
+    }
+
+    /// Sends a datagram to the peer that the socket is connected to.
+    ///
+    /// # Suspends
+    /// Until there is room.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.call(Direction::Write, |socket| socket.send(bytes))
+    }
+
+    /// Our address.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get().local_addr()
+    }
+
+    /// The address that the socket is connected to.
+    ///
+    /// # Errors
+    /// It is not connected.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get().peer_addr()
+    }
+
+    /// Whether it may send to broadcast addresses.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn broadcast(&self) -> io::Result<bool> {
+        self.socket.get().broadcast()
+    }
+
+    /// Sets whether it may send to broadcast addresses.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
+        self.socket.get().set_broadcast(broadcast)
+    }
+
+    /// How many hops a packet may take.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.socket.get().ttl()
+    }
+
+    /// Sets how many hops a packet may take.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.socket.get().set_ttl(ttl)
+    }
+
+    /// Joins a multicast group.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn join_multicast_v4(&self, group: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
+        self.socket.get().join_multicast_v4(group, interface)
+    }
+
+    /// Leaves a multicast group.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn leave_multicast_v4(&self, group: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
+        self.socket.get().leave_multicast_v4(group, interface)
+    }
+
+    /// Joins a multicast group.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn join_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
+        self.socket.get().join_multicast_v6(group, interface)
+    }
+
+    /// Leaves a multicast group.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn leave_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
+        self.socket.get().leave_multicast_v6(group, interface)
+    }
+}

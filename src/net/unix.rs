@@ -1,0 +1,282 @@
+//! Unix domain sockets.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::iter::FusedIterator;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::net::{self as std_net, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Type};
+
+use super::socket::{ReadHalf, Socket, Stream, WriteHalf, socket_type, stream_type, timeouts};
+use crate::runtime::Direction;
+use crate::time;
+
+/// A connection within one machine: `std::os::unix::net::UnixStream`, for tasks.
+///
+/// # Examples
+/// ```
+/// use osier::net::UnixStream;
+/// use std::io::{Read, Write};
+///
+/// osier::run(|| {
+///     let (mut here, mut there) = UnixStream::pair()?;
+///     let answer = osier::spawn(move || {
+///         let mut word = [0; 4];
+///         there.read_exact(&mut word).and_then(|()| there.write_all(&word.map(|byte| byte.to_ascii_uppercase())))
+///     });
+///     here.write_all(b"twig")?;
+///     assert_eq!(std::io::read_to_string(&mut here)?, "TWIG");
+///     answer.join().unwrap()
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct UnixStream {
+    socket: Socket<std_net::UnixStream>,
+}
+
+socket_type!(UnixStream, std_net::UnixStream);
+stream_type!(UnixStream);
+
+impl UnixStream {
+    /// Connects to the socket at `path`.
+    ///
+    /// # Suspends
+    /// While the listener's backlog is full. The system does not tell when that ends, so it is tried again, after 1 ms and
+    /// ever less often.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn connect<P: AsRef<Path>>(path: P) -> io::Result<Self> {
+        let address = SockAddr::unix(path)?;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            match socket.connect(&address) {
+                Ok(()) => return Ok(Self { socket: Socket::of_nonblocking(OwnedFd::from(socket).into()) }),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => time::sleep(pause),
+                Err(error) => return Err(error),
+            }
+            pause = (2 * pause).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Two that are connected to each other.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) = std_net::UnixStream::pair()?;
+        Ok((Self::from_std(one)?, Self::from_std(other)?))
+    }
+
+    /// Our address.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get().local_addr()
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get().peer_addr()
+    }
+}
+
+/// A Unix socket that accepts connections: `std::os::unix::net::UnixListener`, for tasks.
+///
+/// Its file stays when it is dropped, as std's.
+pub struct UnixListener {
+    socket: Socket<std_net::UnixListener>,
+}
+
+socket_type!(UnixListener, std_net::UnixListener);
+
+impl UnixListener {
+    /// Makes a socket at `path`, and listens.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<Self> {
+        Self::from_std(std_net::UnixListener::bind(path)?)
+    }
+
+    /// Takes the next connection.
+    ///
+    /// # Suspends
+    /// Until there is one.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: a connection stays with the system until it is returned.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        let (stream, address) = self.socket.call(Direction::Read, std_net::UnixListener::accept)?;
+        Ok((UnixStream::from_std(stream)?, address))
+    }
+
+    /// The connections, one after the other, without end.
+    pub fn incoming(&self) -> UnixIncoming<'_> {
+        UnixIncoming { listener: self }
+    }
+
+    /// Our address.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get().local_addr()
+    }
+}
+
+/// The connections of a [`UnixListener`].
+#[derive(Debug)]
+pub struct UnixIncoming<'a> {
+    listener: &'a UnixListener,
+}
+
+impl Iterator for UnixIncoming<'_> {
+    type Item = io::Result<UnixStream>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.listener.accept().map(|(stream, _)| stream))
+    }
+}
+
+impl FusedIterator for UnixIncoming<'_> {}
+
+/// Datagrams within one machine: `std::os::unix::net::UnixDatagram`, for tasks.
+pub struct UnixDatagram {
+    socket: Socket<std_net::UnixDatagram>,
+}
+
+socket_type!(UnixDatagram, std_net::UnixDatagram);
+
+impl UnixDatagram {
+    timeouts!();
+
+    /// Makes a socket at `path`.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<Self> {
+        Self::from_std(std_net::UnixDatagram::bind(path)?)
+    }
+
+    /// One without an address, to send from.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn unbound() -> io::Result<Self> {
+        Self::from_std(std_net::UnixDatagram::unbound()?)
+    }
+
+    /// Two that are connected to each other.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) = std_net::UnixDatagram::pair()?;
+        Ok((Self::from_std(one)?, Self::from_std(other)?))
+    }
+
+    /// Sets whom `send` sends to.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
+        self.socket.get().connect(path)
+    }
+
+    /// Receives a datagram; what does not fit is cut off.
+    ///
+    /// # Suspends
+    /// Until there is one.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.socket.call(Direction::Read, |socket| socket.recv_from(buffer))
+    }
+
+    /// As [`recv_from`](Self::recv_from), without the sender's address.
+    ///
+    /// # Suspends
+    /// As [`recv_from`](Self::recv_from).
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.call(Direction::Read, |socket| socket.recv(buffer))
+    }
+
+    /// Sends a datagram to the socket at `path`.
+    ///
+    /// # Suspends
+    /// Until there is room. When it is the receiver's queue that is full, and this socket is not connected to it, the
+    /// system does not tell when that ends: it is tried again, after 1 ms and ever less often.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn send_to<P: AsRef<Path>>(&self, bytes: &[u8], path: P) -> io::Result<usize> {
+        let path = path.as_ref();
+        let timeout = self.socket.timeout(Direction::Write);
+        let give_up = timeout.and_then(|timeout| std::time::Instant::now().checked_add(timeout));
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match self.socket.try_call(|socket| socket.send_to(bytes, path)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !self.socket.is_nonblocking() => {}
+                answer => return answer,
+            }
+            if give_up.is_some_and(|give_up| give_up <= std::time::Instant::now()) {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "timed out"));
+            }
+            time::sleep(pause);
+            pause = (2 * pause).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Sends a datagram to the peer that the socket is connected to.
+    ///
+    /// # Suspends
+    /// Until there is room.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.call(Direction::Write, |socket| socket.send(bytes))
+    }
+
+    /// Ends one direction, or both.
+    ///
+    /// # Errors
+    /// It is not connected.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.socket.get().shutdown(how)
+    }
+
+    /// Our address.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get().local_addr()
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    /// It is not connected.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get().peer_addr()
+    }
+}

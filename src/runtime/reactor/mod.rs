@@ -1,0 +1,478 @@
+//! Descriptors that tasks wait for: one poller per worker, in which the worker sleeps.
+//!
+//! A call is tried first. If it finds nothing, its task waits in the queue of the descriptor's [`Source`], which its worker
+//! watches from then on; the worker looks at its poller every so many tasks, and sleeps in it.
+//!
+//! A source may be watched by several workers: whoever waits has it watched by its own. So no wait depends on another
+//! worker, which may compute for long. When one worker alone has waited for a while, the others let go of it.
+//!
+//! Protocol, proof and what else was considered: arch-notes/reactor.md.
+//!
+//! # Rooms
+//! - `poller`: what the system says. `readiness`: what is known of a descriptor, and who waits for it.
+//!
+//! # Invariants
+//! - A task that waits has its source watched by its own worker.
+//! - A descriptor is watched by nobody when it is closed or given away.
+//! - An event finds its source by a slot and a generation; one that comes late finds nobody.
+//! - Locks are taken in this order: a source's, a reactor's. Waiters are woken with neither held.
+
+mod poller;
+mod readiness;
+
+pub(crate) use readiness::Direction;
+
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use poller::{Event, Poller};
+use readiness::Readiness;
+
+use super::worker::Worker;
+use crate::coroutine::{current, region};
+use crate::task::{self, RawTask, Sleeper, Woken};
+
+/// How often in a row one worker waits for a source before the others let go of it.
+const ALONE: u32 = 8;
+
+/// What one worker watches.
+#[derive(Debug)]
+pub(crate) struct Reactor {
+    /// Made when the first descriptor comes: a runtime without any has none.
+    poller: OnceLock<Poller>,
+    slots: Mutex<Slots>,
+    /// How many sources are watched. Only the worker itself adds.
+    used: AtomicUsize,
+    /// How many of its tasks wait here, daemons aside.
+    waiting: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Whether the worker has ended.
+    is_retired: bool,
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// Moves when a source leaves, so that its late events find nobody.
+    generation: u32,
+    source: Option<Arc<Source>>,
+}
+
+/// Names a source in a reactor, also when it has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key {
+    slot: u32,
+    generation: u32,
+}
+
+impl Key {
+    fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.slot)
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "each half is a number of its own")]
+    fn from_bits(bits: u64) -> Self {
+        Self { slot: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
+impl Reactor {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            poller: OnceLock::new(),
+            slots: Mutex::new(Slots::default()),
+            used: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    /// Whether there is anything to watch.
+    #[inline]
+    pub(super) fn is_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether a task of the worker waits for a descriptor.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Readable when something watched is ready; none before the first descriptor.
+    pub(super) fn raw_fd(&self) -> Option<RawFd> {
+        self.poller.get().map(Poller::raw_fd)
+    }
+
+    /// Takes the events that have come, and wakes who waits for them.
+    pub(super) fn poll(&self) {
+        self.wait_for(Some(Duration::ZERO));
+    }
+
+    /// Sleeps until something is ready, until `ring`, or until `deadline`; then as `poll`.
+    pub(super) fn wait(&self, deadline: Option<Instant>) {
+        self.wait_for(deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())));
+    }
+
+    fn wait_for(&self, timeout: Option<Duration>) {
+        let Some(poller) = self.poller.get() else { return };
+        poller.wait(timeout, |event| {
+            // A statement of its own: the lock is released before anybody is woken.
+            let source = self.source(Key::from_bits(event.key));
+            if let Some(source) = source {
+                source.take_event(event);
+            }
+        });
+    }
+
+    /// Ends the worker's sleep in here, or the next one.
+    pub(super) fn ring(&self) {
+        if let Some(poller) = self.poller.get() {
+            poller.ring();
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn source(&self, key: Key) -> Option<Arc<Source>> {
+        let slots = self.slots();
+        let slot = slots.slots.get(key.slot as usize).filter(|slot| slot.generation == key.generation)?;
+        slot.source.clone()
+    }
+
+    fn add(&self, source: &Arc<Source>) -> io::Result<Key> {
+        let poller = match self.poller.get() {
+            Some(poller) => poller,
+            None => {
+                let new = Poller::new()?;
+                self.poller.get_or_init(|| new)
+            }
+        };
+        let mut slots = self.slots();
+        if slots.is_retired {
+            return Err(io::Error::other("the worker has ended"));
+        }
+        let free = slots.free.pop();
+        let slot = match free {
+            Some(slot) => slot,
+            None => {
+                slots.slots.push(Slot { generation: 0, source: None });
+                u32::try_from(slots.slots.len() - 1).expect("fewer descriptors than 2³²")
+            }
+        };
+        let key = Key { slot, generation: slots.slots[slot as usize].generation };
+        if let Err(error) = poller.add(source.fd, key.to_bits()) {
+            slots.free.push(slot);
+            return Err(error);
+        }
+        slots.slots[slot as usize].source = Some(source.clone());
+        self.used.fetch_add(1, Ordering::Relaxed);
+        Ok(key)
+    }
+
+    fn remove(&self, key: Key, fd: RawFd) {
+        let mut slots = self.slots();
+        let slot = &mut slots.slots[key.slot as usize];
+        if slot.generation != key.generation {
+            return;
+        }
+        let source = slot.source.take();
+        slot.generation = slot.generation.wrapping_add(1);
+        slots.free.push(key.slot);
+        if let Some(poller) = self.poller.get() {
+            poller.remove(fd);
+        }
+        self.used.fetch_sub(1, Ordering::Relaxed);
+        drop(slots);
+        drop(source);
+    }
+
+    /// When its worker ends: lets go of everything. Tasks of other runtimes that wait look again, and go elsewhere.
+    pub(super) fn retire(self: &Arc<Self>) {
+        let left: Vec<_> = {
+            let mut slots = self.slots();
+            slots.is_retired = true;
+            slots.slots.iter().filter_map(|slot| slot.source.clone()).collect()
+        };
+        for source in left {
+            source.leave(self);
+            source.readiness.set_ready(Direction::Read, false);
+            source.readiness.set_ready(Direction::Write, false);
+        }
+    }
+}
+
+/// A descriptor, and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Source {
+    fd: RawFd,
+    readiness: Readiness<Watchers>,
+}
+
+/// Who watches a source. Under its lock.
+#[derive(Debug, Default)]
+struct Watchers {
+    /// Hardly ever more than one.
+    watchers: Vec<(Arc<Reactor>, Key)>,
+    /// How often in a row the first of them was the only one to wait.
+    alone: u32,
+    /// A pipe whose end tells threads outside of all tasks that the source is closed.
+    #[allow(clippy::type_complexity, reason = "the ends of one pipe")]
+    closing: Option<(Arc<io::PipeReader>, io::PipeWriter)>,
+}
+
+impl Watchers {
+    fn position(&self, reactor: &Arc<Reactor>) -> Option<usize> {
+        self.watchers.iter().position(|(watcher, _)| Arc::ptr_eq(watcher, reactor))
+    }
+
+    /// Sees to it that `reactor` watches the source, whose worker is about to wait for it.
+    fn enter(&mut self, source: &Arc<Source>, reactor: &Arc<Reactor>, is_alone: bool) -> io::Result<()> {
+        match self.position(reactor) {
+            None => {
+                let key = reactor.add(source)?;
+                self.watchers.push((reactor.clone(), key));
+                self.alone = 0;
+            }
+            Some(_) if self.watchers.len() == 1 => {}
+            Some(0) if is_alone => {
+                self.alone += 1;
+                if self.alone >= ALONE {
+                    self.watchers.drain(1..).for_each(|(watcher, key)| watcher.remove(key, source.fd));
+                }
+            }
+            Some(place) => {
+                self.watchers.swap(0, place);
+                self.alone = 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn leave_all(&mut self, fd: RawFd) {
+        self.watchers.drain(..).for_each(|(watcher, key)| watcher.remove(key, fd));
+    }
+}
+
+/// What a call that was interrupted by a close gives.
+pub(crate) fn closed() -> io::Error {
+    io::Error::from_raw_os_error(libc::EBADF)
+}
+
+impl Source {
+    fn take_event(&self, event: Event) {
+        if event.readable {
+            self.readiness.set_ready(Direction::Read, event.read_hung_up);
+        }
+        if event.writable {
+            self.readiness.set_ready(Direction::Write, event.hung_up);
+        }
+    }
+
+    fn leave(&self, reactor: &Arc<Reactor>) {
+        let mut under_lock = self.readiness.lock();
+        let watchers = &mut under_lock.extra;
+        if let Some(place) = watchers.position(reactor) {
+            let (watcher, key) = watchers.watchers.swap_remove(place);
+            watchers.alone = 0;
+            watcher.remove(key, self.fd);
+        }
+    }
+
+    /// Waits until `direction` may be ready. The caller has looked, or tried, before.
+    fn wait(self: &Arc<Self>, direction: Direction, deadline: Option<Instant>) -> io::Result<Woken> {
+        let Some(task) = RawTask::current() else { return self.wait_on_thread(direction, deadline) };
+        let reactor = Worker::here().reactor();
+        let _counted = Counted::new(task, reactor);
+        let enter = |watchers: &mut Watchers, is_alone| watchers.enter(self, reactor, is_alone);
+        match self.readiness.wait(direction, deadline, enter) {
+            // epoll refuses what is always ready: files.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                self.readiness.set_ready(direction, true);
+                Ok(Woken::Notified)
+            }
+            other => other,
+        }
+    }
+
+    #[cold]
+    fn wait_on_thread(&self, direction: Direction, deadline: Option<Instant>) -> io::Result<Woken> {
+        let closing = {
+            let mut under_lock = self.readiness.lock();
+            if self.readiness.look(direction).is_closed() {
+                return Err(closed());
+            }
+            let pipe = match under_lock.extra.closing.take() {
+                Some(pipe) => pipe,
+                None => {
+                    let (reader, writer) = io::pipe()?;
+                    (Arc::new(reader), writer)
+                }
+            };
+            under_lock.extra.closing.insert(pipe).0.clone()
+        };
+        let mut failed = None;
+        let woken =
+            Sleeper::wait_on_thread(deadline, |until| match wait_by_poll(self.fd, direction, &closing, until) {
+                Ok(is_ready) => is_ready,
+                Err(error) => {
+                    failed = Some(error);
+                    true
+                }
+            });
+        if woken == Woken::Notified {
+            self.readiness.set_ready(direction, false);
+        }
+        failed.map_or(Ok(woken), Err)
+    }
+}
+
+/// Waits as a thread does; false if `until` has passed.
+fn wait_by_poll(fd: RawFd, direction: Direction, closing: &io::PipeReader, until: Option<Instant>) -> io::Result<bool> {
+    use std::os::fd::AsRawFd;
+    let events = match direction {
+        Direction::Read => libc::POLLIN | libc::POLLPRI,
+        Direction::Write => libc::POLLOUT,
+    };
+    let mut fds = [
+        libc::pollfd { fd, events, revents: 0 },
+        libc::pollfd { fd: closing.as_raw_fd(), events: libc::POLLIN, revents: 0 },
+    ];
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.map_or(-1, |left| i32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
+        // SAFETY: an array of two.
+        match unsafe { libc::poll(fds.as_mut_ptr(), 2, left) } {
+            0 if until.is_none_or(|until| until > Instant::now()) => {}
+            0 => return Ok(false),
+            1.. if fds[0].revents & libc::POLLNVAL != 0 => return Err(closed()),
+            1.. => return Ok(true),
+            _ => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// Counts a task that waits.
+struct Counted<'a>(Option<&'a Reactor>);
+
+impl<'a> Counted<'a> {
+    fn new(task: RawTask, reactor: &'a Reactor) -> Self {
+        let counts = !task.header().is_daemon;
+        if counts {
+            reactor.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        Self(counts.then_some(reactor))
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if let Some(reactor) = self.0 {
+            reactor.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The right to wait for a descriptor, and the duty to let go of it before it is closed: that is done when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Registration(Arc<Source>);
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.0.readiness.lock().extra.leave_all(self.0.fd);
+    }
+}
+
+impl Registration {
+    /// For a descriptor that stays open until this is dropped.
+    pub(crate) fn new(fd: RawFd) -> Self {
+        Self(Arc::new(Source { fd, readiness: Readiness::new(Watchers::default()) }))
+    }
+
+    /// Calls `call` until it does not fail for want of readiness, waiting in between for at most `timeout` in all.
+    /// `is_short` says of what it gave whether there was less than asked for, so that the next call waits without trying.
+    ///
+    /// Gives way to other tasks now and then, before the call: one that is always ready must not starve them.
+    #[inline]
+    pub(crate) fn io<T>(
+        &self,
+        direction: Direction,
+        timeout: Option<Duration>,
+        mut call: impl FnMut() -> io::Result<T>,
+        is_short: impl Fn(&T) -> bool,
+    ) -> io::Result<T> {
+        let readiness = &self.0.readiness;
+        let mut deadline = None;
+        give_way();
+        loop {
+            let seen = readiness.look(direction);
+            if seen.is_closed() {
+                return Err(closed());
+            }
+            if seen.is_ready() {
+                match call() {
+                    Ok(value) => {
+                        if is_short(&value) {
+                            readiness.fell_short(direction, seen);
+                        }
+                        return Ok(value);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => readiness.spent(direction, seen),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(_) if readiness.look(direction).is_closed() => return Err(closed()),
+                    Err(error) => return Err(error),
+                }
+            }
+            if let (None, Some(timeout)) = (deadline, timeout) {
+                deadline = current::now().checked_add(timeout);
+            }
+            if self.0.wait(direction, deadline)? == Woken::Elapsed {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "timed out"));
+            }
+        }
+    }
+
+    /// Notes that a direction is not ready: something was begun that will make it so.
+    pub(crate) fn begin(&self, direction: Direction) {
+        let readiness = &self.0.readiness;
+        readiness.spent(direction, readiness.look(direction));
+    }
+
+    /// Waits until `direction` is ready, as far as is known; see [`io`](Self::io).
+    pub(crate) fn ready(&self, direction: Direction, is_ready: impl Fn() -> io::Result<bool>) -> io::Result<()> {
+        let would_block = || io::ErrorKind::WouldBlock.into();
+        self.io(direction, None, || if is_ready()? { Ok(()) } else { Err(would_block()) }, |()| false)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.readiness.look(Direction::Read).is_closed()
+    }
+
+    /// Wakes everybody who waits, and fails whoever calls from now on. False if it was closed before.
+    pub(crate) fn close(&self) -> bool {
+        self.0.readiness.close(|watchers| {
+            watchers.leave_all(self.0.fd);
+            watchers.closing = None;
+        })
+    }
+}
+
+/// Lets other tasks run when the running one has made many calls without waiting.
+#[inline]
+fn give_way() {
+    if RawTask::current().is_some() && Worker::here().spend_call() && !region::is_shielded() {
+        task::yield_now();
+    }
+}

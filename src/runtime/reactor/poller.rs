@@ -1,0 +1,215 @@
+//! What the system says about descriptors: epoll in edge mode on Linux, the `polling` crate's choice elsewhere.
+//!
+//! Linux is served directly for two reasons. The end of a stream must be told apart from its data (`EPOLLRDHUP`), or a
+//! short read could not be trusted; and a wait is one system call here, where `polling` makes five.
+
+pub(super) use imp::Poller;
+
+/// What became ready.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Event {
+    pub(super) key: u64,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// The peer will send no more; where this is not known, it is always said.
+    pub(super) read_hung_up: bool,
+    pub(super) hung_up: bool,
+}
+
+/// The key of a poller's own descriptor.
+const RING: u64 = u64::MAX;
+
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(osier_polling)))]
+mod imp {
+    use std::io;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+    use std::ptr;
+    use std::time::Duration;
+
+    use super::{Event, RING};
+
+    /// How many events are taken at once.
+    const BATCH: usize = 128;
+    const INTEREST: i32 = libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+
+    /// An epoll instance, and an eventfd in it that ends a wait.
+    #[derive(Debug)]
+    pub(crate) struct Poller {
+        epoll: OwnedFd,
+        ring: OwnedFd,
+    }
+
+    fn owned(fd: RawFd) -> io::Result<OwnedFd> {
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the system has just made it for us.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    impl Poller {
+        pub(crate) fn new() -> io::Result<Self> {
+            // SAFETY: it takes no pointers.
+            let epoll = owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+            // SAFETY: as above.
+            let ring = owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+            let this = Self { epoll, ring };
+            // In edge mode each ring is an event, and nobody needs to read the counter.
+            this.control(libc::EPOLL_CTL_ADD, this.ring.as_raw_fd(), libc::EPOLLIN | libc::EPOLLET, RING)?;
+            Ok(this)
+        }
+
+        fn control(&self, operation: i32, fd: RawFd, events: i32, key: u64) -> io::Result<()> {
+            let mut interest = libc::epoll_event { events: events.cast_unsigned(), u64: key };
+            // SAFETY: the call only reads the struct; a descriptor that is none is an error.
+            match unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd, &raw mut interest) } {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        }
+
+        /// Watches a descriptor: an event comes whenever something changes, and now if it is ready.
+        pub(crate) fn add(&self, fd: RawFd, key: u64) -> io::Result<()> {
+            self.control(libc::EPOLL_CTL_ADD, fd, INTEREST, key)
+        }
+
+        pub(crate) fn remove(&self, fd: RawFd) {
+            // It fails when the descriptor was closed behind our back; then it is not watched any more.
+            _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
+        }
+
+        /// Ends the wait, or the next one.
+        pub(crate) fn ring(&self) {
+            let one = 1_u64.to_ne_bytes();
+            let write = || {
+                // SAFETY: it reads these eight bytes.
+                unsafe { libc::write(self.ring.as_raw_fd(), one.as_ptr().cast(), one.len()) }
+            };
+            if write() < 0 {
+                // Full, after 2⁶⁴ rings.
+                let mut count = [0_u8; 8];
+                // SAFETY: it writes these eight bytes.
+                unsafe { libc::read(self.ring.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+                write();
+            }
+        }
+
+        /// Readable when there are events.
+        pub(crate) fn raw_fd(&self) -> RawFd {
+            self.epoll.as_raw_fd()
+        }
+
+        /// Waits for at most `timeout`, and gives what became ready to `deliver`.
+        pub(crate) fn wait(&self, timeout: Option<Duration>, mut deliver: impl FnMut(Event)) {
+            let mut events = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
+            let count = self.wait_for(timeout, &mut events);
+            for event in &events[..usize::try_from(count).unwrap_or(0)] {
+                let (flags, key) = (event.events.cast_signed(), event.u64);
+                let has = |flag: i32| flags & flag != 0;
+                if key != RING {
+                    let hung_up = has(libc::EPOLLHUP | libc::EPOLLERR);
+                    deliver(Event {
+                        key,
+                        readable: hung_up || has(libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLRDHUP),
+                        writable: hung_up || has(libc::EPOLLOUT),
+                        read_hung_up: hung_up || has(libc::EPOLLRDHUP),
+                        hung_up,
+                    });
+                }
+            }
+        }
+
+        fn wait_for(&self, timeout: Option<Duration>, events: &mut [libc::epoll_event; BATCH]) -> i32 {
+            let epoll = self.epoll.as_raw_fd();
+            let max = i32::try_from(BATCH).expect("small");
+            let milliseconds = match timeout {
+                None => -1,
+                Some(Duration::ZERO) => 0,
+                Some(timeout) => {
+                    let spec = libc::timespec {
+                        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+                        tv_nsec: timeout.subsec_nanos().into(),
+                    };
+                    let first = events.as_mut_ptr();
+                    // SAFETY: room for `max` events, and a struct that is only read.
+                    let count = unsafe {
+                        libc::syscall(libc::SYS_epoll_pwait2, epoll, first, max, &raw const spec, ptr::null::<()>(), 0)
+                    };
+                    if count >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS) {
+                        return i32::try_from(count).unwrap_or(0);
+                    }
+                    // Before Linux 5.11. Rounded up: who wakes too early only looks and sleeps again.
+                    i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(i32::MAX)
+                }
+            };
+            // SAFETY: room for `max` events.
+            unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), max, milliseconds) }
+        }
+    }
+}
+
+#[cfg(not(all(any(target_os = "linux", target_os = "android"), not(osier_polling))))]
+mod imp {
+    use std::io;
+    use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+    use std::sync::{Mutex, PoisonError};
+    use std::time::Duration;
+
+    use polling::{Event as Polled, Events, PollMode};
+
+    use super::Event;
+
+    /// The poller of `polling`, and the events of the one thread that waits.
+    #[derive(Debug)]
+    pub(crate) struct Poller {
+        poller: polling::Poller,
+        events: Mutex<Events>,
+    }
+
+    impl Poller {
+        pub(crate) fn new() -> io::Result<Self> {
+            Ok(Self { poller: polling::Poller::new()?, events: Mutex::new(Events::new()) })
+        }
+
+        pub(crate) fn add(&self, fd: RawFd, key: u64) -> io::Result<()> {
+            let key = usize::try_from(key).map_err(io::Error::other)?;
+            // SAFETY: it leaves the poller before it is closed: `Source` sees to that.
+            unsafe { self.poller.add_with_mode(fd, Polled::all(key), PollMode::Edge) }
+        }
+
+        pub(crate) fn remove(&self, fd: RawFd) {
+            // SAFETY: its owner has not closed it yet.
+            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+            // It fails when the descriptor was closed behind our back; then it is not watched any more.
+            _ = self.poller.delete(fd);
+        }
+
+        pub(crate) fn ring(&self) {
+            _ = self.poller.notify();
+        }
+
+        #[allow(dead_code, reason = "for the bell, which only Linux has")]
+        pub(crate) fn raw_fd(&self) -> RawFd {
+            self.poller.as_raw_fd()
+        }
+
+        pub(crate) fn wait(&self, timeout: Option<Duration>, mut deliver: impl FnMut(Event)) {
+            let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+            events.clear();
+            if self.poller.wait(&mut events, timeout).is_err() {
+                return;
+            }
+            for event in events.iter() {
+                let hung_up = event.is_interrupt() || event.is_err().unwrap_or(false);
+                deliver(Event {
+                    key: event.key as u64,
+                    readable: event.readable || hung_up,
+                    writable: event.writable || hung_up,
+                    // Whether the end came along with the data cannot be told.
+                    read_hung_up: true,
+                    hung_up,
+                });
+            }
+        }
+    }
+}
