@@ -66,6 +66,7 @@ programs! {
     models::s11, Fixed, "an event that travels in a message";
     models::s12, Fixed, "an actor with a mailbox, that is closed and joined";
     models::s13, Fixed, "an actor as a generator, that is closed";
+    models::s14, PerSide, "publishing and subscribing, through a gateway";
     event_loop::s15, Fixed, "two tasks, one after the other";
     event_loop::s16, Fixed, "two generators, round robin";
     event_loop::s19, Fixed, "a bare event loop";

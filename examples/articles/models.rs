@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use osier::actor::{self, SendError};
+use osier::actor::{self, Overflow, SendError, Topics};
 use osier::sync::{Event, Queue};
 use osier::{Generator, OrRaise, Yielder, catch_exit, spawn};
 
@@ -87,4 +87,24 @@ pub(crate) fn s13() {
     actor.send("Hello").or_raise();
     actor.send("World").or_raise();
     actor.close().or_raise();
+}
+
+/// The article has no code for it. Those who publish and those who subscribe know the gateway alone; whoever is slow misses
+/// messages, and holds up nobody.
+pub(crate) fn s14() {
+    let gateway = Topics::new();
+    let subscribe = |name: &'static str, topic| {
+        let subscription = gateway.subscribe(topic);
+        spawn(move || subscription.iter().for_each(|n: u32| say!("{name} got {n}")))
+    };
+    let readers = [("A", "t"), ("B", "t"), ("C", "t"), ("D", "u")].map(|(name, topic)| subscribe(name, topic));
+    let slow = gateway.subscribe_with("t", 1, Overflow::DropNewest, |_| true);
+    let gone = gateway.subscribe("t");
+    assert_eq!(gateway.publish("t", 1), 5);
+    drop(gone);
+    assert_eq!(gateway.publish("t", 2), 3);
+    assert_eq!(gateway.publish("u", 9), 1);
+    drop(gateway);
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
+    say!("slow got {:?} and missed {}", slow.iter().collect::<Vec<_>>(), slow.missed());
 }

@@ -26,6 +26,7 @@
 //! # Rooms
 //! - `builder`: how an actor is started, and how it ends. `registry`: the names.
 //! - `address`, `mailbox`, `reply`: what users hold. `error`: errors.
+//! - `topics`: a gateway that publishes to whoever has subscribed.
 
 mod address;
 mod builder;
@@ -33,12 +34,14 @@ mod error;
 mod mailbox;
 mod registry;
 mod reply;
+mod topics;
 
 pub use address::Address;
 pub use builder::Builder;
 pub use error::{AskError, NameTaken, SendError};
 pub use mailbox::{Iter, Mailbox};
 pub use reply::Reply;
+pub use topics::{Overflow, Subscription, Topics};
 
 /// Starts an actor that is known as `name`, on the runtime of the running task; elsewhere on the default runtime.
 ///
