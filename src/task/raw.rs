@@ -160,13 +160,28 @@ impl<F: Body<T>, T> TaskCell<F, T> {
         // SAFETY: the caller's promise, here and below. The body runs with the slot empty and unborrowed.
         let Slot::Closure(body) = (unsafe { Self::replace(header, Slot::Empty) }) else { return Ran::Value };
         let (ran, slot) = match unwind::catch(|| body.run()) {
-            Ok(Turn::Done(value)) => (Ran::Value, Slot::Result(Ok(value))),
+            // Written here rather than after the match: a slot is moved only once.
+            Ok(Turn::Done(value)) => {
+                // SAFETY: as above.
+                unsafe { Self::fill(header, Slot::Result(Ok(value))) };
+                return Ran::Value;
+            }
             Ok(Turn::Again(rest)) => (Ran::Again, Slot::Closure(F::again(rest))),
             Err(payload) => (Ran::Error, Slot::Result(Err(JoinError::from_payload(payload)))),
         };
-        // SAFETY: as above. An empty slot has no destructor.
-        drop(unsafe { Self::replace(header, slot) });
+        // SAFETY: as above.
+        unsafe { Self::fill(header, slot) };
         ran
+    }
+
+    /// Fills the slot, which is empty.
+    ///
+    /// # Safety
+    /// - As `replace`.
+    #[inline(always)]
+    unsafe fn fill(header: NonNull<Header>, slot: Slot<F, T>) {
+        // SAFETY: the caller's promise. What is overwritten has no destructor.
+        unsafe { header.cast::<Self>().as_ref().slot.get().write(slot) };
     }
 
     // Safety: `replace`'s.
