@@ -133,10 +133,15 @@ impl Region {
     }
 
     /// The region of a frame, if it is one's.
-    fn of(frame: &'static Frame) -> Option<&'static Self> {
+    ///
+    /// # Safety
+    /// - `frame` is on the running chain, and came from there as a pointer.
+    unsafe fn of(frame: *const Frame) -> Option<&'static Self> {
+        // SAFETY: the caller's promise.
+        let is_region = unsafe { &*frame }.is_region();
         // SAFETY: only `new` makes frames of this kind, each the first field of a region, and `run` announced it by a
         // pointer to the whole region.
-        frame.is_region().then(|| unsafe { &*ptr::from_ref(frame).cast() })
+        is_region.then(|| unsafe { &*frame.cast::<Self>() })
     }
 }
 
@@ -155,14 +160,15 @@ impl fmt::Debug for Region {
 #[cold]
 pub(crate) fn may_suspend(lowest: &Frame, verb: &str) -> bool {
     let mut barrier = None;
-    for frame in current::chain() {
+    for frame in current::chain_pointers() {
         if ptr::eq(frame, lowest) {
             if let Some(opened) = barrier {
                 refuse(opened, verb);
             }
             return true;
         }
-        barrier = barrier.or_else(|| barrier_of(frame));
+        // SAFETY: it is on the chain.
+        barrier = barrier.or_else(|| unsafe { barrier_of(frame) });
     }
     false
 }
@@ -174,9 +180,10 @@ pub(crate) fn may_suspend(lowest: &Frame, verb: &str) -> bool {
 pub(crate) unsafe fn barrier_between(top: *const Frame, lowest: *const Frame) -> Option<&'static Location<'static>> {
     let mut next = top;
     while !ptr::eq(next, lowest) {
-        // SAFETY: it is on the running chain, on the way to `lowest`.
-        let frame: &'static Frame = unsafe { next.as_ref() }?;
-        if let Some(opened) = barrier_of(frame) {
+        // SAFETY: it is on the running chain, on the way to `lowest`, or null.
+        let frame = unsafe { next.as_ref() }?;
+        // SAFETY: as above.
+        if let Some(opened) = unsafe { barrier_of(next) } {
             return Some(opened);
         }
         next = frame.resumer.get();
@@ -184,12 +191,24 @@ pub(crate) unsafe fn barrier_between(top: *const Frame, lowest: *const Frame) ->
     None
 }
 
-fn barrier_of(frame: &'static Frame) -> Option<&'static Location<'static>> {
-    match Region::of(frame)?.rule {
+/// Where the `no_suspend` was opened that a frame is of.
+///
+/// # Safety
+/// - As [`Region::of`].
+unsafe fn barrier_of(frame: *const Frame) -> Option<&'static Location<'static>> {
+    // SAFETY: the caller's promise.
+    match unsafe { Region::of(frame) }?.rule {
         Rule::NoSuspend(opened) => Some(opened),
         #[cfg(feature = "runtime")]
         Rule::Shield | Rule::Deadline(_) => None,
     }
+}
+
+/// Where the innermost `no_suspend` was opened that the running code is in.
+#[cfg(feature = "runtime")]
+fn barrier() -> Option<&'static Location<'static>> {
+    // SAFETY: it is on the chain.
+    current::chain_pointers().find_map(|frame| unsafe { barrier_of(frame) })
 }
 
 /// Panics because of a `no_suspend`.
@@ -288,14 +307,17 @@ impl Scan {
         let is_anyone_unwinding = unwind::is_anyone_unwinding();
         let mut scan = Self::default();
         let mut unwinds = false;
-        for frame in current::chain() {
+        for pointer in current::chain_pointers() {
+            // SAFETY: it is on the chain.
+            let frame = unsafe { &*pointer };
             if is_end(frame) {
                 break;
             }
             // Nothing is thrown into what unwinds. Where it is the region's own coroutine, it may do so outside of the
             // region, in a destructor that opened it: then the note stands in a frame further down.
             unwinds |= is_anyone_unwinding && frame.is_unwinding();
-            let Some(region) = Region::of(frame) else { continue };
+            // SAFETY: as above.
+            let Some(region) = (unsafe { Region::of(pointer) }) else { continue };
             match &region.rule {
                 Rule::NoSuspend(opened) => {
                     scan.forbidden = Some(opened);
@@ -303,7 +325,7 @@ impl Scan {
                 }
                 Rule::Shield => {
                     // The deadlines further out are put off, but a `no_suspend` is not.
-                    scan.forbidden = current::chain().find_map(barrier_of);
+                    scan.forbidden = barrier();
                     break;
                 }
                 Rule::Deadline(_) if unwinds || cfg!(panic = "abort") => {}
@@ -348,7 +370,7 @@ impl Scan {
 pub(crate) fn forbid(verb: &str) {
     // SAFETY: it is the running frame, or null.
     if unsafe { current::frame().as_ref() }.is_some_and(|frame| !frame.is_base())
-        && let Some(opened) = current::chain().find_map(barrier_of)
+        && let Some(opened) = barrier()
     {
         refuse(opened, verb);
     }
@@ -357,11 +379,13 @@ pub(crate) fn forbid(verb: &str) {
 /// Whether there is a `no_suspend` around the running task's code, or the thread's.
 #[cfg(feature = "runtime")]
 pub(crate) fn is_forbidden() -> bool {
-    current::chain().any(|frame| barrier_of(frame).is_some())
+    barrier().is_some()
 }
 
 /// Whether requests to unwind wait for the end of a shield, or of a `no_suspend`.
 #[cfg(feature = "runtime")]
 pub(crate) fn is_shielded() -> bool {
-    current::chain().filter_map(Region::of).any(|region| !matches!(region.rule, Rule::Deadline(_)))
+    // SAFETY: they are on the chain.
+    let mut regions = current::chain_pointers().filter_map(|frame| unsafe { Region::of(frame) });
+    regions.any(|region| !matches!(region.rule, Rule::Deadline(_)))
 }

@@ -213,11 +213,11 @@ impl<T: 'static> Greenlet<T> {
         // SAFETY: it runs, so it is not freed.
         let me = unsafe { me.as_ref() };
         let gives_way = if Tree::may_resume(me, node) {
-            tree.post(node, Mail::Value(value));
+            tree.post(self.link(), Mail::Value(value));
             // SAFETY: `me` runs on `top`, the running frame, and the target is suspended.
-            unsafe { tree::drive_directly(tree, node, me, top) }
+            unsafe { tree::drive_directly(tree, self.link(), me, top) }
         } else if tree.may_give_way(me, node) {
-            tree.post(node, Mail::Value(value));
+            tree.post(self.link(), Mail::Value(value));
             true
         } else {
             return self.try_switch_slow(top, value);
@@ -259,7 +259,7 @@ impl<T: 'static> Greenlet<T> {
             }
             State::Active | State::Suspended | State::Dead => {}
         }
-        tree.post(node, Mail::Value(value).from(trace::origin(Some(me))));
+        tree.post(to, Mail::Value(value).from(trace::origin(Some(me))));
         // SAFETY: `me` was located at `top`, which is the running frame; the target is suspended or within reach.
         let value = tree::obey(unsafe { tree::drive(tree, Some(me), top) });
         // SAFETY: it runs again.
@@ -514,7 +514,8 @@ impl<T: 'static> Greenlet<T> {
 
     #[inline(always)]
     fn link(&self) -> Link<T> {
-        NonNull::new(Rc::as_ptr(&self.node).cast_mut()).expect("an `Rc` is not null")
+        // SAFETY: an `Rc` points to something.
+        unsafe { NonNull::new_unchecked(Rc::as_ptr(&self.node).cast_mut()) }
     }
 
     /// How many counts there are on the node.

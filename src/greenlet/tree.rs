@@ -61,6 +61,7 @@ pub(super) struct TreeHead {
 pub(super) struct Tree<T: 'static> {
     head: TreeHead,
     pub(super) root: Cell<*const Node<T>>,
+    /// Whom the mail is for: a link, through which all of its count is reached; null before the first.
     target: Cell<*const Node<T>>,
     /// Borrowed by nobody; each access is one read or one write.
     mail: UnsafeCell<Mail<T>>,
@@ -136,6 +137,16 @@ impl<T: 'static> Tree<T> {
         ptr::eq(self.target.get(), me)
     }
 
+    /// Whom the mail is for.
+    ///
+    /// # Safety
+    /// - There is mail.
+    #[inline(always)]
+    unsafe fn target(&self) -> Link<T> {
+        // SAFETY: `post` sets a link before there is mail.
+        unsafe { NonNull::new_unchecked(self.target.get().cast_mut()) }
+    }
+
     /// Takes the mail back of an active target that cannot be reached from here.
     #[cold]
     fn give_up(&self) -> Mail<T> {
@@ -144,8 +155,8 @@ impl<T: 'static> Tree<T> {
 
     /// Posts `mail` for `to`, which is suspended or within reach. No code of users may run before it is taken.
     #[inline(always)]
-    pub(super) fn post(&self, to: &Node<T>, mail: Mail<T>) {
-        self.target.set(to);
+    pub(super) fn post(&self, to: Link<T>, mail: Mail<T>) {
+        self.target.set(to.as_ptr());
         self.put(mail);
     }
 
@@ -360,17 +371,19 @@ fn go_on<T: 'static>(tree: *const Tree<T>, top: *const Frame) -> Mail<T> {
 #[inline(always)]
 pub(super) unsafe fn drive_directly<T: 'static>(
     tree: &Tree<T>,
-    mut to: &Node<T>,
+    mut to: Link<T>,
     me: &Node<T>,
     top: *const Frame,
 ) -> bool {
     let depth = me.depth.get();
     loop {
+        // SAFETY: the target is suspended or active, so it is not freed; nor is it before somebody else has run.
+        let target = unsafe { to.as_ref() };
         // SAFETY: it is suspended, so no root, and the target.
-        let resumed = unsafe { to.resume(depth + 1) };
-        if !came_back_plainly(to, &resumed) {
+        let resumed = unsafe { target.resume(depth + 1) };
+        if !came_back_plainly(target, &resumed) {
             // SAFETY: it has just come back to us.
-            unsafe { pass_on_and_drive(NonNull::from(to), resumed, me, top) };
+            unsafe { pass_on_and_drive(to, resumed, me, top) };
             return false;
         }
         // It suspended for another target of the same tree, which it was in all the while. We did not move: no
@@ -381,9 +394,10 @@ pub(super) unsafe fn drive_directly<T: 'static>(
         if depth != 0 {
             return true;
         }
+        // SAFETY: there is mail for another.
+        to = unsafe { tree.target() };
         // SAFETY: the target is suspended or active, so it is not freed.
-        to = unsafe { &*tree.target.get() };
-        if to.state.get() != State::Suspended {
+        if unsafe { to.as_ref() }.state.get() != State::Suspended {
             tree.put(tree.give_up());
             return false;
         }
@@ -424,8 +438,10 @@ pub(super) unsafe fn drive<T: 'static>(
     loop {
         // SAFETY: a tree with mail is not freed: its target is not.
         let here = unsafe { &*tree };
-        // SAFETY: the target is suspended or active, so it is not freed.
-        let to = unsafe { &*here.target.get() };
+        // SAFETY: there is mail.
+        let link = unsafe { here.target() };
+        // SAFETY: the target is suspended or active, so it is not freed; nor is it before somebody else has run.
+        let to = unsafe { link.as_ref() };
         // SAFETY: who was located runs, so it is not freed.
         let depth = me.map_or(0, |me| unsafe { depth_inside(me, top) });
         if to.state.get() != State::Suspended || depth > 0 && depth >= most {
@@ -441,7 +457,7 @@ pub(super) unsafe fn drive<T: 'static>(
         most = 0;
         if !came_back_plainly(to, &resumed) {
             // SAFETY: it has just come back to us.
-            tree = match unsafe { pass_on(NonNull::from(to), resumed, top) } {
+            tree = match unsafe { pass_on(link, resumed, top) } {
                 Ok(tree) => tree,
                 Err(mail) => return mail,
             };
@@ -558,7 +574,7 @@ fn hand_over<T: 'static>(
         to = parent;
     }
     let tree: *const Tree<T> = to.node().tree();
-    to.node().tree().post(to.node(), mail.from(origin));
+    to.node().tree().post(to.link(), mail.from(origin));
     handle::keep_until_suspended(to);
     Ok(tree)
 }
