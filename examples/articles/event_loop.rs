@@ -2,10 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
+use osier::net::{TcpListener, TcpStream};
 use osier::runtime::LocalRuntime;
 use osier::sync::channel;
 use osier::{Generator, Yielder, run, sleep, spawn};
@@ -55,6 +58,43 @@ pub(crate) fn s16() {
     while !tasks.is_empty() {
         tasks.retain_mut(|task| task.next().is_some());
     }
+}
+
+/// The server in a straight line, a task for each connection. Mended: a handler ends, and frees its stack, when its client
+/// closes; each request gets its answer; errors end the connection they belong to, and are reported.
+pub(crate) fn s18() {
+    fn handle(mut connection: TcpStream) -> io::Result<()> {
+        let peer = connection.peer_addr()?;
+        say!("Connect {peer}");
+        let mut data = [0; 1024];
+        while connection.read(&mut data)? > 0 {
+            connection.write_all(b"ok")?;
+            say!("Write {peer}");
+        }
+        say!("Success {peer}");
+        Ok(())
+    }
+    fn ask(server: SocketAddr) -> io::Result<String> {
+        let mut client = TcpStream::connect(server)?;
+        client.write_all(b"hello")?;
+        client.shutdown(Shutdown::Write)?;
+        io::read_to_string(client)
+    }
+    run(|| -> io::Result<()> {
+        let server = TcpListener::bind("127.0.0.1:0")?;
+        let address = server.local_addr()?;
+        say!("启动服务端...");
+        for _ in 0..2 {
+            let client = spawn(move || ask(address));
+            let (connection, peer) = server.accept()?;
+            say!("Accept {peer}");
+            // Joined at once, so that the lines of both clients come in order.
+            spawn(move || handle(connection)).join().unwrap()?;
+            assert_eq!(client.join().unwrap()?, "ok");
+        }
+        Ok(())
+    })
+    .unwrap();
 }
 
 /// The program drives the loop, one turn at a time, and feeds it what happens elsewhere: here by a thread that sends; a

@@ -20,8 +20,8 @@
 //!     let listener = TcpListener::bind("127.0.0.1:0")?;
 //!     let address = listener.local_addr()?;
 //!     osier::spawn(move || {
-//!         let (mut stream, _) = listener.accept()?;
-//!         std::io::copy(&mut &stream, &mut stream)
+//!         let (stream, _) = listener.accept()?;
+//!         std::io::copy(&mut &stream, &mut &stream)
 //!     });
 //!     let mut stream = TcpStream::connect(address)?;
 //!     stream.write_all(b"willow")?;
