@@ -10,6 +10,7 @@
 //! | a connection, a listener | [`TcpStream`], [`TcpListener`] |
 //! | datagrams | [`UdpSocket`] |
 //! | the same within one machine | [`UnixStream`], [`UnixListener`], [`UnixDatagram`] |
+//! | a server: a task for each connection, limits, a graceful stop | [`StreamServer`], [`DatagramServer`] |
 //! | to wait for a descriptor that some library owns | [`Ready`] |
 //!
 //! ```
@@ -45,12 +46,13 @@
 //!   calls fail with `EBADF`. `shutdown` ends a stream's waits as a peer's end would.
 //!
 //! # Rooms
-//! - `ready`: any descriptor. `socket`: what all sockets share. `tcp`, `udp`, `unix`. `resolve`: names to addresses.
+//! - `server`: loops that accept, and serve. `ready`: any descriptor. `socket`: what all sockets share. `tcp`, `udp`, `unix`. `resolve`: names to addresses.
 //!
 //! How waiting works: `arch-notes/reactor.md`.
 
 mod ready;
 mod resolve;
+mod server;
 mod socket;
 mod tcp;
 mod udp;
@@ -58,6 +60,7 @@ mod unix;
 
 pub use ready::Ready;
 pub use resolve::ToSocketAddrs;
+pub use server::{DatagramServer, Listener, StreamServer};
 pub use socket::{ReadHalf, ReuniteError, Stream, WriteHalf};
 pub use tcp::{Incoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
