@@ -19,7 +19,7 @@ use super::{StackSize, exhausted, sys};
 /// Rust probes every page of a large frame, C does not: glibc 2.36 has unprobed frames of 33 KiB (`vfwprintf`), which
 /// would step over a guard of one page. With the page that holds label and shift, a default slot is 128 KiB.
 pub(super) fn guard_bytes() -> usize {
-    (60 * 1024_usize).next_multiple_of(sys::page_size())
+    (44 * 1024_usize).next_multiple_of(sys::page_size())
 }
 
 /// How far apart the first frames of neighbouring slots begin, and after how many slots that repeats. Slots lie at
