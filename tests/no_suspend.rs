@@ -332,7 +332,7 @@ mod waits {
             ("yield_now", "yield", Box::new(yield_now)),
             ("recv", "wait", Box::new(|| _ = channel::bounded::<u8>(1).1.recv())),
             ("send", "wait", Box::new(move || _ = full().0.send(1))),
-            ("join", "wait", Box::new(|| _ = spawn(|| sleep(ms(1))).join())),
+            ("join", "wait", Box::new(|| _ = spawn(|| sleep(Duration::from_secs(60))).join())),
             ("run", "wait", Box::new(|| run(|| ()))),
             ("timeout", "wait", Box::new(|| _ = time::timeout(ms(1), || sleep(ms(10))))),
             ("shield", "wait", Box::new(|| task::shield(|| sleep(ms(1))))),
