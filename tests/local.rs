@@ -88,6 +88,35 @@ fn every_greenlet_has_its_own_and_drops_it_when_it_ends() {
     assert_eq!(DROPS.get(), 3);
 }
 
+// GL-088
+#[test]
+fn greenlets_that_take_turns_begin_with_the_default_and_keep_their_own() {
+    let _watch = watch();
+    NUMBER.with(|n| n.set(100));
+    let root = Greenlet::<u32>::current();
+    let all: Vec<_> = (1..=4)
+        .map(|_| {
+            let root = root.clone();
+            Greenlet::new(move |id| {
+                assert_eq!(NUMBER.with(Cell::get), 7, "the default, not the root's");
+                NUMBER.with(|n| n.set(id));
+                for turn in 1..=2 {
+                    root.switch(turn);
+                    assert_eq!(NUMBER.with(Cell::get), id);
+                }
+                id
+            })
+        })
+        .collect();
+    for expected in [[1, 1, 1, 1], [2, 2, 2, 2], [1, 2, 3, 4]] {
+        let turn: Vec<_> = (1..).zip(&all).map(|(id, g)| g.switch(id)).collect();
+        assert_eq!(turn, expected);
+        assert_eq!(NUMBER.with(Cell::get), 100);
+    }
+    assert!(all.iter().all(Greenlet::is_dead));
+}
+
+// GL-089
 #[test]
 fn what_is_inherited_is_copied_when_a_greenlet_is_made() {
     let _watch = watch();
