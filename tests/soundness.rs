@@ -63,7 +63,7 @@ fn a_started_task_never_changes_its_thread_while_fresh_ones_are_stolen() {
     let _watch = watch();
     let runtime = runtime(8);
     let (at_end, ends) = mpsc::channel();
-    let threads = runtime.run(|| {
+    let (spawner, threads) = runtime.run(|| {
         // All from one task, which computes until others have taken some.
         let handles: Vec<_> = (0..TASKS)
             .map(|n| {
@@ -74,12 +74,13 @@ fn a_started_task_never_changes_its_thread_while_fresh_ones_are_stolen() {
         while runtime.metrics().stolen() == 0 {
             std::hint::spin_loop();
         }
-        handles.into_iter().map(|handle| handle.join().unwrap()).collect::<Vec<_>>()
+        (thread::current().id(), handles.into_iter().map(|handle| handle.join().unwrap()).collect::<Vec<_>>())
     });
     assert!(runtime.metrics().stolen() > 0);
+    // Perhaps all on one, if that thread alone gets a core for a while.
+    assert!(threads.iter().any(|&id| id != spawner), "stolen tasks run on other threads");
     let mut counts = HashMap::new();
     threads.iter().for_each(|&id| *counts.entry(id).or_insert(0) += 1);
-    assert!(counts.len() > 1, "stolen tasks run on other threads");
 
     // Each thread's count is exact, and nobody else holds what was its own.
     drop(runtime);
