@@ -257,12 +257,14 @@ mod model {
     impl World {
         fn add(&self, unlock: fn(&RawMutex)) {
             assert!(self.lock.lock_until(None));
+            // SAFETY: the lock is held, as loom checks.
             self.count.with_mut(|count| unsafe { *count += 1 });
             unlock(&self.lock);
         }
     }
 
     fn unlock(lock: &RawMutex) {
+        // SAFETY: `World::add` holds the lock.
         unsafe { lock.unlock() };
     }
 
@@ -271,6 +273,10 @@ mod model {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(3);
         builder.check(move || {
+            #[allow(
+                clippy::arc_with_non_send_sync,
+                reason = "loom runs its threads on one, and checks what they share"
+            )]
             let world = Arc::new(World { lock: RawMutex::new(), count: UnsafeCell::new(0) });
             let others: Vec<_> = (1..threads)
                 .map(|_| {
@@ -280,6 +286,7 @@ mod model {
                 .collect();
             (0..times).for_each(|_| world.add(unlock));
             others.into_iter().for_each(|thread| thread.join().unwrap());
+            // SAFETY: the other threads have ended.
             assert_eq!(world.count.with(|count| unsafe { *count }), threads * times);
             assert_eq!(world.lock.word.load(Ordering::Relaxed), 0, "everything has been given back");
         });

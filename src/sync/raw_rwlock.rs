@@ -257,13 +257,17 @@ mod model {
 
     fn write(world: &World) {
         assert!(world.lock.write_until(None));
+        // SAFETY: it is locked for writing, as loom checks.
         world.value.with_mut(|value| unsafe { *value += 1 });
+        // SAFETY: as above.
         unsafe { world.lock.unlock_write() };
     }
 
     fn read(world: &World, unlock: Unlock) {
         assert!(world.lock.read_until(None));
+        // SAFETY: it is locked for reading, as loom checks.
         world.value.with(|value| assert!(unsafe { *value } <= 2));
+        // SAFETY: as above.
         unsafe { unlock(&world.lock) };
     }
 
@@ -273,6 +277,10 @@ mod model {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(3);
         builder.check(move || {
+            #[allow(
+                clippy::arc_with_non_send_sync,
+                reason = "loom runs its threads on one, and checks what they share"
+            )]
             let world = Arc::new(World { lock: RawRwLock::new(), value: UnsafeCell::new(0) });
             let threads = others.map(|body| {
                 let world = world.clone();
@@ -298,9 +306,13 @@ mod model {
     fn model_a_writer_that_becomes_a_reader() {
         let downgrading: fn(&World, Unlock) = |world, unlock| {
             assert!(world.lock.write_until(None));
+            // SAFETY: it is locked for writing, as loom checks.
             world.value.with_mut(|value| unsafe { *value += 1 });
+            // SAFETY: as above.
             unsafe { world.lock.downgrade() };
+            // SAFETY: it is locked for reading now, as loom checks.
             world.value.with(|value| assert!(unsafe { *value } <= 2));
+            // SAFETY: as above.
             unsafe { unlock(&world.lock) };
         };
         contend([downgrading, |world, _| write(world)], read, RawRwLock::unlock_read);

@@ -298,6 +298,7 @@ mod model {
             let notifier = {
                 let world = world.clone();
                 thread::spawn(move || {
+                    // SAFETY: nobody reads it before the notification, as loom checks.
                     world.mail.with_mut(|mail| unsafe { *mail = 7 });
                     notify(&world);
                 })
@@ -308,6 +309,7 @@ mod model {
                 }
                 world.state.resume();
             }
+            // SAFETY: the notification has come, so nobody writes the mail any more, as loom checks.
             assert_eq!(world.mail.with(|mail| unsafe { *mail }), 7);
             notifier.join().unwrap();
         });
@@ -447,9 +449,11 @@ mod model {
             let task = {
                 let (end, result) = (end.clone(), result.clone());
                 thread::spawn(move || {
+                    // SAFETY: the task has not ended, so the result is its own, as loom checks.
                     result.with_mut(|r| unsafe { *r = 1 });
                     match end.end(true) {
                         End::DropResult => {
+                            // SAFETY: as above.
                             result.with_mut(|r| unsafe { *r = 2 });
                             assert_eq!(end.end(false), End::Unwatched { is_last: false });
                         }
@@ -458,10 +462,12 @@ mod model {
                 })
             };
             if end.detach() {
+                // SAFETY: the task has ended and left the result to its handle, as loom checks.
                 result.with_mut(|r| unsafe { *r = 3 });
                 task.join().unwrap();
             } else {
                 task.join().unwrap();
+                // SAFETY: the task's thread has ended.
                 assert_eq!(result.with(|r| unsafe { *r }), 2, "the task dropped it");
             }
         });

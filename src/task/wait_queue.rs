@@ -385,6 +385,7 @@ pub(super) mod support {
 
         /// What was delivered; the model checker sees to it that nobody writes it meanwhile.
         pub(in super::super) fn value(&self) -> u32 {
+            // SAFETY: as loom checks.
             self.place.with(|place| unsafe { *place })
         }
     }
@@ -399,10 +400,12 @@ pub(super) mod support {
         }
 
         pub(in super::super) fn enter(&self, arm: &Arm) {
+            // SAFETY: the models keep an arm where it is until it is out.
             unsafe { self.0.lock().unwrap().push(std::ptr::from_ref(arm).cast()) };
         }
 
         pub(in super::super) fn leave(&self, arm: &Arm) -> bool {
+            // SAFETY: it was pushed by `enter`.
             unsafe { self.0.lock().unwrap().remove(&arm.waiter) }
         }
 
@@ -411,7 +414,10 @@ pub(super) mod support {
             let mut queue = self.0.lock().unwrap();
             let Some(taken) = queue.take_first_by(claim) else { return false };
             let arm: *const Arm = taken.waiter().cast();
+            // SAFETY: only arms are pushed, and one that was taken stays until it is notified; its place is ours until then, as loom
+            // checks.
             unsafe { &*arm }.place.with_mut(|place| unsafe { *place += 7 });
+            // SAFETY: the lock is held.
             let wakeup = unsafe { taken.notify() };
             drop(queue);
             wakeup.fire();
@@ -426,6 +432,7 @@ pub(super) mod support {
     /// The seeded bug: a look and a store instead of one exchange.
     pub(in super::super) fn claim_in_two_steps(waiter: &Waiter) -> bool {
         match waiter.who {
+            // SAFETY: the waiter was linked, and the lock is held, so its choice is alive.
             Who::OneOf(choice, index) => unsafe { &*choice }.claim_in_two_steps(index),
             Who::Alone(_) | Who::Among(..) => true,
         }
