@@ -328,19 +328,21 @@ fn a_joiner_that_is_cancelled_in_join_timeout_loses_nothing() {
 fn a_token_ends_a_park_now_or_later_and_once() {
     let _watch = watch();
     let (sender, receiver) = channel::bounded(0);
+    let (passed, passes) = channel::bounded(1);
     let handle = spawn(move || {
         receiver.recv().unwrap();
         task::park();
         assert!(!task::park_timeout(ms(5)), "two tokens are one");
+        passed.send(()).unwrap();
         task::park();
     });
     let task = handle.task();
     task.unpark();
     task.unpark();
     sender.send(()).unwrap();
-    yield_now();
-    while !handle.is_finished() {
-        sleep(ms(10));
+    // A third one only after the second wait: it could take that.
+    if passes.recv().is_ok() {
+        assert!(!handle.is_finished());
         task.unpark();
     }
     handle.join().unwrap();
