@@ -4,6 +4,13 @@
 //! - Only the worker's own thread touches what is in [`Worker`]; others reach it through its [`Remote`].
 //! - A started task is in `ready`, in the inbox, parked, or running; it is resumed by this loop alone.
 //! - While the loop decides, no task of this worker is in the middle of running.
+//!
+//! # Rooms
+//! - `in_place`: tasks started below the running one. `steal`: looking at other workers. `end`: what becomes of the rest.
+
+mod end;
+mod in_place;
+mod steal;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,9 +18,9 @@ use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam_deque::{Steal, Stealer, Worker as Deque};
+use crossbeam_deque::{Steal, Worker as Deque};
 
 use super::reactor::Reactor;
 use super::shared::{Remote, Shared};
@@ -28,12 +35,6 @@ use crate::task::{BlockCache, Carrier, Header, JoinError, Pause, RawTask, Refusa
 const FAR_END: u32 = 61;
 /// How many joins in place are made before the loop gets its turn.
 const IN_PLACE: u32 = 64;
-/// How long a worker searches before it sleeps. A sleep and a wake cost about 5 µs each; this is ten times that.
-const SEARCH: Duration = Duration::from_micros(50);
-/// A worker whose tick has not moved for this long computes: its fresh tasks are worth a thief's while.
-const STUCK: Duration = Duration::from_micros(2);
-/// A deque of at least this many tasks is worth it in any case.
-const LONG_DEQUE: usize = 32;
 /// After how many calls on descriptors that were ready a task gives way.
 #[cfg(feature = "net")]
 const CALLS: u32 = 128;
@@ -335,62 +336,6 @@ impl Worker {
         Some(task)
     }
 
-    /// Runs `child` right here, on a carrier of its own, if it is the fresh task that this worker would start next.
-    /// True if it has ended. If it waits, both it and the caller are ordinary tasks from then on.
-    ///
-    /// # Panics
-    /// Inside `no_suspend`, whether the child would wait or not.
-    pub(crate) fn join_in_place(child: RawTask) -> bool {
-        region::forbid("wait");
-        let (Some(worker), Some(joiner)) = (Self::get(), RawTask::current()) else { return false };
-        let budget = worker.joins_in_place.get();
-        if budget == 0 || joiner.header().has_request() {
-            return false;
-        }
-        let Some(Fresh(newest)) = worker.fresh.pop() else { return worker.join_next_in_line(joiner, child) };
-        if newest != child {
-            worker.fresh.push(Fresh(newest));
-            return false;
-        }
-        let Ok(carrier) = worker.take_carrier(child.header().stack_size) else {
-            worker.fresh.push(Fresh(child));
-            return false;
-        };
-        worker.joins_in_place.set(budget - 1);
-        // The joiner holds the child's handle, so the child can be asked after its end.
-        worker.start_on(carrier, child, true);
-        current::set_task(joiner.as_ptr().cast());
-        child.header().end.is_done()
-    }
-
-    /// As `join_in_place`, for the task that is the next in line.
-    fn join_next_in_line(&self, joiner: RawTask, child: RawTask) -> bool {
-        // In that order: of a task that is not ours nothing may be asked.
-        if self.ready.borrow().front() != Some(&child) || child.has_started() {
-            return false;
-        }
-        let Ok(carrier) = self.take_carrier(child.header().stack_size) else { return false };
-        self.pop_ready();
-        self.remote().in_line.fetch_sub(1, Relaxed);
-        self.joins_in_place.set(self.joins_in_place.get() - 1);
-        self.start_on(carrier, child, true);
-        current::set_task(joiner.as_ptr().cast());
-        child.header().end.is_done()
-    }
-
-    /// Starts a fresh task that is in no queue right here, on a carrier of its own, until it ends or waits. False if it
-    /// cannot be: there is no carrier, or this is no worker of the task's runtime, or one that has ended its tasks.
-    pub(crate) fn start_in_place(task: RawTask) -> bool {
-        let is_able = |worker: &&Self| ptr::eq(&raw const *worker.shared, task.runtime()) && !worker.has_ended.get();
-        let Some(worker) = Self::get().filter(is_able) else { return false };
-        let Ok(carrier) = worker.take_carrier(task.header().stack_size) else { return false };
-        worker.remote().counts.spawned.add_one();
-        let running = current::task();
-        worker.start_on(carrier, task, true);
-        current::set_task(running);
-        true
-    }
-
     /// Enters a task into the list of those that have suspended.
     pub(crate) fn list(&self, task: RawTask) {
         let header = task.header();
@@ -673,75 +618,6 @@ impl Worker {
             || (self.shared.is_closing() && (!self.has_acknowledged.get() || self.shared.may_exit()))
     }
 
-    /// Looks for work for a while, at home and at the other workers'.
-    fn search(&self) -> Option<Job> {
-        let began = Instant::now();
-        let mut now = began;
-        loop {
-            // One who sleeps in it does not search; one who searches would keep what is ready waiting.
-            if self.shared.remotes.len() > 1 {
-                self.poll_reactor();
-            }
-            if let Some(job) = self.find_task().or_else(|| self.steal(Some(now))) {
-                return Some(job);
-            }
-            if self.shared.remotes.len() == 1 || now - began > SEARCH || self.shared.is_closing() {
-                // Whoever still has fresh tasks after this long gets help whether it moves or not.
-                return self.steal(None);
-            }
-            (0..32).for_each(|_| std::hint::spin_loop());
-            now = Instant::now();
-        }
-    }
-
-    /// Takes the oldest fresh tasks of another worker. With `now`, only from one that needs it: a worker that goes from
-    /// task to task gets to them sooner than we would.
-    fn steal(&self, now: Option<Instant>) -> Option<Job> {
-        let workers = self.shared.remotes.len();
-        let first = self.next_victim.replace((self.next_victim.get() + 1) % workers);
-        (0..workers).map(|n| (first + n) % workers).filter(|&victim| victim != self.index).find_map(|victim| {
-            let worth_it = now.is_none_or(|now| self.needs_help(victim, now));
-            worth_it.then(|| self.steal_from(victim)).flatten()
-        })
-    }
-
-    fn needs_help(&self, victim: usize, now: Instant) -> bool {
-        let remote = &self.shared.remotes[victim];
-        if !remote.has_fresh() {
-            return false;
-        }
-        let tick = remote.tick.load(Relaxed);
-        let (seen, since) = self.looks[victim].get();
-        let Some(since) = since.filter(|_| seen == tick) else {
-            self.looks[victim].set((tick, Some(now)));
-            return remote.stealer.len().max(remote.oldest_first.len()) >= LONG_DEQUE;
-        };
-        now.saturating_duration_since(since) >= STUCK
-            || remote.stealer.len().max(remote.oldest_first.len()) >= LONG_DEQUE
-    }
-
-    fn steal_from(&self, victim: usize) -> Option<Job> {
-        let remote = &self.shared.remotes[victim];
-        [&remote.stealer, &remote.oldest_first].into_iter().find_map(|stealer| self.steal_by(stealer))
-    }
-
-    fn steal_by(&self, stealer: &Stealer<Fresh>) -> Option<Job> {
-        loop {
-            let stolen = match stealer.len() {
-                0..LONG_DEQUE => stealer.steal(),
-                _ => stealer.steal_batch_and_pop(&self.fresh),
-            };
-            match stolen {
-                Steal::Success(Fresh(task)) => {
-                    (0..=self.fresh.len()).for_each(|_| self.remote().counts.stolen.add_one());
-                    return Some(Job::Fresh(task));
-                }
-                Steal::Empty => return None,
-                Steal::Retry => std::hint::spin_loop(),
-            }
-        }
-    }
-
     // ---- running
 
     /// Goes on with a started task.
@@ -833,55 +709,6 @@ impl Worker {
             if task.header().has_request() && task.header().run.notify() {
                 self.push_ready(task);
             }
-        }
-    }
-
-    // ---- the end
-
-    /// When the runtime closes: spawns no more, and cancels every task that has started here. Those that have not are
-    /// cancelled when their turn comes. True if it closes, and this worker has not seen it before.
-    pub(super) fn acknowledge_closing(&self) -> bool {
-        if !self.shared.is_closing() || self.has_acknowledged.replace(true) {
-            return false;
-        }
-        for task in self.live_tasks() {
-            task.request_cancel();
-            if task.header().run.notify() {
-                self.push_ready(task);
-            }
-        }
-        self.shared.acknowledge(self.index);
-        true
-    }
-
-    /// In the child of a fork, where this worker's thread goes on in a task: takes no other one up.
-    pub(super) fn stop_at_once(&self) {
-        self.until_far_end.set(0);
-    }
-
-    /// Frees the carriers, and leaves behind what is still suspended.
-    pub(super) fn drain(&self) {
-        self.has_ended.set(true);
-        self.reactor().retire();
-        for carrier in self.carriers.take() {
-            // SAFETY: it is idle, and in no list any more.
-            unsafe { Carrier::free(carrier) };
-        }
-        while let Some(Fresh(task)) = self.fresh.pop().or_else(|| self.fresh_in_line.pop()) {
-            task.refuse(JoinError::cancelled());
-        }
-        self.collect_woken();
-        for task in self.ready.take() {
-            if !task.has_started() {
-                task.refuse(JoinError::cancelled());
-            }
-        }
-        for task in self.live_tasks() {
-            if task.header().borrows {
-                eprintln!("osier: task '{}' borrows from a caller and cannot be left behind", task.header().name);
-                std::process::abort();
-            }
-            task.leave_behind();
         }
     }
 }

@@ -1,0 +1,52 @@
+//! A worker's end: cancelling what has started, refusing what has not, and leaving behind what does not go.
+
+use super::{Carrier, Fresh, JoinError, Worker};
+
+impl Worker {
+    /// When the runtime closes: spawns no more, and cancels every task that has started here. Those that have not are
+    /// cancelled when their turn comes. True if it closes, and this worker has not seen it before.
+    pub(in crate::runtime) fn acknowledge_closing(&self) -> bool {
+        if !self.shared.is_closing() || self.has_acknowledged.replace(true) {
+            return false;
+        }
+        for task in self.live_tasks() {
+            task.request_cancel();
+            if task.header().run.notify() {
+                self.push_ready(task);
+            }
+        }
+        self.shared.acknowledge(self.index);
+        true
+    }
+
+    /// In the child of a fork, where this worker's thread goes on in a task: takes no other one up.
+    pub(in crate::runtime) fn stop_at_once(&self) {
+        self.until_far_end.set(0);
+    }
+
+    /// Frees the carriers, and leaves behind what is still suspended.
+    pub(in crate::runtime) fn drain(&self) {
+        self.has_ended.set(true);
+        self.reactor().retire();
+        for carrier in self.carriers.take() {
+            // SAFETY: it is idle, and in no list any more.
+            unsafe { Carrier::free(carrier) };
+        }
+        while let Some(Fresh(task)) = self.fresh.pop().or_else(|| self.fresh_in_line.pop()) {
+            task.refuse(JoinError::cancelled());
+        }
+        self.collect_woken();
+        for task in self.ready.take() {
+            if !task.has_started() {
+                task.refuse(JoinError::cancelled());
+            }
+        }
+        for task in self.live_tasks() {
+            if task.header().borrows {
+                eprintln!("osier: task '{}' borrows from a caller and cannot be left behind", task.header().name);
+                std::process::abort();
+            }
+            task.leave_behind();
+        }
+    }
+}
