@@ -7,17 +7,16 @@ use std::hint::black_box;
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
-use osier::stack::DEFAULT_STACK_SIZE;
 
-use crate::Failure;
 use crate::args::Params;
 use crate::measure::{Report, Sample, check, timed};
+use crate::{Failure, STACK_SIZE};
 
 type Successor = Coroutine<u64, u64, ()>;
 
 /// A new stack.
 fn stack() -> Result<DefaultStack, Failure> {
-    DefaultStack::new(DEFAULT_STACK_SIZE).map_err(|error| Failure::Unsupported(format!("no stack: {error}")))
+    DefaultStack::new(STACK_SIZE).map_err(|error| Failure::Unsupported(format!("no stack: {error}")))
 }
 
 /// A coroutine that answers every number with the next one.

@@ -7,6 +7,7 @@ use osier::{spawn, yield_now};
 
 use crate::Failure;
 use crate::args::Params;
+use crate::line::work::share;
 use crate::measure::{Report, Sample, check, timed};
 use crate::tasks::{on_workers, value_of};
 
@@ -14,7 +15,6 @@ use crate::tasks::{on_workers, value_of};
 fn round<const YIELD_IN: bool>(n: u64, tasks: u64) -> Result<Sample, Failure> {
     let count = Arc::new(Mutex::new(0));
     let (sample, done) = timed(|| {
-        let share = |task| n * (task + 1) / tasks - n * task / tasks;
         let adding = |times| {
             let count = count.clone();
             spawn(move || {
@@ -27,7 +27,7 @@ fn round<const YIELD_IN: bool>(n: u64, tasks: u64) -> Result<Sample, Failure> {
                 }
             })
         };
-        let handles: Vec<_> = (0..tasks).map(|task| adding(share(task))).collect();
+        let handles: Vec<_> = (0..tasks).map(|task| adding(share(n, task, tasks))).collect();
         handles.into_iter().try_for_each(value_of)
     });
     done?;

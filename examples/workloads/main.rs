@@ -11,15 +11,9 @@
 //! repetition, processor time per time, and what the workload adds. Numbers may have underscores. Each workload checks
 //! what it found.
 //!
-//! | exit code | means | on standard error |
-//! | --- | --- | --- |
-//! | 0 | measured | |
-//! | 1 | a wrong result, or a panic | `FAIL why` |
-//! | 2 | a mistake in the command line | what is wrong, and what there is |
-//! | 3 | something osier does not have | `UNSUPPORTED why` |
-//!
-//! `WORKLOADS` below lists the workloads, their keys and the defaults. Those that begin with `bare_` do the same with
-//! corosensei alone, the crate that switches osier's stacks. One is not like the others:
+//! `line/table.rs` lists the workloads, their keys and the defaults, `line/mod.rs` the exit codes. Other systems do the same
+//! in `benches/peers/`. Those that begin with `bare_` do it with corosensei alone, the crate that switches osier's
+//! stacks. One is not like the others:
 //!
 //! ```text
 //! cargo run --release --example workloads -- ratios [n=2_000_000] [rounds=11]
@@ -30,16 +24,14 @@
 //! # Rooms
 //! - `coroutines`: switches, items, creation. `bare`: the same without osier. `ratios`: both in turns.
 //! - `tasks`: spawning, joining, yielding. `messages`: channels. `idle`: what waiting tasks cost. `sleep`: timers.
-//! - `args`: the command line. `measure`: repetitions, memory, JSON.
+//! - `line`: what all systems share: the command line, repetitions, JSON, the work itself.
 
-#![allow(clippy::print_stdout, reason = "printing a line is what this program is for")]
-
-mod args;
 mod bare;
 mod coroutines;
 mod idle;
+#[allow(dead_code, reason = "some parts are for other systems' programs")]
+mod line;
 mod locks;
-mod measure;
 mod messages;
 mod ratios;
 mod sleep;
@@ -48,149 +40,79 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
-use std::env;
-use std::panic;
 use std::process::ExitCode;
 
-use args::{Key, Params, count, number, word};
-use measure::Report;
+use line::args::{Key, Params, count, number};
+use line::{Failure, Measure, args, measure};
+/// Of the stacks that corosensei alone is measured on.
+use osier::stack::DEFAULT_STACK_SIZE as STACK_SIZE;
 
-/// Why there is no report.
-#[derive(Debug, PartialEq, Eq)]
-enum Failure {
-    /// The command line asks for something that no workload has.
-    Mistake(String),
-    /// osier does not have what would be measured.
-    Unsupported(String),
-    /// The result was wrong.
-    Wrong(String),
-}
-
-/// What measures a workload.
-#[derive(Clone, Copy)]
-enum Run {
-    /// osier, as a line of JSON.
-    Osier(fn(&Params) -> Result<Report, Failure>),
-    /// corosensei alone, as a line of JSON.
-    Bare(fn(&Params) -> Result<Report, Failure>),
-    /// Both, as a text of its own.
-    Table(fn(&Params) -> Result<String, Failure>),
-    /// Nobody yet: what osier lacks.
-    Lacks(&'static str),
-}
-
-struct Workload {
+/// A workload that only this program has.
+struct Own {
     name: &'static str,
     keys: &'static [Key],
     run: Run,
 }
 
-const THREADS: Key = count("threads", 1);
-const PLACE: Key = word("place", &["auto", "same", "apart"]);
-const CHAN: Key = word("chan", &["bounded1", "unbounded", "rendezvous"]);
-
-const fn workload(name: &'static str, keys: &'static [Key], run: Run) -> Workload {
-    Workload { name, keys, run }
+/// What measures it.
+#[derive(Clone, Copy)]
+enum Run {
+    /// corosensei alone, as a line of JSON.
+    Bare(Measure),
+    /// osier and corosensei, as a text of its own.
+    Table(fn(&Params) -> Result<String, Failure>),
 }
 
-const WORKLOADS: &[Workload] = &[
-    workload("switch", &[count("n", 10_000_000)], Run::Osier(coroutines::switch)),
-    workload("switch_many", &[count("n", 2_000_000), count("count", 10_000)], Run::Osier(coroutines::switch_many)),
-    workload("symmetric", &[count("n", 10_000_000)], Run::Osier(coroutines::symmetric)),
-    workload("gen_sum", &[count("n", 10_000_000)], Run::Osier(coroutines::gen_sum)),
-    workload("create", &[count("n", 1_000_000), number("pool", 1)], Run::Osier(coroutines::create)),
-    workload(
-        "spawn_join",
-        &[count("n", 1_000_000), count("batch", 1000), number("wait", 0), THREADS],
-        Run::Osier(tasks::spawn_join),
-    ),
-    workload("yield_now", &[count("n", 2_000_000), count("tasks", 2), THREADS], Run::Osier(tasks::yield_now_)),
-    workload("ping_pong", &[count("n", 1_000_000), CHAN, PLACE, THREADS], Run::Osier(messages::ping_pong)),
-    workload("ring", &[count("n", 1_000_000), count("tasks", 503), PLACE, THREADS], Run::Osier(messages::ring)),
-    workload(
-        "mpmc",
-        &[count("n", 4_000_000), count("cap", 128), count("producers", 4), count("consumers", 4), THREADS],
-        Run::Osier(messages::mpmc),
-    ),
-    workload("select", &[count("n", 1_000_000), count("chans", 4), THREADS], Run::Osier(messages::select)),
-    workload("skynet", &[count("n", 1_000_000), number("wait", 0), THREADS], Run::Osier(tasks::skynet)),
-    workload("fib", &[count("k", 30), number("wait", 0), THREADS], Run::Osier(tasks::fib_)),
-    workload("idle_mem", &[count("n", 100_000), THREADS], Run::Osier(idle::idle_mem)),
-    workload("sleep_many", &[count("n", 100_000), THREADS], Run::Osier(sleep::sleep_many)),
-    workload("timeout_churn", &[count("n", 1_000_000), number("wait", 0), THREADS], Run::Osier(sleep::timeout_churn)),
-    workload(
-        "mutex",
-        &[count("n", 1_000_000), count("tasks", 8), number("yield_in", 0), THREADS],
-        Run::Osier(locks::mutex),
-    ),
-    workload(
-        "parallel_speedup",
-        &[count("n", 10_000), count("iters", 30_000), THREADS],
-        Run::Osier(tasks::parallel_speedup),
-    ),
-    workload(
-        "wake_remote",
-        &[count("n", 200_000), count("threads", 2)],
-        Run::Lacks("this program does not measure wake-ups between threads yet"),
-    ),
-    workload("idle_cpu", &[count("ms", 2000), THREADS], Run::Lacks("this program does not measure idle runtimes yet")),
-    workload("stall", &[count("ms", 300), count("threads", 2)], Run::Lacks("this program does not measure stalls yet")),
-    workload("echo", &[THREADS], Run::Lacks("osier has no sockets")),
-    workload("bare_switch", &[count("n", 10_000_000)], Run::Bare(bare::switch)),
-    workload("bare_switch_many", &[count("n", 2_000_000), count("count", 10_000)], Run::Bare(bare::switch_many)),
-    workload("bare_item", &[count("n", 10_000_000)], Run::Bare(bare::item)),
-    workload("bare_create", &[count("n", 1_000_000), number("pool", 1)], Run::Bare(bare::create)),
-    workload("ratios", &[count("n", 2_000_000), count("rounds", 11)], Run::Table(ratios::table)),
+const fn bare(name: &'static str, keys: &'static [Key], run: Measure) -> Own {
+    Own { name, keys, run: Run::Bare(run) }
+}
+
+const OWN: &[Own] = &[
+    bare("bare_switch", &[count("n", 10_000_000)], bare::switch),
+    bare("bare_switch_many", &[count("n", 2_000_000), count("count", 10_000)], bare::switch_many),
+    bare("bare_item", &[count("n", 10_000_000)], bare::item),
+    bare("bare_create", &[count("n", 1_000_000), number("pool", 1)], bare::create),
+    Own { name: "ratios", keys: &[count("n", 2_000_000), count("rounds", 11)], run: Run::Table(ratios::table) },
 ];
+
+/// What measures osier.
+fn osier(workload: &str) -> Option<Measure> {
+    Some(match workload {
+        "switch" => coroutines::switch,
+        "switch_many" => coroutines::switch_many,
+        "symmetric" => coroutines::symmetric,
+        "gen_sum" => coroutines::gen_sum,
+        "create" => coroutines::create,
+        "spawn_join" => tasks::spawn_join,
+        "yield_now" => tasks::yield_now_,
+        "ping_pong" => messages::ping_pong,
+        "ring" => messages::ring,
+        "mpmc" => messages::mpmc,
+        "select" => messages::select,
+        "skynet" => tasks::skynet,
+        "fib" => tasks::fib_,
+        "idle_mem" => idle::idle_mem,
+        "sleep_many" => sleep::sleep_many,
+        "timeout_churn" => sleep::timeout_churn,
+        "mutex" => locks::mutex,
+        "parallel_speedup" => tasks::parallel_speedup,
+        _ => return None,
+    })
+}
 
 /// Does what the command line says and returns what is to be printed.
 fn execute(arguments: &[String]) -> Result<String, Failure> {
-    let known = || WORKLOADS.iter().map(|workload| workload.name).collect::<Vec<_>>().join(", ");
-    let Some((name, arguments)) = arguments.split_first() else {
-        return Err(Failure::Mistake(format!("usage: workloads WORKLOAD [key=value ...]; there are {}", known())));
+    let own = arguments.first().and_then(|name| OWN.iter().find(|own| own.name == name));
+    let Some(own) = own else {
+        return line::execute("osier", osier, arguments);
     };
-    let Some(workload) = WORKLOADS.iter().find(|workload| workload.name == name) else {
-        return Err(Failure::Mistake(format!("unknown workload '{name}'; there are {}", known())));
-    };
-    let params = Params::parse(workload.keys, arguments).map_err(Failure::Mistake)?;
-    match workload.run {
-        Run::Osier(run) => Ok(run(&params)?.json("osier", name, &params) + "\n"),
-        Run::Bare(run) => Ok(run(&params)?.json("corosensei", name, &params) + "\n"),
+    let params = Params::parse(own.keys, &arguments[1..]).map_err(Failure::Mistake)?;
+    match own.run {
+        Run::Bare(run) => Ok(run(&params)?.json("corosensei", own.name, &params) + "\n"),
         Run::Table(run) => run(&params),
-        Run::Lacks(what) => Err(Failure::Unsupported(what.to_owned())),
     }
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    // The panic hook has shown the message and the place; this says what became of it.
-    let result = panic::catch_unwind(|| execute(&arguments))
-        .unwrap_or_else(|payload| Err(Failure::Wrong(message(payload.as_ref()).to_owned())));
-    match result {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(Failure::Wrong(why)) => {
-            eprintln!("FAIL {why}");
-            ExitCode::FAILURE
-        }
-        Err(Failure::Mistake(what)) => {
-            eprintln!("{what}");
-            ExitCode::from(2)
-        }
-        Err(Failure::Unsupported(why)) => {
-            eprintln!("UNSUPPORTED {why}");
-            ExitCode::from(3)
-        }
-    }
-}
-
-/// What a panic said.
-fn message(payload: &(dyn std::any::Any + Send)) -> &str {
-    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
-        _ => "a panic without a message",
-    }
+    line::main(execute)
 }

@@ -7,6 +7,7 @@ use osier::{JoinHandle, spawn};
 
 use crate::Failure;
 use crate::args::Params;
+use crate::line::work::{highest_in_ring, share, sum_below};
 use crate::measure::{Report, Sample, check, timed};
 use crate::tasks::{on_workers, value_of};
 
@@ -96,15 +97,8 @@ fn ring_round(n: u64, tasks: u64, make: Make, places: &Places) -> Result<Sample,
         drop(starter);
         handles.into_iter().map(value_of).collect::<Result<Vec<_>, _>>()
     });
-    let highest = highest?;
-    let expected = |task| if task < n { n - (n - 1 - task) % tasks } else { 0 };
-    check("the highest number that each task had", highest, (0..tasks).map(expected).collect())?;
+    check("the highest number that each task had", highest?, highest_in_ring(n, tasks))?;
     Ok(sample)
-}
-
-/// How many of `n` operations one of `parts` does.
-fn share(n: u64, part: u64, parts: u64) -> u64 {
-    n * (part + 1) / parts - n * part / parts
 }
 
 /// Producers send `n` numbers in all through one channel to consumers, who add them up.
@@ -130,7 +124,7 @@ fn mpmc_round(n: u64, capacity: usize, producers: u64, consumers: u64) -> Result
         }
         adding.into_iter().map(value_of).sum::<Result<u64, _>>()
     });
-    check("the sum of what was received", sum?, n * (n - 1) / 2)?;
+    check("the sum of what was received", sum?, sum_below(n))?;
     Ok(sample)
 }
 
@@ -163,7 +157,7 @@ fn select_round(n: u64, channels: u64) -> Result<Sample, Failure> {
         }
         Ok(sum)
     });
-    check("the sum of what was received", sum?, n * (n - 1) / 2)?;
+    check("the sum of what was received", sum?, sum_below(n))?;
     Ok(sample)
 }
 

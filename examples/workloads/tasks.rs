@@ -6,6 +6,7 @@ use osier::{JoinHandle, Runtime, spawn, yield_now};
 
 use crate::Failure;
 use crate::args::Params;
+use crate::line::work::{SEED, branches, compute, fib_by_sums, fib_calls, fib_index, share, sum_below};
 use crate::measure::{Report, Sample, check, timed};
 
 /// Runs `body` as a task on a runtime with as many workers as the parameters say.
@@ -48,14 +49,13 @@ fn spawn_join_round(n: u64, batch: u64, wait: bool) -> Result<Sample, Failure> {
 /// Some tasks yield, `n` times in all.
 fn yield_round(n: u64, tasks: u64) -> Result<Sample, Failure> {
     let (sample, yielded) = timed(|| {
-        let share = |task| n * (task + 1) / tasks - n * task / tasks;
         let yielding = |times| {
             spawn(move || {
                 (0..times).for_each(|_| yield_now());
                 times
             })
         };
-        let handles: Vec<_> = (0..tasks).map(|task| yielding(share(task))).collect();
+        let handles: Vec<_> = (0..tasks).map(|task| yielding(share(n, task, tasks))).collect();
         handles.into_iter().map(value_of).sum::<Result<u64, _>>()
     });
     check("yields", yielded?, n)?;
@@ -64,18 +64,14 @@ fn yield_round(n: u64, tasks: u64) -> Result<Sample, Failure> {
 
 /// The number of a leaf, or the sum of those below: the leaves are `first` and the next ones, `size` of them.
 fn skynet_node<const WAIT: bool>(first: u64, size: u64) -> u64 {
-    const BRANCHES: usize = 10;
     if WAIT {
         yield_now();
     }
     if size == 1 {
         return first;
     }
-    let start_of = |branch: usize| size * branch as u64 / BRANCHES as u64;
-    let branches: [_; BRANCHES] = std::array::from_fn(|i| {
-        let (start, end) = (start_of(i), start_of(i + 1));
-        (start < end).then(|| spawn(move || skynet_node::<WAIT>(first + start, end - start)))
-    });
+    let branches =
+        branches(first, size).map(|(first, size)| (size > 0).then(|| spawn(move || skynet_node::<WAIT>(first, size))));
     let sum_of = |branch: JoinHandle<u64>| branch.join().expect("a leaf has no reason to fail");
     branches.into_iter().flatten().map(sum_of).sum()
 }
@@ -83,7 +79,7 @@ fn skynet_node<const WAIT: bool>(first: u64, size: u64) -> u64 {
 fn skynet_round(n: u64, wait: bool) -> Result<Sample, Failure> {
     let node = if wait { skynet_node::<true> } else { skynet_node::<false> };
     let (sample, sum) = timed(|| value_of(spawn(move || node(0, n))));
-    check("the sum of the leaves", sum?, n * (n - 1) / 2)?;
+    check("the sum of the leaves", sum?, sum_below(n))?;
     Ok(sample)
 }
 
@@ -109,19 +105,8 @@ fn fib_round(k: u64, wait: bool) -> Result<Sample, Failure> {
     Ok(sample)
 }
 
-/// The same number by adding up.
-fn fib_by_sums(k: u64) -> u64 {
-    (0..k).fold((0, 1), |(a, b), _| (b, a + b)).0
-}
-
-/// A chain of multiplications that no compiler takes apart, 1 to 2 ns a step.
-fn compute(seed: u64, steps: u64) -> u64 {
-    (0..steps).fold(seed, |x, _| (x ^ (x >> 29)).wrapping_mul(0x9E37_79B9_7F4A_7C15))
-}
-
 /// `n` tasks that compute and do not wait.
 fn parallel_round(n: u64, steps: u64) -> Result<Sample, Failure> {
-    const SEED: u64 = 42;
     let expected = compute(SEED, steps);
     let (sample, right) = timed(|| {
         let handles: Vec<_> = (0..n).map(|_| spawn(move || compute(black_box(SEED), steps))).collect();
@@ -148,12 +133,8 @@ pub(crate) fn skynet(params: &Params) -> Result<Report, Failure> {
 
 pub(crate) fn fib_(params: &Params) -> Result<Report, Failure> {
     let (k, wait) = (params.number("k"), params.is_set("wait"));
-    // Those calls that split up: one less than the next Fibonacci number.
-    let calls = (fib_by_sums(k + 1) - 1).max(1);
-    // The number before the fifth last is about a tenth.
-    let warm_up = k.saturating_sub(5);
-    let round = |n| fib_round(if n < calls { warm_up } else { k }, wait);
-    on_workers(params, || Report::of(params, calls, round)).map(Report::with_total)
+    let round = |calls| fib_round(fib_index(calls, k), wait);
+    on_workers(params, || Report::of(params, fib_calls(k), round)).map(Report::with_total)
 }
 
 pub(crate) fn parallel_speedup(params: &Params) -> Result<Report, Failure> {

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::Failure;
-use crate::args::Params;
+use super::Failure;
+use super::args::Params;
 
 /// What one repetition took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,10 +17,28 @@ pub(crate) struct Sample {
 
 /// Times `work`.
 pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (Sample, T) {
-    let (cpu, start) = (cpu_time(), Instant::now());
+    let stopwatch = Stopwatch::start();
     let value = work();
-    let wall = start.elapsed();
-    (Sample { wall, cpu: cpu_time().saturating_sub(cpu) }, value)
+    (stopwatch.stop(), value)
+}
+
+/// Times what is no closure, as what an asynchronous function does between two lines.
+#[derive(Debug)]
+pub(crate) struct Stopwatch {
+    cpu: Duration,
+    start: Instant,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        let cpu = cpu_time();
+        Self { cpu, start: Instant::now() }
+    }
+
+    pub(crate) fn stop(self) -> Sample {
+        let wall = self.start.elapsed();
+        Sample { wall, cpu: cpu_time().saturating_sub(self.cpu) }
+    }
 }
 
 /// Passes if the workload found what it should.

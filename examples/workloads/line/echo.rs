@@ -1,0 +1,16 @@
+//! What an echo server says before it answers: where it listens.
+
+use std::io::{Write, stdout};
+use std::net::SocketAddr;
+
+/// Bytes that a server reads at once.
+pub(crate) const BUFFER: usize = 4096;
+
+/// Prints `LISTEN port`, at once: whoever reads it connects.
+///
+/// # Panics
+/// If nobody reads standard output.
+pub(crate) fn announce(address: SocketAddr) {
+    let mut out = stdout().lock();
+    writeln!(out, "LISTEN {}", address.port()).and_then(|()| out.flush()).expect("standard output is open");
+}
