@@ -319,6 +319,30 @@ fn a_task_that_ends_is_a_branch_and_its_handle_is_taken() {
 }
 
 #[test]
+fn a_handle_to_join_can_be_used_when_the_default_came_first() {
+    let _watch = watch();
+    run(|| {
+        let (_sender, r) = channel::unbounded::<i32>();
+        let endless = spawn(|| osier::sleep(FOR_EVER));
+        select! {
+            join(endless) -> _ => unreachable!(),
+            recv(r) -> _ => unreachable!(),
+            default(ms(1)) => {
+                endless.cancel();
+                assert!(endless.join().unwrap_err().is_cancelled());
+            }
+        }
+        let quick = spawn(|| 7);
+        osier::wait(&[&quick]).for_each(drop);
+        let value = select! {
+            join(quick) -> result => result.unwrap(),
+            default => unreachable!(),
+        };
+        assert_eq!(value, 7);
+    });
+}
+
+#[test]
 fn the_builder_joins_and_waits_for_events() {
     let _watch = watch();
     run(|| {

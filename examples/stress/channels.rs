@@ -4,54 +4,15 @@
 //! received (or were left in a channel) are equal, and every message was dropped once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 use osier::sync::channel::{self, Receiver, Select, Sender};
-use osier::{JoinHandle, select, select_biased, spawn, yield_now};
+use osier::{select, select_biased, spawn, yield_now};
 
+use crate::books::{Books, Message, note_received, note_sent};
+use crate::cast::Cast;
 use crate::random::Random;
 
-/// What has become of all messages.
-#[derive(Debug, Default)]
-struct Books {
-    made: AtomicU64,
-    dropped: AtomicU64,
-    sent: AtomicU64,
-    received: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Message {
-    number: u64,
-    books: Arc<Books>,
-}
-
-impl Message {
-    fn new(books: &Arc<Books>) -> Self {
-        Self { number: books.made.fetch_add(1, Ordering::Relaxed) + 1, books: books.clone() }
-    }
-}
-
-impl Drop for Message {
-    fn drop(&mut self) {
-        self.books.dropped.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 type Ends = (Sender<Message>, Receiver<Message>);
-
-fn note_sent(books: &Books, number: u64, sent: bool) {
-    if sent {
-        books.sent.fetch_add(number, Ordering::Relaxed);
-    }
-}
-
-fn note_received(message: Option<Message>) {
-    if let Some(message) = message {
-        message.books.received.fetch_add(message.number, Ordering::Relaxed);
-    }
-}
 
 /// Sends some messages in random ways; stops early now and then.
 fn send_some(channels: &[Ends], books: &Arc<Books>, mut random: Random) {
@@ -139,50 +100,24 @@ pub(crate) fn round(random: &mut Random) {
     let channels: Arc<[Ends]> =
         (0..random.below(4) + 1).map(|_| channel::bounded(*random.one_of(&[0, 0, 1, 1, 3, usize::MAX]))).collect();
 
-    let mut tasks: Vec<JoinHandle<()>> = Vec::new();
-    let mut threads = Vec::new();
+    let mut cast = Cast::default();
     for _ in 0..random.below(12) + 2 {
-        let (channels, books, mut own) = (channels.clone(), books.clone(), random.split());
-        let sends = own.once_in(2);
-        let body = move || if sends { send_some(&channels, &books, own) } else { receive_some(&channels, own, false) };
-        if random.once_in(6) {
-            // Joined through a channel: `join` would hold the worker, which the thread may be waiting for.
-            let (done, ended) = channel::oneshot();
-            thread::spawn(move || {
-                body();
-                _ = done.send(());
-            });
-            threads.push(ended);
-        } else {
-            tasks.push(spawn(body));
-        }
+        let (channels, books, sends) = (channels.clone(), books.clone(), random.once_in(2));
+        cast.add(random, move |own| match sends {
+            true => send_some(&channels, &books, own),
+            false => receive_some(&channels, own, false),
+        });
     }
     // Somebody always receives, so that whoever sends can go on.
     let last = spawn({
         let (channels, own) = (channels.clone(), random.split());
         move || receive_some(&channels, own, true)
     });
-    for task in &tasks {
-        if random.once_in(3) {
-            yield_now();
-        }
-        if random.once_in(4) {
-            task.cancel();
-        }
-    }
-    for task in tasks {
-        if let Err(error) = task.join() {
-            assert!(error.is_cancelled(), "{error}");
-        }
-    }
-    threads.into_iter().for_each(|ended| ended.recv().expect("a thread has no reason to fail"));
+    cast.end(random);
     channels.iter().for_each(|(sender, _)| _ = sender.close());
     last.join().expect("the last receiver has no reason to fail");
 
-    let rest: u64 = channels.iter().flat_map(|(_, receiver)| receiver.drain()).map(|message| message.number).sum();
-    let (sent, received) = (books.sent.load(Ordering::Relaxed), books.received.load(Ordering::Relaxed));
-    assert_eq!(sent, received + rest, "the sums of what was sent, and of what was received");
+    channels.iter().flat_map(|(_, receiver)| receiver.drain()).for_each(|message| note_received(Some(message)));
     drop(channels);
-    let (made, dropped) = (books.made.load(Ordering::Relaxed), books.dropped.load(Ordering::Relaxed));
-    assert_eq!(made, dropped, "messages made, and dropped");
+    books.close();
 }

@@ -538,24 +538,28 @@ impl RawSemaphore {
 
     /// Adds permits and gives them to those whose turn it is. Under the lock of the queues, with `QUEUED` set.
     fn serve(&self, queues: &mut Queues, more: usize) -> Vec<Wakeup> {
-        let mut wakeups = Vec::new();
         // Acquire: what was done before permits were given back reaches their takers through the notification.
         let mut permits = self.word.load(Ordering::Acquire) / PERMIT + more;
-        while let Some(first) = queues.takers.first() {
+        let mut served = 0;
+        let next = queues.takers.find(|taker| {
             // SAFETY: only `Waiting<usize>` enter this queue, and its lock is held.
-            let wanted = *unsafe { Waiting::<usize>::place_of(first) };
-            if wanted > permits {
-                break;
+            let wanted = *unsafe { Waiting::<usize>::place_of(taker) };
+            let is_served = wanted <= permits;
+            if is_served {
+                permits -= wanted;
+                served += 1;
             }
-            permits -= wanted;
-            wakeups.extend(queues.takers.notify_first(|_| ()));
-        }
-        if queues.takers.is_empty() && permits > 0 {
+            !is_served
+        });
+        let tells = next.is_none() && permits > 0;
+        let is_empty = next.is_none() && (tells || queues.watchers.is_empty());
+        // Before anybody is notified, who may look at once. Release: pairs with the Acquire in `try_acquire`.
+        self.word.store((permits * PERMIT) | if is_empty { 0 } else { QUEUED }, Ordering::Release);
+        let mut wakeups = Vec::with_capacity(served);
+        wakeups.extend((0..served).filter_map(|_| queues.takers.notify_first(|_| ())));
+        if tells {
             wakeups.extend(queues.watchers.notify_all());
         }
-        let queued = if queues.takers.is_empty() && queues.watchers.is_empty() { 0 } else { QUEUED };
-        // Release: pairs with the Acquire in `try_acquire`.
-        self.word.store((permits * PERMIT) | queued, Ordering::Release);
         wakeups
     }
 
@@ -618,8 +622,10 @@ mod model {
             let other = semaphore.clone();
             let giver = thread::spawn(move || release(&other, 1));
             assert!(semaphore.wait(None));
+            // It was told of a permit that is there, not of one that is about to be.
+            assert!(semaphore.try_acquire(1));
             giver.join().unwrap();
-            assert_eq!(semaphore.word.load(Ordering::Relaxed), PERMIT);
+            assert_eq!(semaphore.word.load(Ordering::Relaxed), 0);
         });
     }
 

@@ -316,7 +316,7 @@ impl WaitQueue {
     }
 
     /// The first waiter of which `is_it` holds, by the pointer that it was pushed with.
-    pub(crate) fn find(&self, is_it: impl Fn(*const Waiter) -> bool) -> Option<*const Waiter> {
+    pub(crate) fn find(&self, mut is_it: impl FnMut(*const Waiter) -> bool) -> Option<*const Waiter> {
         // SAFETY: what is linked is alive: that is `push`'s demand.
         let next = |&waiter: &*const Waiter| unsafe { waiter.as_ref() }.map(|waiter| waiter.next.get());
         std::iter::successors(self.first(), next).take_while(|waiter| !waiter.is_null()).find(|&waiter| is_it(waiter))

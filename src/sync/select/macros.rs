@@ -169,10 +169,13 @@ macro_rules! __select {
                 objects => {
                     let operations = [$($crate::__select!(@operation $kind (objects.$number))),*];
                     let operation = $crate::__select!(@patience $timeout operations $bias);
-                    match operation {
-                        Some(operation) => {
+                    // Moved as a whole either way, so that no borrow of an object outlives it: the code may take a handle.
+                    match operation.as_ref().map($crate::sync::channel::SelectedOperation::index) {
+                        Some(begun) => {
+                            #[allow(unused_variables, reason = "without arms nothing is completed")]
+                            let operation = operation.expect("it has an index");
                             #[allow(unused_mut, reason = "without arms nothing is counted")]
-                            let (begun, mut at) = (operation.index(), 0_usize);
+                            let mut at = 0_usize;
                             $(
                                 if $crate::sync::select_expansion::next(&mut at) == begun {
                                     $crate::__select!(@complete $kind operation (objects.$number) $object $result);
@@ -182,7 +185,10 @@ macro_rules! __select {
                                 unreachable!("one of the branches was selected")
                             }
                         }
-                        None => $default,
+                        None => {
+                            drop(operation);
+                            $default
+                        }
                     }
                 }
             }
