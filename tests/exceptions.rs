@@ -144,7 +144,7 @@ fn an_uncaught_throw_comes_out_as_itself_and_finishes_the_generator() {
     let sent = Exception::from(Oops("type"));
     assert!(raised(g.throw(sent.clone())).ptr_eq(&sent));
     tally.assert_all_dropped(1);
-    assert!(matches!(g.send(5), Err(ResumeError::Finished(Some(5)))));
+    assert!(matches!(g.send(5), Err(ResumeError::Finished(5))));
     // GN-029: as in Python, throwing into a finished generator raises what was thrown.
     assert!(raised(g.throw(sent.clone())).ptr_eq(&sent));
     assert_eq!(g.close().unwrap(), None);
@@ -376,7 +376,7 @@ fn a_close_is_thrown_once_and_may_be_answered_by_yielding() {
     assert!(matches!(g.close(), Err(ResumeError::IgnoredClose)));
     assert_eq!(g.next(), Some(3));
     // Its close goes on only now: the generator ends without an item.
-    assert!(matches!(g.send(()), Err(ResumeError::<()>::Finished(None))));
+    assert!(matches!(g.send(()), Err(ResumeError::<()>::Finished(()))));
     let _: &Generator<u32> = &g;
 }
 
@@ -540,7 +540,7 @@ fn all_four_calls_on_itself_give_the_same_survivable_error() {
     let mut g = Generator::new(body).shared();
     assert!(myself.set(g.clone()).is_ok());
     assert_eq!((g.next(), g.next(), g.state()), (Some(1), None, State::Finished));
-    assert!(matches!(g.send(()), Err(ResumeError::Finished(Some(())))));
+    assert!(matches!(g.send(()), Err(ResumeError::Finished(()))));
 }
 
 #[test]
@@ -597,7 +597,7 @@ fn ping_pong_by_direct_sends_ends_in_re_entry() {
     }
     let exception = catch(|| actors.send("ping", 0)).unwrap_err();
     assert_eq!(exception.to_string(), "generator already executing");
-    assert!(matches!(exception.downcast_ref(), Some(ResumeError::Executing(Some(())))));
+    assert!(matches!(exception.downcast_ref(), Some(ResumeError::Executing(()))));
     assert_eq!(log.take(), ["ping: 0", "pong: 1"]);
     let states: Vec<_> = actors.0.borrow().iter().map(|(_, actor)| actor.state()).collect();
     assert_eq!(states, [State::Finished; 2]);

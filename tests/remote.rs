@@ -86,7 +86,7 @@ fn closing_unwinds_the_body_over_there() {
         sums.start().unwrap();
         assert_eq!(sums.close().unwrap(), None);
         assert_eq!(log.take(), ["unwound"]);
-        assert!(matches!(sums.send(1), Err(ResumeError::Finished(Some(1)))));
+        assert!(matches!(sums.send(1), Err(ResumeError::Finished(1))));
 
         let mut returns =
             Generator::builder(
@@ -255,7 +255,7 @@ fn a_call_that_is_interrupted_loses_no_item() {
         assert_eq!(items.next(), Some(1));
         assert!(time::timeout(ms(5), || items.next()).is_err());
         assert_eq!(items.state(), State::Executing);
-        assert!(matches!(items.send(()), Err(ResumeError::Executing(Some(())))));
+        assert!(matches!(items.send(()), Err(ResumeError::Executing(()))));
         gate.set();
         assert_eq!((items.next(), items.next()), (Some(2), None));
     });

@@ -7,8 +7,8 @@
 //!              └─────────────────────────────────────────────────────┴──────┘
 //! ```
 //!
-//! Values travel in corosensei's registers: `In` as `MaybeUninit`, `Out` as itself. What a resume asks for is one byte
-//! in the books, looked at after the switch. So an item costs little more than the bare switch (`arch-notes/
+//! Values travel in corosensei's registers, as `MaybeUninit`: a request brings no `In`, and an answer to one no `Out`. What
+//! a resume asks for is one byte in the books, looked at after the switch. So an item costs little more than the bare switch (`arch-notes/
 //! coroutines.md` has the numbers and the layouts that were slower).
 //!
 //! # Invariants
@@ -18,6 +18,7 @@
 //! - The block is freed only when the body has finished; otherwise it is leaked with the stack that points to it.
 
 use std::any::TypeId;
+use std::backtrace::Backtrace;
 use std::borrow::Cow;
 use std::cell::{Cell, UnsafeCell};
 use std::io;
@@ -40,7 +41,12 @@ pub(super) enum Command {
     Throw,
     /// `yield_` unwinds with an exit.
     Close,
+    /// `yield_` puts a backtrace into `Books::trace`, and suspends again without an item.
+    Trace,
 }
+
+/// Says the name of what stands in for a generator.
+pub(super) type Naming<'a> = dyn Fn() -> &'a str + 'a;
 
 /// What generator and yielder both look at. `repr(C)`: the frame leads to the books.
 #[repr(C)]
@@ -54,6 +60,10 @@ pub(super) struct Books {
     pub(super) takes_only_send: Cell<bool>,
     /// With `Command::Throw`, what is thrown.
     pub(super) thrown: Cell<Option<Exception>>,
+    /// With `Command::Trace`, where the backtrace is put.
+    pub(super) trace: Cell<*const Cell<Option<Backtrace>>>,
+    /// Who stands in for this generator, while it is suspended in a `yield_from`; else null. It lies on its stack.
+    pub(super) delegate: Cell<*const &'static Naming<'static>>,
     /// The body's `Yielder<Out, In>`, while the body runs.
     pub(super) yielder: Cell<*const ()>,
 }
@@ -92,12 +102,13 @@ pub(super) enum Outcome<Out, Ret> {
     Ended(Ended<Ret>),
 }
 
-type Switch<Out, In> = Coroutine<MaybeUninit<In>, Out>;
+/// What a body's coroutine is switched with.
+pub(super) type Switch<Out, In> = coroutine::Yielder<MaybeUninit<In>, MaybeUninit<Out>>;
 
 #[repr(C)]
 struct Head<Out, In: 'static, Ret> {
     books: Books,
-    coroutine: UnsafeCell<MaybeUninit<Switch<Out, In>>>,
+    coroutine: UnsafeCell<MaybeUninit<Coroutine<MaybeUninit<In>, MaybeUninit<Out>>>>,
     /// Written by the root when the body has ended, taken by `finish`.
     ended: Cell<Option<Ended<Ret>>>,
     /// What the body returned to an iteration.
@@ -116,7 +127,7 @@ struct Block<Out, In: 'static, Ret, F> {
     body: UnsafeCell<MaybeUninit<F>>,
 }
 
-type RunBody<Out, In, Ret> = unsafe fn(NonNull<Head<Out, In, Ret>>, &coroutine::Yielder<MaybeUninit<In>, Out>) -> Ret;
+type RunBody<Out, In, Ret> = unsafe fn(NonNull<Head<Out, In, Ret>>, &Switch<Out, In>) -> Ret;
 
 /// What depends on the body's type. Each takes the block that the vtable was made for.
 struct Vtable<Out, In: 'static, Ret> {
@@ -145,7 +156,7 @@ where
     }
 
     // Safety: `take_body`'s, and `switch` belongs to the running coroutine of this block.
-    unsafe fn run(head: NonNull<Head<Out, In, Ret>>, switch: &coroutine::Yielder<MaybeUninit<In>, Out>) -> Ret {
+    unsafe fn run(head: NonNull<Head<Out, In, Ret>>, switch: &Switch<Out, In>) -> Ret {
         // SAFETY: the caller's promise.
         let body = unsafe { Self::take_body(head) };
         // SAFETY: the block outlives the body, or is leaked with it; `switch` is the running coroutine's.
@@ -202,6 +213,8 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
                 command: Cell::new(Command::Send),
                 takes_only_send: Cell::new(false),
                 thrown: Cell::new(None),
+                trace: Cell::new(ptr::null()),
+                delegate: Cell::new(ptr::null()),
                 yielder: Cell::new(ptr::null()),
             });
             (&raw mut (*block).head.ended).write(Cell::new(None));
@@ -278,7 +291,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         let head = self.head;
         let stack = coroutine::take_stack(self.head().stack_size)?;
         stack.name_tag().set(&self.head().name);
-        let root = move |switch: &coroutine::Yielder<MaybeUninit<In>, Out>, _first: MaybeUninit<In>| {
+        let root = move |switch: &Switch<Out, In>, _first: MaybeUninit<In>| {
             // SAFETY: the block outlives the coroutine, or is leaked with it.
             let block = unsafe { head.as_ref() };
             // By the block's own pointer, so that it leads to the books as well.
@@ -304,6 +317,16 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     /// Runs a suspended body to its next `yield_` or its end.
     #[inline(always)]
     pub(super) fn resume(&self, value: MaybeUninit<In>) -> Outcome<Out, Ret> {
+        match self.switch(value) {
+            // SAFETY: only `Command::Trace` suspends without an item.
+            Resumed::Suspended(out) => Outcome::Yielded(unsafe { out.assume_init() }),
+            Resumed::Returned => Outcome::Ended(self.finish()),
+        }
+    }
+
+    /// Goes to a suspended body, and comes back when it suspends or has ended.
+    #[inline(always)]
+    fn switch(&self, value: MaybeUninit<In>) -> Resumed<MaybeUninit<Out>> {
         debug_assert!(self.is_suspended());
         let head = self.head();
         let coroutine = head.coroutine.get();
@@ -312,11 +335,33 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         //   started on this thread.
         // - One call at a time is made: nobody else resumes it, or makes another reference to the coroutine, while its
         //   body runs or is parked with others.
-        let resumed = unsafe { unwind::resuming(&head.books.frame, || (*coroutine).assume_init_mut().resume(value)) };
-        match resumed {
-            Resumed::Suspended(out) => Outcome::Yielded(out),
-            Resumed::Returned => Outcome::Ended(self.finish()),
+        unsafe { unwind::resuming(&head.books.frame, || (*coroutine).assume_init_mut().resume(value)) }
+    }
+
+    /// The stack of a suspended body, and of those that stand in for it.
+    #[cold]
+    pub(super) fn backtrace(&self) -> Option<Backtrace> {
+        if self.state() != State::Suspended {
+            return None;
         }
+        let taken = Cell::new(None);
+        self.head().books.trace.set(&raw const taken);
+        self.ask(Command::Trace);
+        match self.switch(MaybeUninit::uninit()) {
+            // Without an item.
+            Resumed::Suspended(_) => {}
+            Resumed::Returned => unreachable!("a body that is asked for its stack suspends again"),
+        }
+        taken.into_inner()
+    }
+
+    /// The name of what stands in for a suspended body, in a `yield_from`. It is right until the next resume.
+    pub(super) fn delegate(&self) -> Option<&str> {
+        if self.state() != State::Suspended {
+            return None;
+        }
+        // SAFETY: it lies on the suspended stack, and is not null only as long as it stays there.
+        unsafe { self.head().books.delegate.get().as_ref() }.map(|name| name())
     }
 
     /// Gives the stack of a body that has ended back, and says how it ended.

@@ -19,8 +19,8 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         match self.state() {
             State::New => {}
             State::Suspended => return Err(ResumeError::AlreadyStarted),
-            State::Executing => return Err(ResumeError::Executing(None)),
-            State::Finished => return Err(ResumeError::Finished(None)),
+            State::Executing => return Err(ResumeError::executing()),
+            State::Finished => return Err(ResumeError::finished()),
         }
         self.mount().map_err(ResumeError::NoStack)?;
         self.step(MaybeUninit::uninit())
@@ -38,8 +38,8 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     fn cannot_send(&self, value: In) -> ResumeError<In> {
         match self.state() {
             State::New => ResumeError::NotStarted(value),
-            State::Finished => ResumeError::Finished(Some(value)),
-            State::Executing | State::Suspended => ResumeError::Executing(Some(value)),
+            State::Finished => ResumeError::Finished(value),
+            State::Executing | State::Suspended => ResumeError::Executing(value),
         }
     }
 
@@ -50,7 +50,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
                 Err(ResumeError::Raised(exception))
             }
             State::Finished => Err(ResumeError::Raised(exception)),
-            State::Executing => Err(ResumeError::Executing(None)),
+            State::Executing => Err(ResumeError::executing()),
             State::Suspended if self.is_unwinding() => Err(ResumeError::Unwinding),
             State::Suspended => {
                 self.ask_to_raise(exception);
@@ -63,7 +63,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         match self.state() {
             State::New => self.finish_unstarted(),
             State::Finished => {}
-            State::Executing => return Err(ResumeError::Executing(None)),
+            State::Executing => return Err(ResumeError::executing()),
             State::Suspended if self.is_unwinding() => return Err(ResumeError::Unwinding),
             State::Suspended => {
                 if cfg!(panic = "abort") {
@@ -91,7 +91,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
             // Spelled out, for a call here keeps the result of every step in memory.
             Outcome::Ended(Ended::Raised(exception)) => Err(ResumeError::Raised(exception)),
             // An earlier close, which the body had answered by yielding, has unwound it only now.
-            Outcome::Ended(Ended::Closed) => Err(ResumeError::Finished(None)),
+            Outcome::Ended(Ended::Closed) => Err(ResumeError::finished()),
             Outcome::Ended(Ended::Panicked(payload)) => unwind::throw(payload),
         }
     }
@@ -150,7 +150,7 @@ impl<Out, Ret> Owner<Out, (), Ret> {
         match self.start() {
             Ok(Step::Yielded(out)) => return Some(out),
             Ok(Step::Returned(ret)) => self.returned().set(Some(ret)),
-            Err(ResumeError::Finished(_)) => {}
+            Err(ResumeError::Finished(())) => {}
             Err(error) => error.raise(),
         }
         None

@@ -1,5 +1,7 @@
 //! Delegation: Python's `yield from`.
 
+use std::backtrace::Backtrace;
+
 use super::yielder::Asked;
 use super::{Generator, ResumeError, Shared, Step, Yielder};
 use crate::exception::{Exception, Raise};
@@ -69,6 +71,16 @@ pub trait Resume<In> {
     /// # Errors
     /// As [`Generator::close`].
     fn close(&mut self) -> Result<Option<Self::Ret>, ResumeError<In>>;
+
+    /// What [`Generator::delegate`] calls it: its type, unless it has a name.
+    fn name(&self) -> &str {
+        std::any::type_name::<Self>()
+    }
+
+    /// The stack that it is suspended on; see [`Generator::backtrace`]. `None` if it has none.
+    fn backtrace(&mut self) -> Option<Backtrace> {
+        None
+    }
 }
 
 impl<Out, In: 'static> Yielder<Out, In> {
@@ -140,7 +152,7 @@ impl<Out, In: 'static> Yielder<Out, In> {
     /// ```
     pub fn resume_from<G: Resume<In, Out = Out> + ?Sized>(&self, first: In, started: &mut G) -> Option<G::Ret> {
         match started.send(first) {
-            Err(ResumeError::Finished(_)) => None,
+            Err(ResumeError::Finished(_) | ResumeError::AlreadyFinished) => None,
             step => Some(self.delegate(step, started)),
         }
     }
@@ -156,14 +168,23 @@ impl<Out, In: 'static> Yielder<Out, In> {
                 Ok(Step::Returned(ret)) => return ret,
                 Err(error) => error.raise(),
             };
-            step = match self.exchange(out) {
-                Asked::GoOn(value) => inner.send(value),
-                Asked::Raise(exception) => inner.throw(exception),
-                Asked::Close => match inner.close() {
-                    // As in Python, what it returned is lost: this generator was asked to end, and ends.
-                    Ok(_) => self.leave(),
-                    Err(error) => error.raise(),
-                },
+            let mut asked = self.exchange_for(out, &|| inner.name());
+            step = loop {
+                break match asked {
+                    Asked::GoOn(value) => inner.send(value),
+                    Asked::Raise(exception) => inner.throw(exception),
+                    Asked::Close => match inner.close() {
+                        // As in Python, what it returned is lost: this generator was asked to end, and ends.
+                        Ok(_) => self.leave(),
+                        Err(error) => error.raise(),
+                    },
+                    Asked::Trace => {
+                        // Resumed from here, it shows this generator's stack below its own.
+                        let stack = inner.backtrace().unwrap_or_else(Backtrace::force_capture);
+                        asked = self.wait_on_for(stack, &|| inner.name());
+                        continue;
+                    }
+                };
             };
         }
     }
@@ -188,6 +209,14 @@ impl<Out, In: 'static, Ret> Resume<In> for Generator<Out, In, Ret> {
     fn close(&mut self) -> Result<Option<Ret>, ResumeError<In>> {
         Self::close(self)
     }
+
+    fn name(&self) -> &str {
+        Self::name(self)
+    }
+
+    fn backtrace(&mut self) -> Option<Backtrace> {
+        Self::backtrace(self)
+    }
 }
 
 impl<Out, In: 'static, Ret> Resume<In> for Shared<Out, In, Ret> {
@@ -208,5 +237,13 @@ impl<Out, In: 'static, Ret> Resume<In> for Shared<Out, In, Ret> {
 
     fn close(&mut self) -> Result<Option<Ret>, ResumeError<In>> {
         Self::close(self)
+    }
+
+    fn name(&self) -> &str {
+        Self::name(self)
+    }
+
+    fn backtrace(&mut self) -> Option<Backtrace> {
+        Self::backtrace(self)
     }
 }

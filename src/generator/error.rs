@@ -1,5 +1,6 @@
 //! What a resume can answer.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -47,7 +48,10 @@ pub enum State {
 }
 
 /// Why a generator was not resumed, or what became of a close. A value that was sent comes back in it.
-#[derive(Debug)]
+///
+/// `start`, `throw` and `close` send nothing that could come back. They answer `AlreadyFinished` and `AlreadyExecuting`
+/// where `send` answers [`Finished`](Self::Finished) and [`Executing`](Self::Executing); but a `()` need not have been
+/// sent to be given back, so where `In` is `()` all calls answer with these two.
 #[non_exhaustive]
 pub enum ResumeError<In> {
     /// `send` before `start`: there is no `yield_` that could return the value.
@@ -55,9 +59,13 @@ pub enum ResumeError<In> {
     /// `start` a second time.
     AlreadyStarted,
     /// The body has ended.
-    Finished(Option<In>),
+    Finished(In),
+    /// The body has ended, and there is no value to give back.
+    AlreadyFinished,
     /// The body is running, or suspended inside a coroutine that it resumed.
-    Executing(Option<In>),
+    Executing(In),
+    /// The body is running, or suspended inside a coroutine that it resumed, and there is no value to give back.
+    AlreadyExecuting,
     /// It is suspended in the middle of its own unwind, in a destructor that yields: it takes only `send`.
     Unwinding,
     /// No stack could be had; the generator is as before.
@@ -74,14 +82,34 @@ impl<In> ResumeError<In> {
         match self {
             Self::NotStarted(_) => ResumeError::NotStarted(()),
             Self::AlreadyStarted => ResumeError::AlreadyStarted,
-            Self::Finished(value) => ResumeError::Finished(value.map(drop)),
-            Self::Executing(value) => ResumeError::Executing(value.map(drop)),
+            Self::Finished(_) | Self::AlreadyFinished => ResumeError::Finished(()),
+            Self::Executing(_) | Self::AlreadyExecuting => ResumeError::Executing(()),
             Self::Unwinding => ResumeError::Unwinding,
             Self::NoStack(error) => ResumeError::NoStack(error),
             Self::IgnoredClose => ResumeError::IgnoredClose,
             Self::Raised(exception) => ResumeError::Raised(exception),
         }
     }
+}
+
+impl<In: 'static> ResumeError<In> {
+    /// The body has ended, said to a call that sent nothing.
+    #[cold]
+    pub(crate) fn finished() -> Self {
+        nothing().map_or(Self::AlreadyFinished, Self::Finished)
+    }
+
+    /// The body is running, said to a call that sent nothing.
+    #[cold]
+    pub(crate) fn executing() -> Self {
+        nothing().map_or(Self::AlreadyExecuting, Self::Executing)
+    }
+}
+
+/// The value that was not sent, if it is `()`.
+fn nothing<In: 'static>() -> Option<In> {
+    let mut nothing = Some(());
+    (&mut nothing as &mut dyn Any).downcast_mut::<Option<In>>().and_then(Option::take)
 }
 
 /// Raises the exception that left the body, or else the error itself, without the value.
@@ -100,8 +128,8 @@ impl<In> fmt::Display for ResumeError<In> {
         match self {
             Self::NotStarted(_) => f.write_str("can't send a value to a generator that has not started"),
             Self::AlreadyStarted => f.write_str("generator already started"),
-            Self::Finished(_) => f.write_str("generator already finished"),
-            Self::Executing(_) => f.write_str("generator already executing"),
+            Self::Finished(_) | Self::AlreadyFinished => f.write_str("generator already finished"),
+            Self::Executing(_) | Self::AlreadyExecuting => f.write_str("generator already executing"),
             Self::Unwinding => f.write_str("generator is suspended in its own unwind"),
             Self::NoStack(error) => error.fmt(f),
             Self::IgnoredClose => f.write_str("generator ignored close"),
@@ -110,7 +138,24 @@ impl<In> fmt::Display for ResumeError<In> {
     }
 }
 
-impl<In: fmt::Debug> Error for ResumeError<In> {
+impl<In> fmt::Debug for ResumeError<In> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotStarted(_) => f.write_str("NotStarted(_)"),
+            Self::AlreadyStarted => f.write_str("AlreadyStarted"),
+            Self::Finished(_) => f.write_str("Finished(_)"),
+            Self::AlreadyFinished => f.write_str("AlreadyFinished"),
+            Self::Executing(_) => f.write_str("Executing(_)"),
+            Self::AlreadyExecuting => f.write_str("AlreadyExecuting"),
+            Self::Unwinding => f.write_str("Unwinding"),
+            Self::NoStack(error) => f.debug_tuple("NoStack").field(error).finish(),
+            Self::IgnoredClose => f.write_str("IgnoredClose"),
+            Self::Raised(exception) => f.debug_tuple("Raised").field(exception).finish(),
+        }
+    }
+}
+
+impl<In> Error for ResumeError<In> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::NoStack(error) => Some(error),

@@ -48,6 +48,7 @@ pub use shared::Shared;
 pub use yielder::{Yielder, yield_};
 
 use std::any::TypeId;
+use std::backtrace::Backtrace;
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -135,7 +136,7 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     /// Runs the body up to its first `yield_`: Python's first `next`.
     ///
     /// # Errors
-    /// [`ResumeError::AlreadyStarted`], [`ResumeError::Finished`], [`ResumeError::Executing`], or
+    /// [`ResumeError::AlreadyStarted`], [`ResumeError::AlreadyFinished`], [`ResumeError::AlreadyExecuting`], or
     /// [`ResumeError::NoStack`], after which it can be tried again. [`ResumeError::Raised`] with the exception that left
     /// the body, which finishes the generator.
     ///
@@ -150,7 +151,7 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     ///
     /// # Errors
     /// [`ResumeError::NotStarted`], [`ResumeError::Finished`] or [`ResumeError::Executing`], each with `value` in it.
-    /// [`ResumeError::Finished`] without it if the body took the value and then unwound, from an earlier close.
+    /// [`ResumeError::AlreadyFinished`] if the body took the value and then unwound, from an earlier close.
     /// [`ResumeError::Raised`] with the exception that left the body, which finishes the generator.
     ///
     /// # Panics
@@ -167,7 +168,7 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     ///
     /// # Errors
     /// [`ResumeError::Raised`] with the exception that left the body, which finishes the generator: `e` itself, the same
-    /// object, if the body did not catch it. [`ResumeError::Executing`]. [`ResumeError::Unwinding`] if it is suspended
+    /// object, if the body did not catch it. [`ResumeError::AlreadyExecuting`]. [`ResumeError::Unwinding`] if it is suspended
     /// in the middle of its own unwind, and takes only `send`.
     ///
     /// # Panics
@@ -200,7 +201,7 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     ///
     /// # Errors
     /// [`ResumeError::IgnoredClose`] if the body yielded again, and stays suspended; with `panic = "abort"` always; [`ResumeError::Raised`] if an
-    /// exception left it instead; [`ResumeError::Executing`]; [`ResumeError::Unwinding`] if it is suspended in the
+    /// exception left it instead; [`ResumeError::AlreadyExecuting`]; [`ResumeError::Unwinding`] if it is suspended in the
     /// middle of its own unwind, and takes only `send`.
     ///
     /// # Panics
@@ -216,7 +217,7 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     pub fn primed(mut self) -> Self {
         match self.start() {
             // One that was primed before, or has ended, needs no priming.
-            Ok(_) | Err(ResumeError::AlreadyStarted | ResumeError::Finished(_)) => self,
+            Ok(_) | Err(ResumeError::AlreadyStarted | ResumeError::Finished(_) | ResumeError::AlreadyFinished) => self,
             Err(error) => error.raise(),
         }
     }
@@ -234,6 +235,50 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     /// The name given to the builder, else the body's type.
     pub fn name(&self) -> &str {
         self.owner.name()
+    }
+
+    /// The name of the one that it is suspended in a [`yield_from`](Yielder::yield_from) of: Python's `gi_yieldfrom`.
+    /// `None` where nobody stands in for it. Items that [`yield_all`](Yielder::yield_all) passes on have no name.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Generator, Yielder};
+    ///
+    /// let mut outer = Generator::new(|y: &Yielder<u32>| {
+    ///     let inner = Generator::builder(|y: &Yielder<u32>| y.yield_(1)).name("inner");
+    ///     y.yield_from(&mut inner.build());
+    ///     y.yield_(2);
+    /// });
+    /// assert_eq!((outer.next(), outer.delegate()), (Some(1), Some("inner")));
+    /// assert_eq!((outer.next(), outer.delegate()), (Some(2), None));
+    /// ```
+    pub fn delegate(&self) -> Option<&str> {
+        self.owner.delegate()
+    }
+
+    /// The stack that the body is suspended on, below those that stand in for it in a
+    /// [`yield_from`](Yielder::yield_from), innermost first. `None` unless it is suspended.
+    ///
+    /// The body is resumed for it, notes its stack, and suspends again where it was; none of its code runs. Below its
+    /// last frame the stack goes on with whoever asks. The frames get their names when it is printed.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Generator, Yielder};
+    ///
+    /// #[inline(never)]
+    /// fn wait_for_a_word(y: &Yielder<(), String>) -> usize {
+    ///     y.yield_(()).len()
+    /// }
+    ///
+    /// let mut g = Generator::new(|y: &Yielder<(), String>| wait_for_a_word(y));
+    /// assert!(g.backtrace().is_none());
+    /// g.start()?;
+    /// assert!(g.backtrace().unwrap().to_string().contains("wait_for_a_word"));
+    /// # Ok::<(), osier::generator::ResumeError<String>>(())
+    /// ```
+    pub fn backtrace(&mut self) -> Option<Backtrace> {
+        self.owner.backtrace()
     }
 
     /// Takes the value that the body returned while the generator was used as an iterator.

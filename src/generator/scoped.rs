@@ -3,6 +3,7 @@
 //! A stack that is forgotten keeps its borrows for ever, so a body that borrows must not be able to be forgotten: the
 //! generator is lent to a closure, and `scoped` ends it before it returns, or does not return.
 
+use std::backtrace::Backtrace;
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -128,6 +129,17 @@ impl<Out, In: 'static, Ret> ScopedGenerator<'_, Out, In, Ret> {
         self.owner.name()
     }
 
+    /// The name of the one that it is suspended in a `yield_from` of; see
+    /// [`Generator::delegate`](super::Generator::delegate).
+    pub fn delegate(&self) -> Option<&str> {
+        self.owner.delegate()
+    }
+
+    /// The stack that the body is suspended on; see [`Generator::backtrace`](super::Generator::backtrace).
+    pub fn backtrace(&mut self) -> Option<Backtrace> {
+        self.owner.backtrace()
+    }
+
     /// Takes the value that the body returned while the generator was used as an iterator.
     pub fn take_return(&mut self) -> Option<Ret> {
         self.owner.returned().take()
@@ -163,6 +175,14 @@ impl<Out, In: 'static, Ret> Resume<In> for ScopedGenerator<'_, Out, In, Ret> {
 
     fn close(&mut self) -> Result<Option<Ret>, ResumeError<In>> {
         Self::close(self)
+    }
+
+    fn name(&self) -> &str {
+        Self::name(self)
+    }
+
+    fn backtrace(&mut self) -> Option<Backtrace> {
+        Self::backtrace(self)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A generator with many handles on one thread, for programs in which generators resume each other.
 
+use std::backtrace::Backtrace;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
@@ -77,7 +78,7 @@ impl<Out, In: 'static, Ret> Shared<Out, In, Ret> {
     /// # Panics
     /// With the body's panic, which finishes the generator.
     pub fn start(&self) -> Result<Step<Out, Ret>, ResumeError<In>> {
-        let Some(_call) = self.call() else { return Err(ResumeError::Executing(None)) };
+        let Some(_call) = self.call() else { return Err(ResumeError::executing()) };
         self.inner.owner.start()
     }
 
@@ -90,7 +91,7 @@ impl<Out, In: 'static, Ret> Shared<Out, In, Ret> {
     /// With the body's panic, which finishes the generator.
     #[inline]
     pub fn send(&self, value: In) -> Result<Step<Out, Ret>, ResumeError<In>> {
-        let Some(_call) = self.call() else { return Err(ResumeError::Executing(Some(value))) };
+        let Some(_call) = self.call() else { return Err(ResumeError::Executing(value)) };
         self.inner.owner.send(value)
     }
 
@@ -102,7 +103,7 @@ impl<Out, In: 'static, Ret> Shared<Out, In, Ret> {
     /// # Panics
     /// With the body's panic, which finishes the generator.
     pub fn throw(&self, e: impl Into<Exception>) -> Result<Step<Out, Ret>, ResumeError<In>> {
-        let Some(_call) = self.call() else { return Err(ResumeError::Executing(None)) };
+        let Some(_call) = self.call() else { return Err(ResumeError::executing()) };
         self.inner.owner.throw(e.into())
     }
 
@@ -114,7 +115,7 @@ impl<Out, In: 'static, Ret> Shared<Out, In, Ret> {
     /// # Panics
     /// With the panic of a destructor on the body's stack.
     pub fn close(&self) -> Result<Option<Ret>, ResumeError<In>> {
-        let Some(_call) = self.call() else { return Err(ResumeError::Executing(None)) };
+        let Some(_call) = self.call() else { return Err(ResumeError::executing()) };
         self.inner.owner.close()
     }
 
@@ -126,6 +127,20 @@ impl<Out, In: 'static, Ret> Shared<Out, In, Ret> {
     /// The name given to the builder, else the body's type.
     pub fn name(&self) -> &str {
         self.inner.owner.name()
+    }
+
+    /// The name of the one that it is suspended in a `yield_from` of, if nobody resumes it now; see
+    /// [`Generator::delegate`](super::Generator::delegate).
+    pub fn delegate(&self) -> Option<String> {
+        let _call = self.call()?;
+        self.inner.owner.delegate().map(str::to_owned)
+    }
+
+    /// The stack that the body is suspended on, if nobody resumes it now; see
+    /// [`Generator::backtrace`](super::Generator::backtrace).
+    pub fn backtrace(&self) -> Option<Backtrace> {
+        let _call = self.call()?;
+        self.inner.owner.backtrace()
     }
 
     /// Takes the value that the body returned while the generator was used as an iterator.
@@ -151,7 +166,7 @@ impl<Out, Ret> Iterator for Shared<Out, (), Ret> {
     /// As [`Generator::next`](super::Generator); all handles take from the same items.
     #[inline]
     fn next(&mut self) -> Option<Out> {
-        let Some(_call) = self.call() else { raise(ResumeError::Executing(None::<()>)) };
+        let Some(_call) = self.call() else { raise(ResumeError::Executing(())) };
         self.inner.owner.next()
     }
 }

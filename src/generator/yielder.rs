@@ -1,11 +1,14 @@
 //! The body's side of a generator.
 
 use std::any::TypeId;
+use std::backtrace::Backtrace;
+use std::cell::Cell;
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::ptr;
 
-use super::block::{Books, Command};
-use crate::coroutine::{self, Frame, current, region, unwind};
+use super::block::{Books, Command, Naming, Switch};
+use crate::coroutine::{Frame, current, region, unwind};
 use crate::exception::{self, Exception};
 
 /// What a resume asked of the body.
@@ -13,6 +16,17 @@ pub(super) enum Asked<In> {
     GoOn(In),
     Raise(Exception),
     Close,
+    /// For the stack that it waits on.
+    Trace,
+}
+
+/// While it lives, a generator's books say what stands in for it.
+struct Noted<'a>(&'a Cell<*const &'static Naming<'static>>);
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        self.0.set(ptr::null());
+    }
 }
 
 /// The right of a generator's body to yield; the body gets it as its argument.
@@ -43,7 +57,7 @@ pub(super) enum Asked<In> {
 /// ```
 pub struct Yielder<Out, In: 'static = ()> {
     /// Both live as long as the body runs, and the body is what borrows this yielder.
-    switch: *const coroutine::Yielder<MaybeUninit<In>, Out>,
+    switch: *const Switch<Out, In>,
     books: *const Books,
 }
 
@@ -53,7 +67,7 @@ impl<Out, In: 'static> Yielder<Out, In> {
     /// # Safety
     /// - `switch` and `books` belong to the running coroutine and outlive the yielder.
     #[inline]
-    pub(super) unsafe fn new(switch: &coroutine::Yielder<MaybeUninit<In>, Out>, books: *const Books) -> Self {
+    pub(super) unsafe fn new(switch: &Switch<Out, In>, books: *const Books) -> Self {
         Self { switch, books }
     }
 
@@ -76,9 +90,11 @@ impl<Out, In: 'static> Yielder<Out, In> {
     /// inside a [`no_suspend`](crate::no_suspend) that was opened in the generator, or in what it resumed.
     #[inline]
     pub fn yield_(&self, out: Out) -> In {
-        let value = self.suspend(out);
-        if self.books().frame.has_signals() {
-            self.obey();
+        let value = self.suspend(MaybeUninit::new(out));
+        if self.books().frame.has_signals()
+            && let Some(value) = self.obey()
+        {
+            return value;
         }
         // SAFETY: nothing else was asked, so whoever resumed passed a value.
         unsafe { value.assume_init() }
@@ -117,16 +133,48 @@ impl<Out, In: 'static> Yielder<Out, In> {
     /// ```
     #[inline]
     pub fn try_yield(&self, out: Out) -> Result<In, Exception> {
-        match self.exchange(out) {
-            Asked::GoOn(value) => Ok(value),
-            Asked::Raise(exception) => Err(exception),
-            Asked::Close => self.leave(),
+        let mut asked = self.exchange(MaybeUninit::new(out));
+        loop {
+            match asked {
+                Asked::GoOn(value) => return Ok(value),
+                Asked::Raise(exception) => return Err(exception),
+                Asked::Close => self.leave(),
+                Asked::Trace => asked = self.wait_on(Backtrace::force_capture()),
+            }
         }
     }
 
-    /// Yields, and says what was asked without doing it.
+    /// Yields for what stands in for this generator, and says what was asked without doing it. `name` says what that is.
+    pub(super) fn exchange_for(&self, out: Out, name: &Naming<'_>) -> Asked<In> {
+        let _noted = self.note(&name);
+        self.exchange(MaybeUninit::new(out))
+    }
+
+    /// Leaves the stack that was asked for to whoever asked, and waits for what is asked next.
+    #[cold]
+    fn wait_on(&self, stack: Backtrace) -> Asked<In> {
+        // SAFETY: whoever asked waits for it.
+        unsafe { &*self.books().trace.get() }.set(Some(stack));
+        self.exchange(MaybeUninit::uninit())
+    }
+
+    /// As [`wait_on`](Self::wait_on), for what stands in for this generator: see [`exchange_for`](Self::exchange_for).
+    #[cold]
+    pub(super) fn wait_on_for(&self, stack: Backtrace, name: &Naming<'_>) -> Asked<In> {
+        let _noted = self.note(&name);
+        self.wait_on(stack)
+    }
+
+    /// Notes, for the time of a suspension, what stands in for this generator.
+    fn note<'a>(&'a self, name: &'a &Naming<'_>) -> Noted<'a> {
+        self.books().delegate.set(ptr::from_ref(name).cast());
+        Noted(&self.books().delegate)
+    }
+
+    /// Suspends, and says what was asked without doing it. There is no item if, and only if, it was asked to show its
+    /// stack.
     #[inline]
-    pub(super) fn exchange(&self, out: Out) -> Asked<In> {
+    fn exchange(&self, out: MaybeUninit<Out>) -> Asked<In> {
         let value = self.suspend(out);
         if self.books().frame.has_signals()
             && let Some(asked) = self.asked()
@@ -146,6 +194,7 @@ impl<Out, In: 'static> Yielder<Out, In> {
         match self.books().command.replace(Command::Send) {
             Command::Throw => Some(Asked::Raise(self.books().thrown.take().expect("a throw leaves its exception"))),
             Command::Close => Some(Asked::Close),
+            Command::Trace => Some(Asked::Trace),
             Command::Send => unreachable!("a send is no request"),
         }
     }
@@ -158,7 +207,7 @@ impl<Out, In: 'static> Yielder<Out, In> {
 
     /// Suspends the generator. Its signals are left for the caller to look at.
     #[inline(always)]
-    fn suspend(&self, out: Out) -> MaybeUninit<In> {
+    fn suspend(&self, out: MaybeUninit<Out>) -> MaybeUninit<In> {
         // A pointer, that leads to the books as well: others find them through it.
         // SAFETY: see the field.
         let frame = unsafe { &raw const (*self.books).frame };
@@ -175,7 +224,7 @@ impl<Out, In: 'static> Yielder<Out, In> {
     /// The generator must be on the running chain when it is called. It holds two words, which go to the slow path of
     /// `unwind` in registers: more would be kept in memory for it at every yield.
     #[inline(always)]
-    fn switching(&self, out: Out) -> impl FnOnce(bool) -> MaybeUninit<In> {
+    fn switching(&self, out: MaybeUninit<Out>) -> impl FnOnce(bool) -> MaybeUninit<In> {
         move |may_throw| {
             let takes_only_send = &self.books().takes_only_send;
             if !may_throw {
@@ -193,7 +242,7 @@ impl<Out, In: 'static> Yielder<Out, In> {
     /// Suspends the generator from within regions that it opened, or coroutines that it resumed.
     #[cold]
     #[inline(never)]
-    fn suspend_with_others(&self, out: Out) -> MaybeUninit<In> {
+    fn suspend_with_others(&self, out: MaybeUninit<Out>) -> MaybeUninit<In> {
         let books = self.books();
         let on_chain = region::may_suspend(&books.frame, "yield");
         assert!(on_chain, "a yielder was used off its chain: its generator is not among the coroutines that run here");
@@ -207,13 +256,17 @@ impl<Out, In: 'static> Yielder<Out, In> {
         MaybeUninit::new(region::throw_expired_above(&books.frame, value))
     }
 
-    /// Does what was asked instead of a send, if anything was.
+    /// Does what was asked instead of a send, if anything was. Gives what is sent after that.
     #[cold]
-    fn obey(&self) {
-        match self.asked() {
-            None | Some(Asked::GoOn(_)) => {}
-            Some(Asked::Raise(exception)) => exception::throw(exception),
-            Some(Asked::Close) => self.leave(),
+    fn obey(&self) -> Option<In> {
+        let mut asked = self.asked()?;
+        loop {
+            match asked {
+                Asked::GoOn(value) => return Some(value),
+                Asked::Raise(exception) => exception::throw(exception),
+                Asked::Close => self.leave(),
+                Asked::Trace => asked = self.wait_on(Backtrace::force_capture()),
+            }
         }
     }
 }

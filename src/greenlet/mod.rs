@@ -32,6 +32,7 @@
 //! greenlet may wait as any code of the task does; the task then waits with everything in it.
 //!
 //! # Rooms
+//! - `switch`: the calls that hand control over. `builder`, `weak`: what a greenlet is made by, and watched by.
 //! - `node`: what a greenlet is made of; how its coroutine begins, is resumed and suspends.
 //! - `mail`: what one greenlet hands to another.
 //! - `tree`: who runs, and how control moves from one to another.
@@ -39,29 +40,29 @@
 //! - `trace`: a function that is told of every switch.
 //! - `error`: why a switch was refused, or a parent.
 
+mod builder;
 mod error;
 mod handle;
 mod mail;
 mod node;
+mod switch;
 mod trace;
 mod tree;
+mod weak;
 
+pub use builder::Builder;
 pub use error::{ParentError, SwitchError};
+pub use switch::exit;
 pub use trace::{AnyGreenlet, Event, Tracer, set_trace, trace};
+pub use weak::Weak;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
-use std::rc::{self, Rc};
+use std::rc::Rc;
 
-use crate::coroutine::{Frame, current, region};
-use crate::exception::{Exception, Raise, raise};
-use crate::stack::StackSize;
-use mail::Mail;
 use node::{Link, Node, State};
-use tree::Tree;
 
 /// A handle to a body that runs until it switches to another, and goes on from there when it is switched to.
 ///
@@ -143,8 +144,7 @@ impl<T: 'static> Greenlet<T> {
     where
         F: FnOnce(T) -> T + 'static,
     {
-        let name = Cow::Borrowed(std::any::type_name::<F>());
-        Builder { body, name, stack_size: StackSize::DEFAULT }
+        Builder::new(body)
     }
 
     /// The running greenlet of `T`'s innermost tree.
@@ -163,234 +163,6 @@ impl<T: 'static> Greenlet<T> {
     pub fn current() -> Self {
         // A thread that is past its end keeps no roots: each call makes one, and a tree of its own.
         tree::current_or_root().unwrap_or_else(|| Self::of_node(Node::new_root(ptr::null())))
-    }
-
-    /// Switches to this greenlet with a value; returns what is switched back with.
-    ///
-    /// The value comes out of the switch that this greenlet waits in, or starts its body. If this greenlet has ended,
-    /// the value goes to its nearest living ancestor. A switch to oneself returns the value.
-    ///
-    /// # Suspends
-    /// The running greenlet, and what is nested in it, until another one switches to it, or one of its children ends.
-    /// When it is to [exit](Self::throw_exit) or is dropped meanwhile, this call unwinds.
-    ///
-    /// Raises an exception that is [thrown](Self::throw) in, or that a child has ended with; and [`SwitchError`] without
-    /// its value if the switch is refused: see [`try_switch`](Self::try_switch).
-    ///
-    /// # Panics
-    /// With the panic of a child that ended.
-    #[inline(always)]
-    pub fn switch(&self, value: T) -> T {
-        match self.try_switch(value) {
-            Ok(value) => value,
-            Err(error) => Self::refuse(error),
-        }
-    }
-
-    #[cold]
-    #[track_caller]
-    fn refuse(error: SwitchError<T>) -> ! {
-        error.raise()
-    }
-
-    /// Switches to this greenlet, unless that is impossible.
-    ///
-    /// # Suspends
-    /// As [`switch`](Self::switch) does.
-    ///
-    /// # Errors
-    /// [`SwitchError`], with the value in it; then nothing has changed.
-    ///
-    /// # Panics
-    /// With the panic of a child that ended.
-    #[inline(always)]
-    pub fn try_switch(&self, value: T) -> Result<T, SwitchError<T>> {
-        let top = current::frame();
-        let (node, tree) = (self.node(), self.node().tree());
-        let Some(me) = tree.runs_at(top).filter(|_| !current::is_traced()) else {
-            return self.try_switch_slow(top, value);
-        };
-        // SAFETY: it runs, so it is not freed.
-        let me = unsafe { me.as_ref() };
-        let gives_way = if Tree::may_resume(me, node) {
-            tree.post(self.link(), Mail::Value(value));
-            // SAFETY: `me` runs on `top`, the running frame, and the target is suspended.
-            unsafe { tree::drive_directly(tree, self.link(), me, top) }
-        } else if tree.may_give_way(me, node) {
-            tree.post(self.link(), Mail::Value(value));
-            true
-        } else {
-            return self.try_switch_slow(top, value);
-        };
-        if gives_way {
-            // One call for both ways, so that the compiler takes it for a likely one: see `give_way`.
-            // SAFETY: `me` runs on `top`, the running frame, and is no root; its tree has mail for another.
-            unsafe { tree::give_way(me, top) };
-        }
-        // `me` may be in another tree now.
-        let mail = me.tree().take();
-        Ok(tree::obey(mail))
-    }
-
-    /// A switch out of something nested in the running greenlet, or to one that is new, dead, active, or out of reach.
-    #[cold]
-    #[inline(never)]
-    fn try_switch_slow(&self, top: *const Frame, value: T) -> Result<T, SwitchError<T>> {
-        let tree = self.node().tree();
-        let Some(me) = tree.locate(top) else {
-            return Err(if tree.has_ended() { SwitchError::RootEnded(value) } else { SwitchError::OtherTree(value) });
-        };
-        let Some(to) = self.living() else { return Err(SwitchError::RootEnded(value)) };
-        // SAFETY: this handle keeps itself and its ancestors alive.
-        let node = unsafe { to.as_ref() };
-        match node.state.get() {
-            State::New => match Node::prepare(to) {
-                Ok(()) => {}
-                Err(error) => return Err(SwitchError::NoStack(value, error)),
-            },
-            State::Active if to == me => {
-                return Ok(tree::obey(trace::open(Mail::Value(value).from(trace::origin(Some(me))))));
-            }
-            // SAFETY: `me` was located at `top`, the running frame.
-            State::Active if !unsafe { tree::is_within_reach(me, top, node) } => {
-                // SAFETY: as above.
-                unsafe { Self::refuse_in_region(me, top) };
-                return Err(SwitchError::Parked(value));
-            }
-            State::Active | State::Suspended | State::Dead => {}
-        }
-        tree.post(to, Mail::Value(value).from(trace::origin(Some(me))));
-        // SAFETY: `me` was located at `top`, which is the running frame; the target is suspended or within reach.
-        let value = tree::obey(unsafe { tree::drive(tree, Some(me), top) });
-        // SAFETY: it runs again.
-        let me = unsafe { me.as_ref() };
-        // A root was not suspended: it is on the chain all the while, and its waits look at its deadlines.
-        Ok(if me.is_root() { value } else { region::throw_expired_above(&me.head.frame, value) })
-    }
-
-    /// Throws an exit into this greenlet: its body unwinds from the switch it waits in, running destructors. `value`
-    /// then comes out of its parent's switch. Returns what is switched back with.
-    ///
-    /// One that has not begun ends unrun, and `value` goes to its parent as well; so does the value for one that has
-    /// ended. Thrown into the running greenlet, this is [`exit`](exit()). A body that catches the unwind goes on as it
-    /// likes. One that is unwinding already, and waits for the running one in a destructor, gets `value` as from a switch.
-    ///
-    /// # Suspends
-    /// As [`switch`](Self::switch) does.
-    ///
-    /// # Panics
-    /// For a root, which cannot exit; or if this greenlet is suspended in the middle of its own unwind. Otherwise as
-    /// `switch` does.
-    ///
-    /// # Examples
-    /// ```
-    /// use osier::Greenlet;
-    ///
-    /// let root = Greenlet::current();
-    /// let g = Greenlet::new(move |n: u32| loop { root.switch(n); });
-    /// g.switch(1);
-    /// assert_eq!(g.throw_exit(7), 7);
-    /// assert!(g.is_dead());
-    /// ```
-    pub fn throw_exit(&self, value: T) -> T {
-        assert!(!self.node().is_root(), "the root of a tree of greenlets cannot exit: it has no parent");
-        let top = current::frame();
-        let mail = Mail::Exit(Some(value));
-        match self.may_throw(top) {
-            Ok(true) => tree::obey(trace::open(mail.from(trace::origin(Some(self.link()))))),
-            Ok(false) => tree::obey(tree::deliver(self.clone(), mail, top)),
-            Err(error) => error.raise(),
-        }
-    }
-
-    /// Throws an exception into this greenlet: it is raised out of the switch that this greenlet waits in, where
-    /// [`catch`](crate::catch) takes it. Returns what is switched back with.
-    ///
-    /// One that has not begun ends unrun, and the exception goes on in its parent; of one that has ended, it goes on in
-    /// the nearest living ancestor. So does one that nobody catches in the body. Thrown into the running greenlet, this
-    /// is [`raise`].
-    ///
-    /// # Suspends
-    /// As [`switch`](Self::switch) does.
-    ///
-    /// # Panics
-    /// If this greenlet is in the middle of an unwind, in whose destructors it waits. Otherwise as `switch` does.
-    ///
-    /// # Examples
-    /// ```
-    /// use osier::{Greenlet, catch};
-    ///
-    /// let root = Greenlet::<String>::current();
-    /// let g = Greenlet::new(move |first| {
-    ///     let error = catch(|| root.switch(first)).unwrap_err();
-    ///     root.switch(format!("caught: {error}"))
-    /// });
-    /// assert_eq!(g.switch("ready".into()), "ready");
-    /// assert_eq!(g.throw(std::fmt::Error), format!("caught: {}", std::fmt::Error));
-    ///
-    /// // Nobody catches this one, so it arrives in the parent: here.
-    /// assert!(catch(|| g.throw(std::fmt::Error)).unwrap_err().is::<std::fmt::Error>());
-    /// assert!(g.is_dead());
-    /// ```
-    #[track_caller]
-    pub fn throw(&self, e: impl Into<Exception>) -> T {
-        let exception = e.into();
-        let top = current::frame();
-        match self.may_throw(top) {
-            Ok(true) => match trace::origin(Some(self.link())) {
-                None => raise(exception),
-                origin => tree::obey(trace::open(Mail::throwing(exception).from(origin))),
-            },
-            Ok(false) => {
-                let is_unwinding = self.node().state.get() == State::Active && tree::waits_unwinding(self.node());
-                assert!(!is_unwinding, "{}", self.only_values());
-                tree::obey(tree::deliver(self.clone(), Mail::throwing(exception), top))
-            }
-            Err(error) => error.raise(),
-        }
-    }
-
-    /// Whether this greenlet is the one that runs at `top`, the running frame, so that throwing into it is unwinding.
-    ///
-    /// # Errors
-    /// It cannot be switched to from here.
-    ///
-    /// # Panics
-    /// If it is suspended in its own unwind.
-    fn may_throw(&self, top: *const Frame) -> Result<bool, SwitchError<()>> {
-        let node = self.node();
-        let tree = node.tree();
-        let Some(me) = tree.locate(top) else {
-            return Err(if tree.has_ended() { SwitchError::RootEnded(()) } else { SwitchError::OtherTree(()) });
-        };
-        match node.state.get() {
-            State::Active if self.link() == me => return Ok(true),
-            // SAFETY: `me` was located at the running frame.
-            State::Active if !unsafe { tree::is_within_reach(me, top, node) } => {
-                // SAFETY: as above.
-                unsafe { Self::refuse_in_region(me, top) };
-                return Err(SwitchError::Parked(()));
-            }
-            State::Suspended => assert!(!node.takes_only_values.get(), "{}", self.only_values()),
-            State::New | State::Active | State::Dead => {}
-        }
-        Ok(false)
-    }
-
-    /// Panics if a `no_suspend` is on the way out.
-    ///
-    /// # Safety
-    /// - `me` was located at `top`, the running frame.
-    unsafe fn refuse_in_region(me: Link<T>, top: *const Frame) {
-        // SAFETY: the caller's promise.
-        if let Some(opened) = unsafe { tree::barrier_below(me, top) } {
-            region::refuse(opened, "switch");
-        }
-    }
-
-    #[cold]
-    fn only_values(&self) -> String {
-        format!("cannot throw into greenlet '{}': it is suspended in its own unwind", self.name())
     }
 
     /// Ends this greenlet if that is possible from here, as dropping its last handle would, and says whether it is dead.
@@ -474,7 +246,7 @@ impl<T: 'static> Greenlet<T> {
 
     /// A handle that does not keep the greenlet alive.
     pub fn downgrade(&self) -> Weak<T> {
-        Weak { node: Rc::downgrade(&self.node) }
+        Weak::of(&self.node)
     }
 
     fn is_in_tree_of(&self, other: &Self) -> bool {
@@ -492,19 +264,6 @@ impl<T: 'static> Greenlet<T> {
             next = unsafe { link.as_ref() }.parent.borrow().as_ref().map(Self::link);
         }
         false
-    }
-
-    /// This greenlet if it has not ended, else its nearest ancestor that has not.
-    fn living(&self) -> Option<Link<T>> {
-        let mut link = self.link();
-        loop {
-            // SAFETY: this handle keeps itself and its ancestors alive.
-            let node = unsafe { link.as_ref() };
-            if node.state.get() != State::Dead {
-                return Some(link);
-            }
-            link = node.parent.borrow().as_ref().map(Self::link)?;
-        }
     }
 
     #[inline(always)]
@@ -591,120 +350,5 @@ impl<T: 'static> fmt::Debug for Greenlet<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.node().state.get();
         f.debug_struct("Greenlet").field("name", &self.name()).field("state", &state).finish_non_exhaustive()
-    }
-}
-
-/// A handle that does not keep its greenlet alive.
-///
-/// # Examples
-/// ```
-/// let g = osier::Greenlet::new(|n: u32| n);
-/// let weak = g.downgrade();
-/// assert!(weak.upgrade().is_some());
-/// drop(g);
-/// assert!(weak.upgrade().is_none());
-/// ```
-pub struct Weak<T: 'static> {
-    node: rc::Weak<Node<T>>,
-}
-
-impl<T: 'static> Weak<T> {
-    /// A handle to the greenlet, if it has others, or is active.
-    pub fn upgrade(&self) -> Option<Greenlet<T>> {
-        self.node.upgrade().map(Greenlet::of_node)
-    }
-}
-
-impl<T: 'static> Clone for Weak<T> {
-    fn clone(&self) -> Self {
-        Self { node: self.node.clone() }
-    }
-}
-
-impl<T: 'static> fmt::Debug for Weak<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(Weak)")
-    }
-}
-
-/// Ends the running greenlet of `T`: its body unwinds from here, running destructors, and `value` comes out of its
-/// parent's switch. It is no error, and passes no panic hook.
-///
-/// # Panics
-/// If no greenlet of `T` runs, or only the root of its tree does.
-///
-/// # Examples
-/// ```
-/// use osier::{Greenlet, greenlet};
-///
-/// fn deep_inside() {
-///     greenlet::exit(7u32);
-/// }
-/// let g = Greenlet::new(|_: u32| {
-///     deep_inside();
-///     unreachable!()
-/// });
-/// assert_eq!(g.switch(1), 7);
-/// ```
-pub fn exit<T: 'static>(value: T) -> ! {
-    tree::leave(Some(value))
-}
-
-/// A greenlet that has not been made: a body with a name and a stack size.
-///
-/// It is `Send` when its body is, so a greenlet can be described on one thread and made on another.
-///
-/// # Examples
-/// ```
-/// use osier::Greenlet;
-///
-/// let echo = Greenlet::builder(|n: u32| n).name("echo").stack_size(32 * 1024);
-/// let name = std::thread::spawn(move || echo.build().name().to_owned()).join().unwrap();
-/// assert_eq!(name, "echo");
-/// ```
-#[derive(Clone)]
-#[must_use = "a builder does nothing until `build` is called"]
-pub struct Builder<F> {
-    body: F,
-    name: Cow<'static, str>,
-    stack_size: StackSize,
-}
-
-impl<F> Builder<F> {
-    /// Names the greenlet, in overflow messages and in `Debug`.
-    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Sets the usable bytes of its stack, rounded up to whole pages and to at least [`crate::stack::MIN_STACK_SIZE`].
-    pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = StackSize::from_bytes(bytes);
-        self
-    }
-
-    /// Makes the greenlet, as a child of the running one.
-    pub fn build<T: 'static>(self) -> Greenlet<T>
-    where
-        F: FnOnce(T) -> T + 'static,
-    {
-        self.build_with_parent(&Greenlet::current())
-    }
-
-    /// Makes the greenlet, as a child of `parent`.
-    pub fn build_with_parent<T: 'static>(self, parent: &Greenlet<T>) -> Greenlet<T>
-    where
-        F: FnOnce(T) -> T + 'static,
-    {
-        Greenlet::of_node(Node::new(parent.clone(), Box::new(self.body), self.name, self.stack_size))
-    }
-}
-
-impl<F> fmt::Debug for Builder<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("stack_size", &self.stack_size.bytes())
-            .finish_non_exhaustive()
     }
 }

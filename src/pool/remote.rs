@@ -205,7 +205,7 @@ where
     }
 }
 
-impl<Out, In, Ret> Remote<Out, In, Ret> {
+impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
     /// Where it is in its life: `Executing` after a call that was interrupted.
     pub fn state(&self) -> State {
         match self.state {
@@ -237,7 +237,7 @@ impl<Out, In, Ret> Remote<Out, In, Ret> {
                 self.state = State::Finished;
                 let error = self.task.take().and_then(|task| task.join().err());
                 Outcome::Stepped(Err(
-                    error.map_or(ResumeError::Finished(None), |error| ResumeError::Raised(error.into()))
+                    error.map_or_else(ResumeError::finished, |error| ResumeError::Raised(error.into()))
                 ))
             }
         }
@@ -304,7 +304,7 @@ impl<Out, In, Ret> Remote<Out, In, Ret> {
             State::New => Self::step(self.ask(Command::Start)),
             State::Executing => Self::step(self.reply()),
             State::Suspended => Err(ResumeError::AlreadyStarted),
-            State::Finished => Err(ResumeError::Finished(None)),
+            State::Finished => Err(ResumeError::finished()),
         }
     }
 
@@ -321,8 +321,8 @@ impl<Out, In, Ret> Remote<Out, In, Ret> {
     pub fn send(&mut self, value: In) -> Result<Step<Out, Ret>, ResumeError<In>> {
         match self.state() {
             State::New => Err(ResumeError::NotStarted(value)),
-            State::Executing => Err(ResumeError::Executing(Some(value))),
-            State::Finished => Err(ResumeError::Finished(Some(value))),
+            State::Executing => Err(ResumeError::Executing(value)),
+            State::Finished => Err(ResumeError::Finished(value)),
             State::Suspended if self.is_ahead => Self::step(self.reply()),
             State::Suspended => Self::step(self.ask(Command::Send(value))),
         }
@@ -404,7 +404,7 @@ impl<Out, Ret> Iterator for Remote<Out, (), Ret> {
 
 impl<Out, Ret> FusedIterator for Remote<Out, (), Ret> {}
 
-impl<Out, In, Ret> Resume<In> for Remote<Out, In, Ret> {
+impl<Out, In: 'static, Ret> Resume<In> for Remote<Out, In, Ret> {
     type Out = Out;
     type Ret = Ret;
 
@@ -423,6 +423,10 @@ impl<Out, In, Ret> Resume<In> for Remote<Out, In, Ret> {
     fn close(&mut self) -> Result<Option<Ret>, ResumeError<In>> {
         self.close()
     }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl<Out, In, Ret> Drop for Remote<Out, In, Ret> {
@@ -437,7 +441,7 @@ impl<Out, In, Ret> Drop for Remote<Out, In, Ret> {
     }
 }
 
-impl<Out, In, Ret> fmt::Debug for Remote<Out, In, Ret> {
+impl<Out, In: 'static, Ret> fmt::Debug for Remote<Out, In, Ret> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remote").field("name", &self.name).field("state", &self.state()).finish_non_exhaustive()
     }
