@@ -176,25 +176,22 @@ impl Shared {
         }
     }
 
-    /// Queues a task that was parked at its home.
+    /// Puts a task that a thread has called, which is not its home, into its home's inbox.
     ///
     /// # Safety
-    /// - `shared` is the task's runtime, and the caller won the task's `notify`.
-    pub(crate) unsafe fn push_woken(shared: *const Self, task: RawTask) {
-        // SAFETY: a queued task has not ended, so its runtime is alive.
-        let shared = unsafe { &*shared };
-        let home = task.home();
-        match shared.own_worker().filter(|worker| worker.index() == home) {
-            Some(worker) => worker.push_ready(task),
-            None => shared.push_to_inbox(home, task),
-        }
+    /// - `shared` is the task's runtime, and the caller was the first to call the task.
+    #[cold]
+    pub(crate) unsafe fn push_called(shared: *const Self, task: RawTask) {
+        // SAFETY: a task does not end while a call is on its way, so its runtime is alive.
+        unsafe { &*shared }.push_to_inbox(task.home(), task);
     }
 
     #[cold]
     pub(super) fn push_to_inbox(&self, home: usize, task: RawTask) {
         // Once pushed, the task may run and end, and the runtime with it: this keeps it until the worker is unparked.
         let Some(this) = self.this.upgrade() else { return };
-        // SAFETY: the caller won the task's `notify`, so it is in no inbox, and it lives until its home has taken it.
+        // SAFETY: the caller was the first to call it, or placed it, so it is in no inbox; it lives until its home has
+        // taken it.
         let was_empty = unsafe { this.remotes[home].inbox.push(task.as_ptr()) };
         if was_empty && this.idle.wake(home) {
             this.unpark(home);

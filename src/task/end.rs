@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::end_state::End;
 use super::error::{JoinError, Note};
 use super::raw::{RawTask, TaskRef};
 use super::sleeper::Woken;
-use super::state::End;
 use super::wait_queue::{WaitQueue, Waiter};
 use crate::coroutine::unwind;
 use crate::exception::{Report, report};
@@ -162,6 +162,7 @@ impl RawTask {
         let mut has_result = true;
         loop {
             // Before it ends, for afterwards it may be gone; again if it has suspended in a destructor of its result.
+            self.wait_for_calls();
             self.unlist();
             match self.header().end.end(has_result) {
                 End::Unwatched { is_last: false } => return,
@@ -169,6 +170,7 @@ impl RawTask {
                 End::Unwatched { is_last: true } => return unsafe { self.free() },
                 End::Watched => {
                     self.sweep();
+                    self.wait_for_calls();
                     self.unlist();
                     // SAFETY: the runtime's reference, which nobody uses after this.
                     return unsafe { self.release() };

@@ -17,7 +17,7 @@
 //! | `gevent.get_hub().threadpool.apply(f)` | `task::unblock(f)` |
 //!
 //! # Rooms
-//! - `state`: where a task is, and whether it has ended: two words.
+//! - `run_state`: where a task is, and how others wake it. `end_state`: whether it has ended. A few words each.
 //! - `raw`: the task in memory. `carrier`: the coroutine it runs on.
 //! - `park`: going away and coming back. `cancel`: unwinding from there.
 //! - `sleeper`: who waits, and how. `wait_queue`: for what. `choice`, `crowd`: for several things at once.
@@ -33,6 +33,7 @@ mod checkpoint;
 mod choice;
 mod crowd;
 mod end;
+mod end_state;
 mod error;
 mod handle;
 mod join;
@@ -40,9 +41,9 @@ mod link;
 mod memory;
 mod park;
 mod raw;
+mod run_state;
 mod scope;
 mod sleeper;
-mod state;
 mod stepped;
 #[cfg(feature = "blocking")]
 mod unblock;

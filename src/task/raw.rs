@@ -5,7 +5,7 @@
 //!                    │ run, end, requests          any thread            │ slot                  │
 //!                    │ thrown                      any thread            │                       │
 //!                    │ home, carrier, live links   its home worker       │ F, then Result<T, _>, │
-//!                    │ inbox_link                  who won `notify`      │ then empty            │
+//!                    │ inbox_link                  who called first      │ then empty            │
 //!                    │ watchers                    under their lock      │                       │
 //!                    │ name, flags, vtable         never change          │                       │
 //!                    └───────────────────────────────────────────────────┴───────────────────────┘
@@ -30,9 +30,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use super::carrier::Carrier;
 use super::end::Watchers;
+use super::end_state::EndState;
 use super::error::JoinError;
 use super::memory;
-use super::state::{EndState, RunState};
+use super::run_state::{Notice, RunState};
 use super::stepped::{Body, Turn};
 use crate::coroutine::local::{self, Inherited};
 use crate::coroutine::{Frame, current, unwind};
@@ -355,6 +356,7 @@ impl RawTask {
     pub(crate) fn run_on(self, carrier: &Carrier, home: usize) {
         let header = self.header();
         header.home.store(home, Ordering::Relaxed);
+        header.run.start(current::worker());
         header.carrier.set(carrier);
         let ran = if header.has_request() && !header.must_run.get() {
             let error = self.take_thrown().map_or_else(JoinError::cancelled, JoinError::raised);
@@ -379,9 +381,11 @@ impl RawTask {
     /// it before this returns.
     #[cold]
     fn queue_again(self) {
+        self.wait_for_calls();
         self.unlist();
         let header = self.header();
         header.was_thrown_into.set(false);
+        header.run.leave_home();
         header.carrier.set(ptr::null());
         header.home.store(NO_HOME, Ordering::Relaxed);
         Worker::here().queue_again(self);
@@ -439,6 +443,7 @@ impl RawTask {
         }
         // SAFETY: nobody resumes it any more, and its closure has left the slot when it started.
         unsafe { (self.header().vtable.refuse)(self.0, JoinError::left_behind()) };
+        self.header().run.abandon();
         // The runtime's reference is never given up.
         self.header().end.add_reference();
         self.end(false);
@@ -534,8 +539,8 @@ impl RawTask {
     }
 
     pub(super) fn notify(self) {
-        if !self.header().end.is_done() && self.header().run.notify() {
-            self.push_to_home();
+        if !self.header().end.is_done() {
+            self.wake(self.header().run.notify(current::worker()));
         }
     }
 
@@ -557,10 +562,23 @@ impl RawTask {
         unsafe { &*self.runtime() }.is_closing()
     }
 
-    /// Queues a task at its home worker, after `run.notify()` said so.
-    pub(crate) fn push_to_home(self) {
-        // SAFETY: a queued task has not ended, so its runtime is alive.
-        unsafe { Shared::push_woken(self.runtime(), self) };
+    /// Does what a notification asks for.
+    #[inline(always)]
+    pub(super) fn wake(self, notice: Notice) {
+        match notice {
+            Notice::Seen => {}
+            Notice::Ready => Worker::here().push_ready(self),
+            // SAFETY: the task does not end while the call is on its way, so its runtime is alive.
+            Notice::Call => unsafe { Shared::push_called(self.runtime(), self) },
+        }
+    }
+
+    /// Waits until no call of another thread is on its way to the running task, `self`; none comes through afterwards.
+    #[inline(always)]
+    pub(super) fn wait_for_calls(self) {
+        while !self.header().run.stop_listening() {
+            self.park();
+        }
     }
 
     /// Gives one reference up.
@@ -609,7 +627,7 @@ impl Drop for Header {
     }
 }
 
-// SAFETY: `link` always gives the same field; only who won `notify` pushes the task, and only its home takes it out.
+// SAFETY: `link` always gives the same field; only who called first pushes the task, and only its home takes it out.
 unsafe impl crate::runtime::Linked for Header {
     fn link(&self) -> &AtomicPtr<Self> {
         &self.inbox_link

@@ -14,6 +14,7 @@ use std::time::Instant;
 use super::cancel;
 use super::park::Alarm;
 use super::raw::RawTask;
+use super::run_state::Notice;
 use crate::coroutine::current;
 use crate::coroutine::region::{self, Scan};
 use crate::runtime::Parker;
@@ -39,17 +40,30 @@ pub(crate) enum Woken {
 pub(crate) enum Wakeup {
     /// It was not asleep: it will look.
     None,
-    Task(RawTask),
+    /// It is a task of this worker.
+    Ready(RawTask),
+    /// It is a task of another worker.
+    Called(RawTask),
     Thread(Arc<Parker>),
 }
 
 impl Wakeup {
     /// Wakes the sleeper. The lock under which it was notified must have been released.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fire(self) {
         match self {
             Self::None => {}
-            Self::Task(task) => task.push_to_home(),
+            woken => woken.wake(),
+        }
+    }
+
+    /// Out of line, for nothing is switched in there, and what is around shall be inlined.
+    #[inline(never)]
+    fn wake(self) {
+        match self {
+            Self::None => {}
+            Self::Ready(task) => task.wake(Notice::Ready),
+            Self::Called(task) => task.wake(Notice::Call),
             Self::Thread(parker) => parker.unpark(),
         }
     }
@@ -69,8 +83,11 @@ impl Sleeper {
     #[inline]
     pub(crate) fn notify(&self) -> Wakeup {
         match self {
-            Self::Task(task) if task.header().run.notify() => Wakeup::Task(*task),
-            Self::Task(_) => Wakeup::None,
+            Self::Task(task) => match task.header().run.notify(current::worker()) {
+                Notice::Seen => Wakeup::None,
+                Notice::Ready => Wakeup::Ready(*task),
+                Notice::Call => Wakeup::Called(*task),
+            },
             Self::Thread(parker) => Wakeup::Thread(parker.clone()),
         }
     }

@@ -91,6 +91,7 @@ impl Waiter {
     }
 
     /// Wins the right to complete the waiter, which has just been unlinked: against the others of its choice.
+    #[inline]
     fn claim(&self) -> bool {
         match self.who {
             // SAFETY: the waiter was linked, and the lock is held, so its choice is alive.

@@ -11,7 +11,7 @@ impl Worker {
         }
         for task in self.live_tasks() {
             task.request_cancel();
-            if task.header().run.notify() {
+            if task.header().run.notify_here() {
                 self.push_ready(task);
             }
         }

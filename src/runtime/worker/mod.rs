@@ -419,8 +419,10 @@ impl Worker {
         }
         // A task that others woke holds up more than itself; a fresh one may compute for long.
         if !self.remote().inbox.is_empty() {
-            self.take_woken();
-            return self.pop_ready().map(Job::Ready);
+            self.take_called();
+            if let Some(task) = self.pop_ready() {
+                return Some(Job::Ready(task));
+            }
         }
         if let Some(Fresh(task)) = pop(&self.fresh).or_else(|| pop(&self.fresh_in_line)) {
             self.round.set(self.ready.borrow().len());
@@ -461,13 +463,17 @@ impl Worker {
 
     /// Moves what others woke and what timers woke into `ready`.
     pub(super) fn collect_woken(&self) {
-        self.take_woken();
+        self.take_called();
         self.fire_timers();
     }
 
-    fn take_woken(&self) {
-        let woken = self.remote().inbox.take().map(RawTask::from_header);
-        self.ready.borrow_mut().extend(woken);
+    /// Takes what others have put into the inbox: tasks that they called, and fresh ones that are for this worker.
+    fn take_called(&self) {
+        for task in self.remote().inbox.take().map(RawTask::from_header) {
+            if !task.has_started() || task.header().run.take_call() {
+                self.push_ready(task);
+            }
+        }
     }
 
     pub(super) fn take_injected(&self) -> Option<Job> {
@@ -506,7 +512,7 @@ impl Worker {
         }
         let now = current::now();
         while let Some(task) = timers.pop_due(now) {
-            if task.header().run.notify() {
+            if task.header().run.notify_here() {
                 self.push_ready(task);
             }
         }
@@ -706,7 +712,7 @@ impl Worker {
     fn repeat_requests(&self) {
         self.has_put_off.set(false);
         for task in self.live_tasks() {
-            if task.header().has_request() && task.header().run.notify() {
+            if task.header().has_request() && task.header().run.notify_here() {
                 self.push_ready(task);
             }
         }

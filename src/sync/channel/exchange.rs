@@ -166,47 +166,23 @@ impl<T> Exchange<T> {
 
     #[inline]
     pub(super) fn try_send(&self, value: T) -> Sent<T> {
-        let mut state = self.lock();
-        match state.offer(value) {
-            Ok((wakeup, watchers)) => {
-                drop(state);
-                wakeup.fire();
-                fire(watchers);
-                Sent::Delivered
-            }
-            Err(refused) => refused,
-        }
+        self.give(self.lock(), value).unwrap_or_else(|(_, value)| Sent::NoRoom(value))
     }
 
     /// Sends, waiting for room until `deadline`, or as long as it takes.
     #[inline]
     pub(super) fn send(&self, value: T, deadline: Option<Instant>) -> Sent<T> {
-        match self.try_send(value) {
-            Sent::NoRoom(value) => self.send_slow(value, deadline),
-            other => other,
-        }
+        self.give(self.lock(), value).unwrap_or_else(|(state, value)| self.send_slow(state, value, deadline))
     }
 
-    fn send_slow(&self, mut value: T, deadline: Option<Instant>) -> Sent<T> {
+    #[inline(never)]
+    fn send_slow<'a>(&'a self, mut state: SpinGuard<'a, State<T>>, mut value: T, deadline: Option<Instant>) -> Sent<T> {
         loop {
-            let mut state = self.lock();
-            value = match state.offer(value) {
-                Ok((wakeup, watchers)) => {
-                    drop(state);
-                    wakeup.fire();
-                    fire(watchers);
-                    return Sent::Delivered;
-                }
-                Err(Sent::NoRoom(value)) => value,
-                Err(refused) => return refused,
-            };
             let waiting = Waiting::new(Some(value));
             // SAFETY: the waiter is new, and stays here until the wait below has ended, when it is in no queue.
             unsafe { state.waiting_senders.push(waiting.as_waiter()) };
             // Only where nobody keeps a value for them: who would receive may do so now.
-            let watchers = state.take_watchers();
-            drop(state);
-            fire(watchers);
+            Self::tell_watchers(state);
             // SAFETY: it was pushed there.
             let unlink = || unsafe { self.lock().waiting_senders.remove(&waiting.entry.waiter) };
             value = match (waiting.entry.waiter.wait(deadline, unlink), waiting.into_value()) {
@@ -214,6 +190,45 @@ impl<T> Exchange<T> {
                 (Woken::Elapsed, Some(value)) => return Sent::NoRoom(value),
                 (Woken::Notified, Some(value)) => value,
             };
+            (state, value) = match self.give(self.lock(), value) {
+                Ok(sent) => return sent,
+                Err(refused) => refused,
+            };
+        }
+    }
+
+    /// Hands `value` to a receiver that waits, or to the queue, and unlocks; or gives it back, if there is no room.
+    #[inline(always)]
+    fn give<'a>(&self, mut state: SpinGuard<'a, State<T>>, value: T) -> Result<Sent<T>, (SpinGuard<'a, State<T>>, T)> {
+        let mut value = Some(value);
+        if !state.waiting_receivers.is_empty() {
+            // SAFETY: only receivers' entries enter this queue, and its lock is held.
+            let deliver = |waiter| unsafe { *place_of(waiter) = value.take() };
+            if let Some(wakeup) = state.waiting_receivers.notify_first(deliver) {
+                drop(state);
+                wakeup.fire();
+                return Ok(Sent::Delivered);
+            }
+        }
+        let Some(value) = value else { unreachable!("nobody waited, so nobody took it") };
+        if state.is_closed {
+            return Ok(Sent::Disconnected(value));
+        }
+        if !state.has_room() {
+            return Err((state, value));
+        }
+        state.queue.push_back(value);
+        Self::tell_watchers(state);
+        Ok(Sent::Delivered)
+    }
+
+    /// Unlocks, and wakes who watches the channel.
+    #[inline(always)]
+    fn tell_watchers(mut state: SpinGuard<'_, State<T>>) {
+        if !state.watchers.is_empty() {
+            let watchers = state.watchers.notify_all();
+            drop(state);
+            fire(watchers);
         }
     }
 
@@ -221,33 +236,23 @@ impl<T> Exchange<T> {
 
     #[inline]
     pub(super) fn try_recv(&self) -> Received<T> {
-        let mut state = self.lock();
-        let (received, wakeup, watchers) = state.take();
-        drop(state);
-        wakeup.fire();
-        fire(watchers);
-        received
+        self.take().unwrap_or(Received::Nothing)
     }
 
     /// Receives, waiting until `deadline`, or as long as it takes.
-    #[inline]
+    // Inlined down to the switch, as `yield_now` is.
+    #[inline(always)]
     pub(super) fn recv(&self, deadline: Option<Instant>) -> Received<T> {
         loop {
-            let mut state = self.lock();
-            let (received, wakeup, watchers) = state.take();
-            if !matches!(received, Received::Nothing) {
-                drop(state);
-                wakeup.fire();
-                fire(watchers);
-                return received;
-            }
+            let mut state = match self.take() {
+                Ok(received) => return received,
+                Err(state) => state,
+            };
             let waiting = Waiting::new(None);
             // SAFETY: the waiter is new, and stays here until the wait below has ended, when it is in no queue.
             unsafe { state.waiting_receivers.push(waiting.as_waiter()) };
             // Selects that would send may do so now.
-            let watchers = state.take_watchers();
-            drop(state);
-            fire(watchers);
+            Self::tell_watchers(state);
             // SAFETY: it was pushed there.
             let unlink = || unsafe { self.lock().waiting_receivers.remove(&waiting.entry.waiter) };
             match (waiting.entry.waiter.wait(deadline, unlink), waiting.into_value()) {
@@ -256,6 +261,46 @@ impl<T> Exchange<T> {
                 (Woken::Notified, None) => {}
             }
         }
+    }
+
+    /// Takes the next value, or says that none will come, and unlocks; keeps the lock if there is nothing now.
+    #[inline(always)]
+    fn take(&self) -> Result<Received<T>, SpinGuard<'_, State<T>>> {
+        let mut state = self.lock();
+        if let Some(value) = state.queue.pop_front() {
+            if !state.waiting_senders.is_empty() || !state.watchers.is_empty() {
+                Self::tell_of_room(state);
+            }
+            return Ok(Received::Value(value));
+        }
+        if state.is_closed {
+            // Those who wait to send are about to be woken with their values.
+            return Ok(Received::Disconnected);
+        }
+        if state.waiting_senders.is_empty() { Err(state) } else { Self::take_from_sender(state) }
+    }
+
+    /// Unlocks, and lets those go on for whom room was made.
+    #[inline(never)]
+    fn tell_of_room(mut state: SpinGuard<'_, State<T>>) {
+        let wakeup = state.refill();
+        let watchers = state.take_watchers();
+        drop(state);
+        wakeup.fire();
+        fire(watchers);
+    }
+
+    /// Takes the value of the sender that has waited longest, and unlocks.
+    #[inline(never)]
+    fn take_from_sender(mut state: SpinGuard<'_, State<T>>) -> Result<Received<T>, SpinGuard<'_, State<T>>> {
+        let mut value = None;
+        // SAFETY: only senders' entries enter this queue, and its lock is held.
+        let take = |waiter| value = unsafe { place_of(waiter) }.take();
+        let wakeup = state.waiting_senders.notify_first(take).unwrap_or(Wakeup::None);
+        let Some(value) = value else { return Err(state) };
+        drop(state);
+        wakeup.fire();
+        Ok(Received::Value(value))
     }
 
     /// Takes out everything that lies in the channel, and what those who wait would send.
@@ -459,19 +504,13 @@ impl<T> Exchange<T> {
             Begun::Room => {
                 let mut state = self.lock();
                 state.promised -= 1;
-                match state.offer(value) {
-                    Ok((wakeup, watchers)) => {
+                match self.give(state, value) {
+                    Ok(Sent::NoRoom(value) | Sent::Disconnected(value)) | Err((_, value)) => Err(value),
+                    Ok(Sent::Delivered) => {
                         // If a receiver waited for it, the room is free.
-                        let (next, more) = (state.refill(), state.take_watchers());
-                        drop(state);
-                        wakeup.fire();
-                        next.fire();
-                        fire(watchers);
-                        fire(more);
+                        Self::tell_of_room(self.lock());
                         Ok(())
                     }
-                    Err(Sent::NoRoom(value) | Sent::Disconnected(value)) => Err(value),
-                    Err(Sent::Delivered) => Ok(()),
                 }
             }
             Begun::Receiver(receiver) => {
@@ -488,11 +527,7 @@ impl<T> Exchange<T> {
             Begun::Room => {
                 let mut state = self.lock();
                 state.promised -= 1;
-                let wakeup = state.refill();
-                let watchers = state.take_watchers();
-                drop(state);
-                wakeup.fire();
-                fire(watchers);
+                Self::tell_of_room(state);
             }
             Begun::Receiver(receiver) => self.notify_taken(receiver, None),
             Begun::Nothing | Begun::Received | Begun::Disconnected => {}
@@ -526,51 +561,11 @@ impl<T> State<T> {
     }
 
     /// Takes out who watches the channel, to be woken after unlocking.
-    #[inline]
     fn take_watchers(&mut self) -> Watchers {
         if self.watchers.is_empty() { Vec::new() } else { self.watchers.notify_all() }
     }
 
-    /// Hands `value` to a receiver that waits, or to the queue.
-    #[inline]
-    fn offer(&mut self, value: T) -> Result<(Wakeup, Watchers), Sent<T>> {
-        let mut value = Some(value);
-        if !self.waiting_receivers.is_empty() {
-            // SAFETY: only receivers' entries enter this queue, and its lock is held.
-            let deliver = |waiter| unsafe { *place_of(waiter) = value.take() };
-            if let Some(wakeup) = self.waiting_receivers.notify_first(deliver) {
-                return Ok((wakeup, Vec::new()));
-            }
-        }
-        let Some(value) = value else { unreachable!("nobody waited, so nobody took it") };
-        if self.is_closed {
-            Err(Sent::Disconnected(value))
-        } else if self.has_room() {
-            self.queue.push_back(value);
-            Ok((Wakeup::None, self.take_watchers()))
-        } else {
-            Err(Sent::NoRoom(value))
-        }
-    }
-
-    /// Takes the next value, and lets the sender that has waited longest go on.
-    #[inline]
-    fn take(&mut self) -> (Received<T>, Wakeup, Watchers) {
-        if let Some(value) = self.queue.pop_front() {
-            return (Received::Value(value), self.refill(), self.take_watchers());
-        }
-        if self.is_closed {
-            // Those who wait to send are about to be woken with their values.
-            return (Received::Disconnected, Wakeup::None, Vec::new());
-        }
-        let mut next = None;
-        // SAFETY: only senders' entries enter this queue, and its lock is held.
-        let wakeup = self.waiting_senders.notify_first(|waiter| next = unsafe { place_of(waiter) }.take());
-        (next.map_or(Received::Nothing, Received::Value), wakeup.unwrap_or(Wakeup::None), Vec::new())
-    }
-
     /// Moves the value of the sender that has waited longest into the queue, if there is room now.
-    #[inline]
     fn refill(&mut self) -> Wakeup {
         if self.waiting_senders.is_empty() || self.is_closed || !self.has_room() {
             return Wakeup::None;

@@ -1,0 +1,231 @@
+//! A task's end: one word, and who may change it.
+//!
+//! ```text
+//!   ┌──────────────────────────────────────────┬────────┬────────┬──────────┬─────────┬──────┐
+//!   │ references                               │ SWEEPS │ LINKED │ DETACHED │ WATCHED │ DONE │
+//!   └──────────────────────────────────────────┴────────┴────────┴──────────┴─────────┴──────┘
+//! ```
+//!
+//! One word, for most tasks end unwatched: then one exchange ends the task and gives up the runtime's reference.
+
+use crate::primitives::{AtomicUsize, Ordering};
+
+/// Whether a task has ended, who waits for that, whether anybody wants its result, and how many references there are.
+/// See the module's page.
+#[derive(Debug)]
+pub(crate) struct EndState(AtomicUsize);
+
+const DONE: usize = 1;
+/// Somebody has entered the queue of waiters.
+const WATCHED: usize = 2;
+/// The join handle is gone: nobody will take the result.
+const DETACHED: usize = 4;
+/// Somebody has linked a closure that looks at the result.
+const LINKED: usize = 8;
+/// It has ended, and whoever ended it goes through its watchers.
+const SWEEPS: usize = 16;
+const REFERENCE: usize = 32;
+
+/// What a task that wants to end must do first.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It has ended; nobody waits. The runtime's reference is given up, and was the last one or not.
+    Unwatched { is_last: bool },
+    /// It has ended; the caller must go through links and waiters, and then give up the reference.
+    Watched,
+    /// It has not ended: nobody wants the result, so the task drops it first, while it still may wait.
+    DropResult,
+}
+
+impl EndState {
+    /// For a task with two references: the runtime's, and another.
+    pub(crate) fn new() -> Self {
+        Self(AtomicUsize::new(2 * REFERENCE))
+    }
+
+    /// Counts another reference, for somebody who has one.
+    pub(crate) fn add_reference(&self) {
+        // Relaxed: who has a reference may make another one of it.
+        self.0.fetch_add(REFERENCE, Ordering::Relaxed);
+    }
+
+    /// Gives one reference up. True if it was the last: the caller must free the task.
+    #[inline]
+    #[must_use]
+    pub(crate) fn release(&self) -> bool {
+        // Acquire: pairs with the Release of the others, so that the last one sees their last use. The load alone serves
+        // the common case that the other reference is gone.
+        self.0.load(Ordering::Acquire) < 2 * REFERENCE || self.0.fetch_sub(REFERENCE, Ordering::AcqRel) < 2 * REFERENCE
+    }
+
+    /// Whether the task has ended; if so, its result is visible.
+    pub(crate) fn is_done(&self) -> bool {
+        // Acquire: pairs with the Release in `end`.
+        self.0.load(Ordering::Acquire) & DONE != 0
+    }
+
+    /// Ends the task. `has_result` says whether there is a result that somebody would have to drop.
+    pub(crate) fn end(&self, has_result: bool) -> End {
+        let mut state = self.0.load(Ordering::Relaxed);
+        loop {
+            // Links look at the result; the last of them drops it.
+            if state & (DETACHED | LINKED) == DETACHED && has_result {
+                return End::DropResult;
+            }
+            let (next, end) = match state & WATCHED {
+                0 => ((state | DONE) - REFERENCE, End::Unwatched { is_last: state < 2 * REFERENCE }),
+                _ => (state | DONE | SWEEPS, End::Watched),
+            };
+            // Release: pairs with the Acquire in `is_done`, `watch`, `detach` and `release`. Acquire: sees the waiter's
+            // entry; and, as the last reference, what the others did.
+            match self.0.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return end,
+                Err(now) => state = now,
+            }
+        }
+    }
+
+    /// Announces a waiter that has entered the queue. False if the task has ended: nobody will wake that waiter.
+    #[must_use]
+    pub(crate) fn watch(&self) -> bool {
+        self.0.fetch_or(WATCHED, Ordering::AcqRel) & DONE == 0
+    }
+
+    /// Announces a link that was added under the watchers' lock. True if whoever ends the task comes by and takes it;
+    /// false if the task has ended and nobody will.
+    #[must_use]
+    pub(crate) fn link(&self) -> bool {
+        let before = self.0.fetch_or(WATCHED | LINKED, Ordering::AcqRel);
+        before & (DONE | SWEEPS) != DONE
+    }
+
+    /// Says, under the watchers' lock, that whoever ended the task has found no more links there and will not come again.
+    pub(crate) fn swept(&self) {
+        self.0.fetch_and(!SWEEPS, Ordering::Relaxed);
+    }
+
+    /// Whether the task ever had a link.
+    pub(crate) fn is_linked(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & LINKED != 0
+    }
+
+    /// Whether the join handle is gone.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.0.load(Ordering::Acquire) & DETACHED != 0
+    }
+
+    /// Gives up the result. True if the task has ended already, and the caller must drop it.
+    #[must_use]
+    pub(crate) fn detach(&self) -> bool {
+        self.0.fetch_or(DETACHED, Ordering::AcqRel) & DONE != 0
+    }
+}
+
+#[cfg(all(test, not(osier_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detached_task_drops_its_result_before_it_ends() {
+        let state = EndState::new();
+        assert!(!state.detach());
+        assert_eq!(state.end(true), End::DropResult);
+        assert!(!state.is_done());
+        assert_eq!(state.end(false), End::Unwatched { is_last: false });
+        assert!(state.is_done() && !state.watch());
+    }
+}
+
+#[cfg(all(test, osier_loom))]
+mod model {
+    use super::*;
+    use crate::primitives::AtomicU32;
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A link and a waiter against the end: counts who would run the link. `watch` sets the same bit as a link does, so
+    /// that bit alone does not tell whether the one who ended the task comes by.
+    fn a_link_against_the_end(link: fn(&EndState) -> bool) {
+        loom::model(move || {
+            let end = Arc::new(EndState::new());
+            // What lies under the watchers' lock: whether the link is in the list.
+            let list = Arc::new(loom::sync::Mutex::new(false));
+            let runs = Arc::new(AtomicU32::new(0));
+            let task = {
+                let (end, list, runs) = (end.clone(), list.clone(), runs.clone());
+                thread::spawn(move || {
+                    if end.end(false) == End::Watched {
+                        let mut list = list.lock().unwrap();
+                        if std::mem::take(&mut *list) {
+                            runs.fetch_add(1, Ordering::Relaxed);
+                        }
+                        end.swept();
+                    }
+                })
+            };
+            let waiter = {
+                let end = end.clone();
+                thread::spawn(move || _ = end.watch())
+            };
+            let mut list = list.lock().unwrap();
+            *list = true;
+            if !link(&end) {
+                *list = false;
+                runs.fetch_add(1, Ordering::Relaxed);
+            }
+            drop(list);
+            task.join().unwrap();
+            waiter.join().unwrap();
+            assert_eq!(runs.load(Ordering::Relaxed), 1, "a link runs once");
+        });
+    }
+
+    #[test]
+    fn model_a_link_runs_once() {
+        a_link_against_the_end(EndState::link);
+    }
+
+    #[test]
+    #[should_panic(expected = "a link runs once")]
+    fn model_catches_a_link_that_trusts_a_late_waiters_bit() {
+        // The seeded bug: the task has ended and somebody watches, so whoever ended it is expected to come by.
+        a_link_against_the_end(|end| {
+            let before = end.0.fetch_or(WATCHED | LINKED, Ordering::AcqRel);
+            before & (DONE | WATCHED) != DONE
+        });
+    }
+
+    #[test]
+    fn model_the_end_of_a_task_reaches_its_waiter_or_its_detacher() {
+        loom::model(|| {
+            let end = Arc::new(EndState::new());
+            let result = Arc::new(UnsafeCell::new(0));
+            let task = {
+                let (end, result) = (end.clone(), result.clone());
+                thread::spawn(move || {
+                    // SAFETY: the task has not ended, so the result is its own, as loom checks.
+                    result.with_mut(|r| unsafe { *r = 1 });
+                    match end.end(true) {
+                        End::DropResult => {
+                            // SAFETY: as above.
+                            result.with_mut(|r| unsafe { *r = 2 });
+                            assert_eq!(end.end(false), End::Unwatched { is_last: false });
+                        }
+                        End::Unwatched { .. } | End::Watched => {}
+                    }
+                })
+            };
+            if end.detach() {
+                // SAFETY: the task has ended and left the result to its handle, as loom checks.
+                result.with_mut(|r| unsafe { *r = 3 });
+                task.join().unwrap();
+            } else {
+                task.join().unwrap();
+                // SAFETY: the task's thread has ended.
+                assert_eq!(result.with(|r| unsafe { *r }), 2, "the task dropped it");
+            }
+        });
+    }
+}
