@@ -26,7 +26,7 @@ use crate::task::{Header, JoinError, RawTask, Refusal};
 /// See the module's page.
 pub(crate) struct Shared {
     this: Weak<Self>,
-    pub(super) remotes: Box<[Remote]>,
+    pub(super) remotes: Box<[Arc<Remote>]>,
     pub(super) idle: Idle,
     /// Fresh tasks from threads that are no workers of this runtime.
     pub(super) injector: Injector<Fresh>,
@@ -106,16 +106,18 @@ impl Shared {
     pub(super) fn new(deques: &[Deques], stack_size: StackSize) -> Arc<Self> {
         let remotes: Box<[_]> = deques
             .iter()
-            .map(|deques| Remote {
-                inbox: Inbox::new(),
-                stealer: deques.newest_first.stealer(),
-                oldest_first: deques.oldest_first.stealer(),
-                in_line: AtomicU64::new(0),
-                parker: Berth::new(),
-                tick: AtomicU32::new(0),
-                expects: AtomicBool::new(false),
-                acknowledged: AtomicBool::new(false),
-                counts: Counts::default(),
+            .map(|deques| {
+                Arc::new(Remote {
+                    inbox: Inbox::new(),
+                    stealer: deques.newest_first.stealer(),
+                    oldest_first: deques.oldest_first.stealer(),
+                    in_line: AtomicU64::new(0),
+                    parker: Berth::new(),
+                    tick: AtomicU32::new(0),
+                    expects: AtomicBool::new(false),
+                    acknowledged: AtomicBool::new(false),
+                    counts: Counts::default(),
+                })
             })
             .collect();
         let shared = Arc::new_cyclic(|this| Self {
@@ -213,7 +215,7 @@ impl Shared {
 
     /// Whether any fresh task lies where any worker may take it.
     pub(super) fn has_fresh(&self) -> bool {
-        !self.injector.is_empty() || self.remotes.iter().any(Remote::has_fresh)
+        !self.injector.is_empty() || self.remotes.iter().any(|remote| remote.has_fresh())
     }
 
     // ---- the end

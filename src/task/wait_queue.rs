@@ -285,6 +285,17 @@ impl WaitQueue {
         }
     }
 
+    /// Takes the first waiter out, which is `first`.
+    #[inline(always)]
+    fn unlink_first(&mut self, first: &Waiter) {
+        self.first = first.next.get();
+        // SAFETY: what is linked is alive: that is `push`'s demand.
+        match unsafe { self.first.as_ref() } {
+            Some(next) => next.previous.set(ptr::null()),
+            None => self.last = ptr::null(),
+        }
+    }
+
     /// Takes the first waiter out that nobody else completes. The caller will deliver what it waits for, and notify it.
     #[inline]
     pub(crate) fn take_first(&mut self) -> Option<Taken> {
@@ -297,7 +308,7 @@ impl WaitQueue {
             let waiter = self.first;
             // SAFETY: what is linked is alive: that is `push`'s demand.
             let linked = unsafe { waiter.as_ref() }?;
-            self.unlink(linked);
+            self.unlink_first(linked);
             if claim(linked) {
                 linked.mark.store(TAKEN, Ordering::Relaxed);
                 return Some(Taken(waiter));

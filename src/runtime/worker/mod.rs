@@ -77,6 +77,8 @@ type Look = (u32, Option<Instant>);
 /// See the module's page.
 pub(crate) struct Worker {
     pub(super) shared: Arc<Shared>,
+    /// Its own among those of `shared`, at hand.
+    remote: Arc<Remote>,
     index: usize,
     /// Started tasks that can go on, first come first served; among them fresh ones that stand in line.
     pub(super) ready: RefCell<VecDeque<RawTask>>,
@@ -129,6 +131,7 @@ impl Worker {
     pub(super) fn new(shared: Arc<Shared>, index: usize, deques: Deques) -> Self {
         let looks = shared.remotes.iter().map(|_| Cell::new((0, None))).collect();
         Self {
+            remote: shared.remotes[index].clone(),
             shared,
             index,
             ready: RefCell::new(VecDeque::new()),
@@ -199,7 +202,7 @@ impl Worker {
     }
 
     pub(super) fn remote(&self) -> &Remote {
-        &self.shared.remotes[self.index]
+        &self.remote
     }
 
     // ---- what tasks ask for
