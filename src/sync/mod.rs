@@ -45,6 +45,7 @@ mod rlock;
 mod rwlock;
 mod select;
 mod semaphore;
+#[cfg_attr(all(test, osier_loom), path = "modelled_lock.rs")]
 mod spin_lock;
 mod wait;
 mod wait_group;

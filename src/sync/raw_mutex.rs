@@ -16,12 +16,12 @@
 //! - A waiter enters the queue only while `LOCKED` is set, by an exchange: that holder's unlock will see it.
 
 use std::fmt;
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use super::spin_lock::SpinLock;
 use super::waiting::Waiting;
 use crate::coroutine::current;
-use crate::primitives::{AtomicU32, Mutex, Ordering, const_unless_modelled};
+use crate::primitives::{AtomicU32, Ordering, const_unless_modelled};
 use crate::task::{WaitQueue, Woken};
 
 const LOCKED: u32 = 1;
@@ -34,7 +34,7 @@ const OVERTAKEN: Duration = if cfg!(all(test, osier_loom)) { Duration::ZERO } el
 /// See the module's page.
 pub(crate) struct RawMutex {
     word: AtomicU32,
-    queue: Mutex<WaitQueue>,
+    queue: SpinLock<WaitQueue>,
 }
 
 /// What a waiter has beside it.
@@ -57,7 +57,7 @@ enum Patience {
 impl RawMutex {
     const_unless_modelled! {
         pub(crate) fn new() -> Self {
-            Self { word: AtomicU32::new(0), queue: Mutex::new(WaitQueue::new()) }
+            Self { word: AtomicU32::new(0), queue: SpinLock::new(WaitQueue::new()) }
         }
     }
 
@@ -146,7 +146,7 @@ impl RawMutex {
     /// Enters the queue, at its head if the waiter was there before, and clears the bit `woken`. False if the lock is
     /// free.
     fn enter(&self, waiting: &Waiting<Place>, woken: u32) -> bool {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue.lock();
         let mut state = self.word.load(Ordering::Relaxed);
         loop {
             if state & LOCKED == 0 {
@@ -166,7 +166,7 @@ impl RawMutex {
 
     /// Takes a waiter out of the queue. False if it was notified.
     fn leave(&self, waiting: &Waiting<Place>) -> bool {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue.lock();
         // SAFETY: it was pushed there.
         let left = unsafe { queue.remove(&waiting.waiter) };
         if left && queue.is_empty() {
@@ -204,7 +204,7 @@ impl RawMutex {
 
     /// Unlocks, and wakes the first waiter or gives it the lock.
     fn pass_on(&self) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue.lock();
         // Until the store below nobody else changes the word: it is locked, nobody is on the way, the queue's lock is
         // ours.
         let Some(first) = queue.first() else {

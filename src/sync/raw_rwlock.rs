@@ -16,10 +16,10 @@
 //!   takes it.
 
 use std::fmt;
-use std::sync::PoisonError;
 use std::time::Instant;
 
-use crate::primitives::{AtomicUsize, Mutex, Ordering, const_unless_modelled};
+use super::spin_lock::{SpinGuard, SpinLock};
+use crate::primitives::{AtomicUsize, Ordering, const_unless_modelled};
 use crate::task::{WaitQueue, Waiter, Wakeup, Woken};
 
 const WRITER: usize = 1;
@@ -29,7 +29,7 @@ const READER: usize = 4;
 /// See the module's page.
 pub(crate) struct RawRwLock {
     word: AtomicUsize,
-    queues: Mutex<Queues>,
+    queues: SpinLock<Queues>,
 }
 
 struct Queues {
@@ -41,7 +41,7 @@ impl RawRwLock {
     const_unless_modelled! {
         pub(crate) fn new() -> Self {
             let queues = Queues { readers: WaitQueue::new(), writers: WaitQueue::new() };
-            Self { word: AtomicUsize::new(0), queues: Mutex::new(queues) }
+            Self { word: AtomicUsize::new(0), queues: SpinLock::new(queues) }
         }
     }
 
@@ -220,8 +220,8 @@ impl RawRwLock {
         wakeups
     }
 
-    fn lock_queues(&self) -> impl std::ops::DerefMut<Target = Queues> + '_ {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_queues(&self) -> SpinGuard<'_, Queues> {
+        self.queues.lock()
     }
 }
 

@@ -15,12 +15,13 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::spin_lock::{SpinGuard, SpinLock};
 use super::waiting::{Waiting, after};
 use crate::exception::{Raise, raise};
-use crate::primitives::{AtomicUsize, Mutex, Ordering};
+use crate::primitives::{AtomicUsize, Ordering};
 use crate::task::{WaitQueue, Waiter, Wakeup, Woken};
 
 const QUEUED: usize = 1;
@@ -375,7 +376,7 @@ impl Raise for ReleasedTooOften {
 /// A semaphore without the handle. See the module's page.
 pub(crate) struct RawSemaphore {
     word: AtomicUsize,
-    queues: Mutex<Queues>,
+    queues: SpinLock<Queues>,
 }
 
 struct Queues {
@@ -390,7 +391,7 @@ impl RawSemaphore {
         let limit = Semaphore::MAX_PERMITS;
         assert!(permits <= limit, "a semaphore has at most {limit} permits");
         let queues = Queues { takers: WaitQueue::new(), watchers: WaitQueue::new() };
-        Self { word: AtomicUsize::new(permits * PERMIT), queues: Mutex::new(queues) }
+        Self { word: AtomicUsize::new(permits * PERMIT), queues: SpinLock::new(queues) }
     }
 
     pub(crate) fn available(&self) -> usize {
@@ -563,8 +564,8 @@ impl RawSemaphore {
         wakeups
     }
 
-    fn lock_queues(&self) -> impl std::ops::DerefMut<Target = Queues> + '_ {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_queues(&self) -> SpinGuard<'_, Queues> {
+        self.queues.lock()
     }
 }
 

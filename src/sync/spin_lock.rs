@@ -1,9 +1,11 @@
 //! A lock for a few instructions: taking it is one exchange, letting go a plain store.
 //!
 //! std's lock pays a second exchange to find out whether somebody sleeps over it. A channel is locked twice a message, so
-//! that is a third of its time. Here nobody sleeps: whoever finds the lock held spins, then gives its time slice away,
+//! that was a third of its time; a lock's queue is locked twice whenever a task waits for it. Here nobody sleeps: whoever finds the lock held spins, then gives its time slice away,
 //! then sleeps for microseconds, so that a holder whose core was taken away gets one. Under it nothing waits and nothing
 //! of a user's runs.
+//!
+//! In the models of the rooms that use it, loom's lock takes its place.
 
 use std::cell::UnsafeCell;
 use std::fmt;
