@@ -758,6 +758,51 @@ fn with_joins_and_kills_on_an_unwind() {
 }
 
 #[test]
+fn with_raises_the_earliest_failure_that_nobody_was_told() {
+    let _watch = watch();
+    for workers in [1, 4] {
+        runtime(workers).run(|| {
+            let text = panic_text(|| Pool::with(2, |pool| drop(pool.spawn(|| panic!("a member failed")))));
+            assert_eq!(text, "a member failed");
+            let raised = catch(|| Group::with(|group| drop(group.spawn(|| raise(std::fmt::Error)))));
+            assert!(raised.unwrap_err().is::<std::fmt::Error>());
+            // The earliest of several; the body goes on to its end, and so do the others.
+            let count = Arc::new(AtomicUsize::new(0));
+            let raised = catch(|| {
+                Pool::with(1, |pool| {
+                    for n in 0..3 {
+                        let count = count.clone();
+                        let _ = pool.spawn(move || {
+                            count.fetch_add(1, Ordering::SeqCst);
+                            if n > 0 {
+                                raise(std::io::Error::other(n.to_string()))
+                            }
+                        });
+                    }
+                });
+            });
+            let raised = raised.unwrap_err();
+            assert_eq!((raised.to_string().as_str(), count.load(Ordering::SeqCst)), ("1", 3));
+
+            // Who was told of a failure has dealt with it.
+            let told = Pool::with(1, |pool| pool.spawn(|| raise(std::fmt::Error)).join().is_err());
+            assert!(told);
+            let told = Pool::with(1, |pool| {
+                let _ = pool.spawn(|| raise(std::fmt::Error));
+                pool.join().is_err()
+            });
+            assert!(told);
+            // So will whoever still holds the handle; and one that was killed has not failed.
+            let handle = Pool::with(2, |pool| {
+                pool.spawn(|| sleep(FOR_EVER)).cancel();
+                pool.spawn(|| raise(std::fmt::Error))
+            });
+            assert!(handle.join().unwrap_err().exception().is_some());
+        });
+    }
+}
+
+#[test]
 fn dropping_a_pool_detaches_its_members() {
     let _watch = watch();
     run(|| {

@@ -72,7 +72,12 @@ impl<P> Clone for Crew<P> {
 
 impl<P: Home> Crew<P> {
     pub(super) fn new(places: Option<usize>) -> Self {
-        Self { members: Members::new(places), _home: PhantomData }
+        Self { members: Members::new(places, false), _home: PhantomData }
+    }
+
+    /// A crew that is joined where it is made, and whose failures are raised there.
+    pub(super) fn joined(places: Option<usize>) -> Self {
+        Self { members: Members::new(places, true), _home: PhantomData }
     }
 
     /// Spawns a member that has its place.

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use crate::exception::{Report, report};
 use crate::sync::waiting::{Waiting, lock};
 use crate::sync::{Permit, Semaphore};
 use crate::task::{self, JoinError, Task, WaitQueue, Wakeup, Woken};
@@ -29,6 +30,8 @@ struct State {
     next: u64,
     /// The earliest failure that nobody was told, with its number among all.
     failure: Option<(u64, JoinError)>,
+    /// All members that have failed, with these numbers: for a group that sees to the failures itself.
+    failed: Option<Vec<(u64, JoinError, Task)>>,
     /// Those who wait until members have left; beside each, the highest number among these.
     waiters: WaitQueue,
 }
@@ -43,12 +46,14 @@ struct Member {
 }
 
 impl Members {
-    pub(super) fn new(places: Option<usize>) -> Arc<Self> {
+    /// With `keeps_failures`, those that nobody is told are kept for [`take_failure_of_all`](Self::take_failure_of_all).
+    pub(super) fn new(places: Option<usize>, keeps_failures: bool) -> Arc<Self> {
         let state = State {
             numbers: HashMap::new(),
             members: BTreeMap::new(),
             next: 0,
             failure: None,
+            failed: keeps_failures.then(Vec::new),
             waiters: WaitQueue::new(),
         };
         Arc::new(Self { places: places.map(Semaphore::new), state: Mutex::new(state) })
@@ -201,7 +206,26 @@ impl Members {
 
     /// Takes the earliest failure that nobody was told.
     pub(super) fn take_failure(&self) -> Option<JoinError> {
-        lock(&self.state).failure.take().map(|(_, error)| error)
+        let mut state = lock(&self.state);
+        let (number, error) = state.failure.take()?;
+        let failed = state.failed.iter().flatten().find(|(other, ..)| *other == number).map(|(.., task)| task.clone());
+        drop(state);
+        // Told, and so not raised by whoever has kept it.
+        failed.inspect(|task| task.raw().observe());
+        Some(error)
+    }
+
+    /// Takes the earliest of the failures that were kept and that nobody was told; the others are reported, or all.
+    /// A member whose handle is still held is left to that.
+    pub(super) fn take_failure_of_all(&self, reports_all: bool) -> Option<JoinError> {
+        let mut failed = lock(&self.state).failed.as_mut().map(std::mem::take).unwrap_or_default();
+        failed.retain(|(.., task)| task.raw().take_kept_failure());
+        failed.sort_by_key(|(number, ..)| *number);
+        let reported = failed.split_off(if reports_all { 0 } else { failed.len().min(1) });
+        for (_, error, task) in &reported {
+            report(&Report::Unjoined { name: task.name(), error });
+        }
+        failed.pop().map(|(_, error, _)| error)
     }
 
     /// Whether the running task is a member.
@@ -214,6 +238,10 @@ impl State {
     fn note_failure(&mut self, task: &Task) {
         let failure = task.raw().failure().filter(|(_, error)| !error.is_cancelled());
         let Some((number, error)) = failure else { return };
+        if let Some(failed) = &mut self.failed {
+            task.raw().keep_failure();
+            failed.push((number, error.clone(), task.clone()));
+        }
         if self.failure.as_ref().is_none_or(|&(earliest, _)| number < earliest) {
             self.failure = Some((number, error));
         }

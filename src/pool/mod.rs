@@ -38,6 +38,7 @@ use std::time::Duration;
 
 use self::crew::{Crew, Home};
 use crate::coroutine::unwind;
+use crate::exception::Raise;
 use crate::sync::waiting::after;
 use crate::task::{self, Anywhere, JoinError, JoinHandle, LocalHandle, Task, ThisThread};
 
@@ -118,12 +119,16 @@ impl Group {
         Group { crew: Crew::new(None) }
     }
 
-    /// Makes a group, lends it to `f`, and joins it; when `f` unwinds, or the caller is cancelled, kills it.
+    /// Makes a group, lends it to `f`, and joins it; when `f` unwinds, or the caller is cancelled, kills it. Failures go as
+    /// those of [`Pool::with`].
     ///
     /// # Suspends
     /// The calling task, or on a plain thread the thread, until all members have ended.
+    ///
+    /// # Panics
+    /// With `f`'s panic, else with that of the earliest member that failed and was not joined; an exception is raised.
     pub fn with<R>(f: impl FnOnce(&Self) -> R) -> R {
-        let group = Self::new();
+        let group = Self { crew: Crew::joined(None) };
         with(&group.crew, || f(&group))
     }
 }
@@ -148,13 +153,15 @@ impl Pool {
 
     /// Makes a pool, lends it to `f`, and joins it; when `f` unwinds, or the caller is cancelled, kills it.
     ///
-    /// A member's failure goes to whoever joins its handle; if nobody does it is reported.
+    /// A member's failure goes to whoever joins its handle, or the pool. The earliest that nobody was told leaves `with` at
+    /// the end, as it leaves a [`scope`](crate::scope); the others are reported.
     ///
     /// # Suspends
     /// The calling task, or on a plain thread the thread, until all members have ended.
     ///
     /// # Panics
-    /// As [`Pool::new`]; with `f`'s panic.
+    /// As [`Pool::new`]; with `f`'s panic, else with that of the earliest member that failed and was not joined; an
+    /// exception is raised.
     ///
     /// # Examples
     /// ```
@@ -168,7 +175,7 @@ impl Pool {
     /// assert!(done.is_set());
     /// ```
     pub fn with<R>(n: usize, f: impl FnOnce(&Self) -> R) -> R {
-        let pool = Self::new(n);
+        let pool = Self { crew: Crew::joined(Some(at_least_one(n))) };
         with(&pool.crew, || f(&pool))
     }
 }
@@ -186,7 +193,12 @@ fn with<R, P: Home>(crew: &Crew<P>, f: impl FnOnce() -> R) -> R {
     }
     // Before the unwind goes on.
     crew.members.wait_through_cancel();
+    let failure = crew.members.take_failure_of_all(result.is_err());
     let value = result.unwrap_or_else(|payload| unwind::throw(payload));
+    if let Some(error) = failure {
+        drop(value);
+        error.raise();
+    }
     task::throw_if_due();
     value
 }

@@ -49,6 +49,8 @@ struct More {
     failure: Option<(u64, Note)>,
     /// Whether somebody was told of the failure, or will be.
     is_observed: bool,
+    /// Whether somebody will see to a failure that nobody is told of, so that it is not reported when the handle goes.
+    is_kept: bool,
     /// Looks at the result of a task whose handle is gone, or takes it, before it is dropped.
     heir: Option<Heir>,
 }
@@ -320,6 +322,23 @@ impl RawTask {
         self.watchers().more.as_ref().is_some_and(|more| more.is_observed)
     }
 
+    /// Says that the caller sees to the failure, if nobody is told of it. For a link, so before the result is disposed of.
+    pub(crate) fn keep_failure(self) {
+        self.watchers().more().is_kept = true;
+    }
+
+    /// Takes charge of the failure that was kept, if the handle is gone and nobody was told. One that is still held may be
+    /// joined: then it, and no longer the caller, sees to the failure.
+    pub(crate) fn take_kept_failure(self) -> bool {
+        let is_detached = self.header().end.is_detached();
+        let mut watchers = self.watchers();
+        let more = watchers.more();
+        more.is_kept = false;
+        let takes = is_detached && !more.is_observed;
+        more.is_observed |= takes;
+        takes
+    }
+
     /// Says who gets the result when the handle, which is about to go, has gone, and the links have looked at it.
     pub(super) fn set_heir(self, heir: Heir) {
         let mut watchers = self.watchers();
@@ -337,6 +356,7 @@ impl RawTask {
         let is_looked_at = self.header().borrows;
         let (failure, heir) = match &mut self.watchers().more {
             Some(more) => {
+                let is_looked_at = is_looked_at || more.is_kept;
                 let is_observed = is_looked_at || std::mem::replace(&mut more.is_observed, true);
                 (more.failure.clone().filter(|_| !is_observed), more.heir.take())
             }
