@@ -57,6 +57,9 @@ impl<M> Address<M> {
     /// # Errors
     /// The actor has ended or was closed; or it sends to itself, and its mailbox is full. The message comes back.
     pub fn send(&self, message: M) -> Result<(), SendError<M>> {
+        if self.sender.capacity().is_some() {
+            task::spend();
+        }
         match self.try_send(message) {
             Err(SendError::Full(message)) if !self.is_mine() => {
                 self.sender.send(message).map_err(|refused| SendError::Closed(refused.into_inner()))

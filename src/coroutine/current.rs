@@ -269,6 +269,10 @@ impl fmt::Debug for Trees {
     }
 }
 
+/// What `Thread::budget` begins with.
+#[cfg(feature = "runtime")]
+const BUDGET: u32 = 128;
+
 /// What a thread keeps for the coroutines on it. No destructor: it can be read as long as the thread runs.
 pub(super) struct Thread {
     /// The innermost running frame: a coroutine's, or a region's; or null.
@@ -296,6 +300,9 @@ pub(super) struct Thread {
     /// How many checkpoints pass before one looks at the clock. See `task::checkpoint`.
     #[cfg(feature = "runtime")]
     checkpoints_left: Cell<u32>,
+    /// How many calls that need not wait are made before somebody looks whether others shall run. See `task::budget`.
+    #[cfg(feature = "runtime")]
+    budget: Cell<u32>,
     /// What coroutines with threads of their own share besides.
     #[cfg(any(miri, osier_threads))]
     pub(super) group: Shared,
@@ -319,6 +326,8 @@ impl Thread {
             traced: Cell::new(false),
             #[cfg(feature = "runtime")]
             checkpoints_left: Cell::new(0),
+            #[cfg(feature = "runtime")]
+            budget: Cell::new(BUDGET),
             #[cfg(any(miri, osier_threads))]
             group: Shared::new(),
         }
@@ -533,6 +542,23 @@ pub(crate) fn count_checkpoint() -> bool {
 #[cfg(feature = "runtime")]
 pub(crate) fn set_checkpoints_left(left: u32) {
     THREAD.with(|thread| thread.checkpoints_left.set(left));
+}
+
+/// Counts a call that may wait, whether it does or not. True when the budget is used up, and must be filled again.
+#[cfg(feature = "runtime")]
+#[inline(always)]
+pub(crate) fn spend() -> bool {
+    THREAD.with(|thread| {
+        let left = thread.budget.get() - 1;
+        thread.budget.set(left);
+        left == 0
+    })
+}
+
+/// Fills the budget of calls.
+#[cfg(feature = "runtime")]
+pub(crate) fn fill_budget() {
+    THREAD.with(|thread| thread.budget.set(BUDGET));
 }
 
 /// What checkpoints on this thread know of their pace.

@@ -35,8 +35,8 @@
 //!
 //! # What holds for every call
 //!
-//! - *Waiting.* What can wait says so under `# Suspends`. It tries first, and gives way to other tasks every 128th time that it
-//!   did not have to wait.
+//! - *Waiting.* What can wait says so under `# Suspends`. It tries first. A task that never has to wait gives way to
+//!   others now and then, as in [`sync`](crate::sync).
 //! - *Cancelling and timeouts.* A task that is cancelled, or whose [`timeout`](crate::time::timeout) has passed, unwinds from
 //!   the wait. Nothing is lost: the call has not been made, or it has returned. `write_all` and `read_exact` are many calls,
 //!   and how far they came is not told.

@@ -100,7 +100,7 @@ impl<T: AsFd> Ready<T> {
     /// descriptor is readable: for calls that read, or accept.
     ///
     /// # Suspends
-    /// As [`readable`](Self::readable), and every 128th time in any case.
+    /// As [`readable`](Self::readable), and now and then in any case.
     ///
     /// # Errors
     /// Those of `call`, and as [`readable`](Self::readable).

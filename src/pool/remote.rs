@@ -247,7 +247,7 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
     fn ask(&mut self, command: Command<In>) -> Outcome<Out, In, Ret> {
         self.is_owed = true;
         // There is room: no other command is on its way. Whether the task has gone is seen by the answer.
-        _ = self.commands.send(command);
+        _ = self.commands.try_send(command);
         self.reply()
     }
 

@@ -314,6 +314,8 @@ impl Inner {
         current::set_worker(std::ptr::from_ref(worker).cast());
         current::set_task(std::ptr::null());
         worker.get_up();
+        // So that what happens does not depend on what this thread has done before.
+        current::fill_budget();
         f(worker)
     }
 

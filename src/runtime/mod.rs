@@ -10,7 +10,7 @@
 //! - `idle`: who sleeps, who wakes. `berth`: where a worker sleeps, `parker`: where any thread does. `reactor`: descriptors
 //!   that tasks wait for, as long as the feature `net` is on.
 //! - `inbox`: tasks on their way home. `timer`: a wheel.
-//! - `pin`: a worker's core. `fork`: what becomes of all this in a child process.
+//! - `pace`: how often a loop looks at the clock. `pin`: a worker's core. `fork`: what becomes of all this in a child process.
 //! - `test`: a seed, and time that is made up.
 //! - `metrics`: what each worker has done.
 //!
@@ -23,6 +23,7 @@ mod idle;
 mod inbox;
 mod local;
 mod metrics;
+mod pace;
 mod parker;
 mod pin;
 mod place;
@@ -42,6 +43,7 @@ pub use metrics::{Metrics, WorkerMetrics};
 
 pub(crate) use fork::check as check_fork;
 pub(crate) use inbox::Linked;
+pub(crate) use pace::fitting_step;
 pub(crate) use parker::Parker;
 pub(crate) use place::Way;
 #[cfg(feature = "blocking")]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::waiting::{after, lock};
-use crate::task::{WaitQueue, Waiter, Wakeup, Woken};
+use crate::task::{WaitQueue, Waiter, Wakeup, Woken, spend};
 
 /// A flag that any number of tasks and threads wait for: gevent's and Python's `Event`.
 ///
@@ -128,11 +128,12 @@ impl RawEvent {
     }
 
     pub(crate) fn wait_timeout(&self, timeout: Duration) -> bool {
-        self.is_set() || (!timeout.is_zero() && self.wait(after(timeout)))
+        if timeout.is_zero() { self.is_set() } else { self.wait(after(timeout)) }
     }
 
     /// Waits until it is set, or until `deadline`. Whether it was.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
+        spend();
         if self.is_set() {
             return true;
         }

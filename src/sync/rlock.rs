@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::raw_mutex::RawMutex;
 use super::waiting::after;
 use crate::coroutine::current;
+use crate::task::spend;
 
 /// A lock that whoever holds it may lock again: gevent's and Python's `RLock`. It is free when all its guards are gone.
 ///
@@ -72,6 +73,7 @@ impl RLock {
     /// # Cancel safety
     /// A task that is cancelled while it waits unwinds from here, without the lock; the others' turns stay.
     pub fn lock(&self) -> RLockGuard<'_> {
+        spend();
         let entered = self.enter(|mutex| mutex.lock_until(None));
         entered.unwrap_or_else(|| unreachable!("a wait without a limit ends with the lock"))
     }
@@ -86,6 +88,9 @@ impl RLock {
     /// # Suspends
     /// As [`RLock::lock`].
     pub fn lock_timeout(&self, timeout: Duration) -> Option<RLockGuard<'_>> {
+        if !timeout.is_zero() {
+            spend();
+        }
         self.enter(|mutex| mutex.try_lock() || (!timeout.is_zero() && mutex.lock_until(after(timeout))))
     }
 
@@ -94,6 +99,7 @@ impl RLock {
     /// # Suspends
     /// As [`RLock::lock`].
     pub fn lock_deadline(&self, deadline: Instant) -> Option<RLockGuard<'_>> {
+        spend();
         self.enter(|mutex| mutex.lock_until(Some(deadline)))
     }
 

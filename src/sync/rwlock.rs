@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::raw_rwlock::RawRwLock;
 use super::waiting::after;
 use crate::primitives::const_unless_modelled;
+use crate::task::spend;
 
 /// A value that many read or one writes at a time: `std::sync::RwLock` for code that waits while it holds it.
 ///
@@ -95,6 +96,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # Cancel safety
     /// A task that is cancelled while it waits unwinds from here, without the lock; the others' turns stay.
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        spend();
         _ = self.raw.read_until(None);
         self.read_guard()
     }
@@ -109,6 +111,9 @@ impl<T: ?Sized> RwLock<T> {
     /// # Suspends
     /// As [`RwLock::read`].
     pub fn read_timeout(&self, timeout: Duration) -> Option<RwLockReadGuard<'_, T>> {
+        if !timeout.is_zero() {
+            spend();
+        }
         self.try_read()
             .or_else(|| (!timeout.is_zero() && self.raw.read_until(after(timeout))).then(|| self.read_guard()))
     }
@@ -118,6 +123,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # Suspends
     /// As [`RwLock::read`].
     pub fn read_deadline(&self, deadline: Instant) -> Option<RwLockReadGuard<'_, T>> {
+        spend();
         self.raw.read_until(Some(deadline)).then(|| self.read_guard())
     }
 
@@ -129,6 +135,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # Cancel safety
     /// As [`RwLock::read`]; readers that waited only for this call get in.
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        spend();
         _ = self.raw.write_until(None);
         self.write_guard()
     }
@@ -143,6 +150,9 @@ impl<T: ?Sized> RwLock<T> {
     /// # Suspends
     /// As [`RwLock::read`].
     pub fn write_timeout(&self, timeout: Duration) -> Option<RwLockWriteGuard<'_, T>> {
+        if !timeout.is_zero() {
+            spend();
+        }
         let wait = || (!timeout.is_zero() && self.raw.write_until(after(timeout))).then(|| self.write_guard());
         self.try_write().or_else(wait)
     }
@@ -152,6 +162,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # Suspends
     /// As [`RwLock::read`].
     pub fn write_deadline(&self, deadline: Instant) -> Option<RwLockWriteGuard<'_, T>> {
+        spend();
         self.raw.write_until(Some(deadline)).then(|| self.write_guard())
     }
 

@@ -22,7 +22,7 @@ use super::spin_lock::{SpinGuard, SpinLock};
 use super::waiting::{Waiting, after};
 use crate::exception::{Raise, raise};
 use crate::primitives::{AtomicUsize, Ordering};
-use crate::task::{WaitQueue, Waiter, Wakeup, Woken};
+use crate::task::{WaitQueue, Waiter, Wakeup, Woken, spend};
 
 const QUEUED: usize = 1;
 const PERMIT: usize = 2;
@@ -123,7 +123,12 @@ impl Semaphore {
     /// # Suspends
     /// As [`Semaphore::acquire`].
     pub fn acquire_many_timeout(&self, n: usize, timeout: Duration) -> bool {
-        self.raw.try_acquire(n) || (!timeout.is_zero() && self.raw.acquire(n, after(timeout)))
+        if timeout.is_zero() {
+            return self.raw.try_acquire(n);
+        }
+        spend();
+        // Before the clock is asked.
+        self.raw.try_acquire(n) || self.raw.acquire(n, after(timeout))
     }
 
     /// Takes one permit, waiting until `deadline`. Whether it did.
@@ -420,6 +425,7 @@ impl RawSemaphore {
 
     /// Takes `n` permits, waiting until `deadline` or as long as it takes. False if it took too long.
     pub(crate) fn acquire(&self, n: usize, deadline: Option<Instant>) -> bool {
+        spend();
         self.try_acquire(n) || self.acquire_slow(n, deadline)
     }
 
@@ -439,6 +445,7 @@ impl RawSemaphore {
 
     /// Waits until there is a permit to be taken, or until `deadline`. Whether there is.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
+        spend();
         let waiter = Waiter::new();
         // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
         if !unsafe { self.watch(&raw const waiter) } {

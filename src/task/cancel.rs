@@ -22,12 +22,17 @@ fn may_throw(task: RawTask) -> bool {
     if cfg!(panic = "abort") || !task.settle_requests() || region::is_shielded() {
         return false;
     }
-    let unwinds = current::panicking() && unwind::is_chain_unwinding(task.frame());
+    let unwinds = is_unwinding(task);
     if unwinds {
         // It may be a neighbour that unwinds: then nobody else would wake this task when that has ended.
         Worker::here().put_off_requests();
     }
     !unwinds
+}
+
+/// Whether the running task is in the middle of an unwind, as far as is known.
+pub(super) fn is_unwinding(task: RawTask) -> bool {
+    current::panicking() && unwind::is_chain_unwinding(task.frame())
 }
 
 /// Unwinds the running task, for which an unwind is due.

@@ -11,6 +11,7 @@ use super::park::yield_now;
 use super::raw::RawTask;
 use crate::coroutine::current::{self, Pace};
 use crate::coroutine::region;
+use crate::runtime::{Worker, fitting_step};
 
 /// How much time shall lie between two looks at the clock.
 const LOOK: Duration = Duration::from_micros(20);
@@ -68,21 +69,20 @@ fn look() {
     }
     let now = Instant::now();
     let pace = current::pace();
-    let step = pace.looked.map_or(1, |looked| next_step(pace.step, now.saturating_duration_since(looked)));
+    let step =
+        pace.looked.map_or(1, |looked| fitting_step(pace.step, now.saturating_duration_since(looked), LOOK, MOST));
     let yielded = pace.yielded.unwrap_or(now);
     let is_turn_over = now.saturating_duration_since(yielded) >= TURN;
     let yielded = if is_turn_over { now } else { yielded };
     current::set_pace(Pace { looked: Some(now), yielded: Some(yielded), step });
     current::set_checkpoints_left(step - 1);
     if is_turn_over {
+        // What has become due meanwhile comes first.
+        if let Some(worker) = Worker::get() {
+            worker.look_far_soon();
+        }
         yield_now();
     } else {
         cancel::throw_if_due();
     }
-}
-
-/// How many checkpoints shall pass before the next look, after so many have taken `elapsed`.
-fn next_step(step: u32, elapsed: Duration) -> u32 {
-    let fitting = u128::from(step) * LOOK.as_nanos() / elapsed.as_nanos().max(1);
-    u32::try_from(fitting).unwrap_or(MOST).clamp(1, MOST).min(step * 2)
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant};
 
+use super::budget::spend;
 use super::cancel;
 use super::error::JoinError;
 use super::link::Link;
@@ -119,6 +120,7 @@ impl Task {
     /// # Errors
     /// Why the task has no value. Whoever asks counts as told: the error is not reported as unjoined.
     pub fn join(&self) -> Result<(), JoinError> {
+        spend();
         self.join_until(None)
     }
 

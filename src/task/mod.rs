@@ -20,12 +20,14 @@
 //! - `run_state`: where a task is, and how others wake it. `end_state`: whether it has ended. A few words each.
 //! - `raw`: the task in memory. `carrier`: the coroutine it runs on.
 //! - `park`: going away and coming back. `cancel`: unwinding from there.
+//! - `budget`, `checkpoint`: letting others run, in calls that need not wait and in loops that compute.
 //! - `sleeper`: who waits, and how. `wait_queue`: for what. `choice`, `crowd`: for several things at once.
 //! - `builder`: how a task is to be made, and where it starts.
 //! - `end`: who is told when a task has ended, in which order.
 //! - `scope`: tasks that borrow. `stepped`: tasks that change their worker between steps.
 //! - `join`, `handle`, `link`, `error`, `unblock`: what users hold.
 
+mod budget;
 mod builder;
 mod cancel;
 mod carrier;
@@ -62,6 +64,7 @@ pub use stepped::{Hop, Step, spawn_hop, spawn_stepped};
 #[cfg(feature = "blocking")]
 pub use unblock::unblock;
 
+pub(crate) use budget::{give_way, is_spent, spend};
 pub(crate) use builder::sealed::Sealed as ToTask;
 pub(crate) use cancel::throw_if_due;
 pub(crate) use carrier::{Carrier, Pause};

@@ -4,6 +4,7 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::budget::spend;
 use super::cancel;
 use super::raw::RawTask;
 use super::sleeper::{Sleeper, Woken};
@@ -63,6 +64,7 @@ pub fn park_timeout(d: Duration) -> bool {
 
 fn park_until(deadline: Option<Instant>) -> bool {
     let Some(task) = RawTask::current() else { return park_thread_until(deadline) };
+    spend();
     // Nothing is lost by giving up: the token stays with the task.
     Sleeper::Task(task).wait(deadline, || task.take_token(), || true) == Woken::Notified
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::sleep_until;
 use crate::coroutine::current;
+use crate::task::spend;
 
 /// What an [`Interval`] does about ticks that nobody waited for in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -81,7 +82,7 @@ impl Interval {
     /// Waits for the next tick, and returns when it was due.
     ///
     /// # Suspends
-    /// Until then, as [`sleep_until`] does. A tick that is due already returns at once, and lets nobody else run.
+    /// Until then, as [`sleep_until`] does. A tick that is due already returns at once.
     ///
     /// # Cancel safety
     /// A tick whose wait was interrupted is still to come.
@@ -92,6 +93,8 @@ impl Interval {
         };
         if due > current::now() {
             sleep_until(due);
+        } else {
+            spend();
         }
         self.next = self.after(due, current::now());
         due

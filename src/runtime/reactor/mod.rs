@@ -32,7 +32,7 @@ use poller::{Event, Poller};
 use readiness::Readiness;
 
 use super::worker::Worker;
-use crate::coroutine::{current, region};
+use crate::coroutine::current;
 use crate::task::{self, RawTask, Sleeper, Woken};
 
 /// How often in a row one worker waits for a source before the others let go of it.
@@ -415,7 +415,7 @@ impl Registration {
     ) -> io::Result<T> {
         let readiness = &self.0.readiness;
         let mut deadline = None;
-        give_way();
+        task::spend();
         loop {
             let seen = readiness.look(direction);
             if seen.is_closed() {
@@ -466,13 +466,5 @@ impl Registration {
             watchers.leave_all(self.0.fd);
             watchers.closing = None;
         })
-    }
-}
-
-/// Lets other tasks run when the running one has made many calls without waiting.
-#[inline]
-fn give_way() {
-    if RawTask::current().is_some() && Worker::here().spend_call() && !region::is_shielded() {
-        task::yield_now();
     }
 }

@@ -18,10 +18,11 @@ use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_deque::{Steal, Worker as Deque};
 
+use super::pace::fitting_step;
 use super::reactor::Reactor;
 use super::shared::{Remote, Shared};
 use super::test::Seeds;
@@ -33,11 +34,12 @@ use crate::task::{BlockCache, Carrier, Header, JoinError, Pause, RawTask, Refusa
 /// Every so many tasks the loop looks where it otherwise looks last, so that nothing starves. A prime, as in Go's
 /// scheduler (`runtime/proc.go`), so that it does not beat in time with the program.
 const FAR_END: u32 = 61;
+/// How much time shall lie between two such looks at most, while there are timers or descriptors to look at.
+const LOOK: Duration = Duration::from_micros(500);
+/// After how many tasks it looks there for the first time since there are any.
+const FIRST_LOOK: u32 = 8;
 /// How many joins in place are made before the loop gets its turn.
 const IN_PLACE: u32 = 64;
-/// After how many calls on descriptors that were ready a task gives way.
-#[cfg(feature = "net")]
-const CALLS: u32 = 128;
 /// How many idle carriers a worker keeps.
 const IDLE_CARRIERS: usize = 1024;
 
@@ -97,9 +99,10 @@ pub(crate) struct Worker {
     live: Cell<*const Header>,
     pub(super) until_far_end: Cell<u32>,
     joins_in_place: Cell<u32>,
-    /// How many calls on descriptors its tasks make before one gives way.
-    #[cfg(feature = "net")]
-    calls: Cell<u32>,
+    /// The tick when a budget of calls was last used up.
+    spent_at: Cell<u32>,
+    /// When the loop last looked at the far end, and after how many tasks it does again.
+    far_end_pace: Cell<(Option<Instant>, u32)>,
     has_acknowledged: Cell<bool>,
     /// Whether its loop has ended, so that nothing can be started any more.
     has_ended: Cell<bool>,
@@ -144,8 +147,8 @@ impl Worker {
             live: Cell::new(ptr::null()),
             until_far_end: Cell::new(FAR_END),
             joins_in_place: Cell::new(IN_PLACE),
-            #[cfg(feature = "net")]
-            calls: Cell::new(CALLS),
+            spent_at: Cell::new(0),
+            far_end_pace: Cell::new((None, FAR_END)),
             has_acknowledged: Cell::new(false),
             has_ended: Cell::new(false),
             has_put_off: Cell::new(false),
@@ -282,6 +285,9 @@ impl Worker {
 
     /// Sets a timer that notifies a task of this worker.
     pub(crate) fn set_timer(&self, deadline: Instant, task: RawTask) -> TimerKey {
+        if self.far_end_pace.get().0.is_none() {
+            self.find_pace();
+        }
         self.timers.borrow_mut().insert(deadline, task)
     }
 
@@ -456,12 +462,15 @@ impl Worker {
         }
     }
 
-    /// Counts a call that did not wait. True for each `CALLS`th: then others shall have their turn.
-    #[cfg(feature = "net")]
-    pub(super) fn spend_call(&self) -> bool {
-        let left = self.calls.get();
-        self.calls.set(left.checked_sub(1).unwrap_or(CALLS));
-        left == 0
+    /// Notes that a budget of calls is used up. True if one task has used up all of it: no other ran meanwhile.
+    pub(crate) fn note_spent(&self) -> bool {
+        let tick = self.remote().tick.load(Relaxed);
+        self.spent_at.replace(tick) == tick
+    }
+
+    /// Makes the loop look at the far end next: the running task has computed for long.
+    pub(crate) fn look_far_soon(&self) {
+        self.until_far_end.set(0);
     }
 
     /// Moves what others woke and what timers woke into `ready`.
@@ -499,13 +508,35 @@ impl Worker {
             // Here again the next time: everything is chosen here.
             return self.choose(seeds);
         }
-        self.until_far_end.set(FAR_END);
+        self.until_far_end.set(self.next_far_end());
         self.collect_woken();
         let own = [&self.remote().oldest_first, &self.remote().stealer];
         self.take_injected().or_else(|| {
             let Fresh(task) = own.iter().find_map(|deque| deque.steal().success())?;
             Some(Job::Fresh(task))
         })
+    }
+
+    /// When there is something to look at for the first time: looks soon, to see how long tasks hold the worker.
+    #[cold]
+    fn find_pace(&self) {
+        self.far_end_pace.set((Some(Instant::now()), FIRST_LOOK));
+        self.until_far_end.set(self.until_far_end.get().min(FIRST_LOOK));
+    }
+
+    /// After how many tasks the loop looks at the far end again: sooner when tasks hold the worker for long and something may
+    /// become due meanwhile.
+    fn next_far_end(&self) -> u32 {
+        if self.timers.borrow_mut().next_deadline().is_none() && !self.reactor().is_used() {
+            self.far_end_pace.set((None, FAR_END));
+            return FAR_END;
+        }
+        let now = Instant::now();
+        let (looked, step) = self.far_end_pace.get();
+        let elapsed = looked.map_or(Duration::ZERO, |looked| now.saturating_duration_since(looked));
+        let step = fitting_step(step, elapsed, LOOK, FAR_END);
+        self.far_end_pace.set((Some(now), step));
+        step
     }
 
     fn fire_timers(&self) {

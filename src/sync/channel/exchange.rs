@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use crate::sync::select::{Arm, Begun, Entry, Token};
 use crate::sync::spin_lock::{SpinGuard, SpinLock};
-use crate::task::{Choice, Taken, WaitQueue, Waiter, Wakeup, Woken};
+use crate::task::{Choice, Taken, WaitQueue, Waiter, Wakeup, Woken, spend};
 
 /// What became of a send.
 pub(super) enum Sent<T> {
@@ -172,6 +172,9 @@ impl<T> Exchange<T> {
     /// Sends, waiting for room until `deadline`, or as long as it takes.
     #[inline]
     pub(super) fn send(&self, value: T, deadline: Option<Instant>) -> Sent<T> {
+        if self.capacity < usize::MAX {
+            spend();
+        }
         self.give(self.lock(), value).unwrap_or_else(|(state, value)| self.send_slow(state, value, deadline))
     }
 
@@ -243,6 +246,7 @@ impl<T> Exchange<T> {
     // Inlined down to the switch, as `yield_now` is.
     #[inline(always)]
     pub(super) fn recv(&self, deadline: Option<Instant>) -> Received<T> {
+        spend();
         loop {
             let mut state = match self.take() {
                 Ok(received) => return received,

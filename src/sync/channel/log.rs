@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::sync::spin_lock::SpinLock;
-use crate::task::{WaitQueue, Waiter, Wakeup, Woken};
+use crate::task::{WaitQueue, Waiter, Wakeup, Woken, spend};
 
 /// See the module's page.
 pub(super) struct Log<T> {
@@ -123,6 +123,7 @@ impl<T> Log<T> {
 
     /// What is at `place`, waiting for it until `deadline` or as long as it takes.
     pub(super) fn next(&self, place: &AtomicU64, skips: bool, deadline: Option<Instant>) -> Next<T> {
+        spend();
         loop {
             let mut state = self.state.lock();
             let next = state.next(place, skips);

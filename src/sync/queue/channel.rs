@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::core::{Got, Put};
 use super::error::{GetError, PutError, ShutDown};
 use crate::sync::waiting::{Waiting, after, lock};
-use crate::task::{WaitQueue, Wakeup, Woken};
+use crate::task::{WaitQueue, Wakeup, Woken, spend};
 
 /// A queue without room: gevent's `Channel`. [`put`](Self::put) returns once its receiver runs on with the item.
 ///
@@ -209,6 +209,7 @@ impl<T> Channel<T> {
     }
 
     fn get_until(&self, deadline: Option<Instant>) -> Got<T> {
+        spend();
         let mut state = lock(&self.state);
         let (got, wakeup) = state.take();
         if !matches!(got, Got::Nothing) {

@@ -9,6 +9,7 @@
 //! - No item is dropped and nobody is woken under the lock.
 
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use super::store::Store;
 use crate::coroutine::unwind;
 use crate::no_suspend;
 use crate::sync::waiting::{Waiting, lock};
-use crate::task::{WaitQueue, Waiter, Wakeup, Woken};
+use crate::task::{WaitQueue, Waiter, Wakeup, Woken, spend};
 
 /// What became of a put.
 pub(super) enum Put<T> {
@@ -56,6 +57,8 @@ impl<T> Got<T> {
 /// See the module's page.
 pub(super) struct Core<T, S> {
     state: Mutex<State<T, S>>,
+    /// Whether a put may have to wait.
+    is_bounded: AtomicBool,
 }
 
 struct State<T, S> {
@@ -98,7 +101,7 @@ impl<T, S: Store<T>> Core<T, S> {
             joiners: WaitQueue::new(),
             _items: PhantomData,
         };
-        Self { state: Mutex::new(state) }
+        Self { state: Mutex::new(state), is_bounded: AtomicBool::new(maxsize < usize::MAX) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T, S>> {
@@ -127,6 +130,8 @@ impl<T, S: Store<T>> Core<T, S> {
 
     pub(super) fn set_maxsize(&self, maxsize: usize) {
         let mut state = self.lock();
+        // Relaxed: it only says whether a put counts.
+        self.is_bounded.store(maxsize < usize::MAX, Ordering::Relaxed);
         state.maxsize = maxsize;
         let wakeups = state.admit();
         drop(state);
@@ -142,6 +147,9 @@ impl<T, S: Store<T>> Core<T, S> {
     }
 
     pub(super) fn put(&self, item: T, deadline: Option<Instant>) -> Put<T> {
+        if self.is_bounded.load(Ordering::Relaxed) {
+            spend();
+        }
         let mut state = self.lock();
         let item = match state.offer(item) {
             (Put::Full(item), _) => item,
@@ -190,6 +198,7 @@ impl<T, S: Store<T>> Core<T, S> {
     }
 
     pub(super) fn get(&self, deadline: Option<Instant>) -> Got<T> {
+        spend();
         let mut state = self.lock();
         let (got, wakeups) = state.take();
         if !matches!(got, Got::Nothing) {
@@ -221,6 +230,7 @@ impl<T, S: Store<T>> Core<T, S> {
     where
         T: Clone,
     {
+        spend();
         loop {
             let mut state = self.lock();
             let got = state.look();
@@ -251,6 +261,7 @@ impl<T, S: Store<T>> Core<T, S> {
 
     /// Waits until all work is done, or until `deadline`. Whether it is.
     pub(super) fn join(&self, deadline: Option<Instant>) -> bool {
+        spend();
         let waiter = Waiter::new();
         let mut state = self.lock();
         if state.unfinished == 0 {

@@ -22,7 +22,7 @@ use super::channel::{Receiver, RecvError, SendError, Sender};
 use super::wait::Wait;
 use super::waiting::after;
 use crate::coroutine::current;
-use crate::task::{Choice, JoinError, JoinHandle};
+use crate::task::{Choice, JoinError, JoinHandle, spend};
 
 /// How long a select waits.
 #[derive(Clone, Copy)]
@@ -36,6 +36,9 @@ enum Patience {
 ///
 /// Without `begins` it only says that one could begin.
 fn select_among(arms: &mut [Arm<'_>], first: usize, patience: Patience, begins: bool) -> Option<usize> {
+    if matches!(patience, Patience::Until(_)) {
+        spend();
+    }
     loop {
         let count = arms.len();
         for index in (first..count).chain(0..first.min(count)) {
