@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{FOR_EVER, Log, OnDrop, Tally, ms, watch};
-use osier::sync::{AsyncResult, Event, Mutex, RwLock, Semaphore, WaitGroup, channel};
+use common::{FOR_EVER, Log, OnDrop, Tally, hold_thread, ms, watch};
+use osier::sync::{AsyncResult, Channel, Condvar, Event, Mutex, Queue, RwLock, Semaphore, WaitGroup, channel};
 use osier::time::timeout;
 use osier::{Generator, Runtime, Yielder, catch_exit, run, sleep, spawn, task, yield_now};
 
@@ -267,6 +267,82 @@ fn a_task_that_swallows_every_cancel_is_left_behind_at_the_deadline() {
     assert_eq!(runtime.shutdown(ms(200)).unwrap_err().leaked(), 1);
     assert!(began.elapsed() < Duration::from_secs(20));
     assert!(swallowed.load(Ordering::SeqCst) > 1, "thrown again and again");
+}
+
+/// What tasks that are left behind wait for.
+struct Places {
+    mutex: Mutex<u32>,
+    changed: Condvar,
+    condition: Mutex<u32>,
+    rw_lock: RwLock<u32>,
+    semaphore: Semaphore,
+    full: (channel::Sender<u32>, channel::Receiver<u32>),
+    empty: (channel::Sender<u32>, channel::Receiver<u32>),
+    queue: Queue<u32>,
+    putting: Channel<u32>,
+}
+
+// H13
+#[test]
+fn a_task_that_is_left_behind_is_out_of_every_queue() {
+    let _watch = watch();
+    let runtime = one_worker();
+    let places = Arc::new(Places {
+        mutex: Mutex::new(0),
+        changed: Condvar::new(),
+        condition: Mutex::new(0),
+        rw_lock: RwLock::new(0),
+        semaphore: Semaphore::new(0),
+        full: channel::bounded(1),
+        empty: channel::bounded(1),
+        queue: Queue::new(),
+        putting: Channel::new(),
+    });
+    places.full.0.send(1).unwrap();
+    let (mutex, rw_lock) = (places.mutex.lock(), places.rw_lock.read());
+    let waits: [fn(&Places); 8] = [
+        |p| drop(p.mutex.lock()),
+        |p| drop(p.changed.wait(p.condition.lock())),
+        |p| drop(p.rw_lock.write()),
+        |p| p.semaphore.acquire(),
+        |p| p.full.0.send(2).unwrap(),
+        |p| _ = p.empty.1.recv(),
+        |p| _ = p.queue.get(),
+        |p| _ = p.putting.put(1),
+    ];
+    for wait in waits {
+        let places = places.clone();
+        drop(runtime.spawn(move || task::shield(|| wait(&places))));
+    }
+    // All of them wait. The second one is notified, and waits for its lock: through every cancel.
+    assert!(runtime.wait_idle(Duration::from_secs(60)));
+    let condition = places.condition.lock();
+    places.changed.notify_one();
+    assert!(runtime.wait_idle(Duration::from_secs(60)));
+    assert_eq!(runtime.shutdown(ms(100)).unwrap_err().leaked(), waits.len() as u64);
+
+    drop((mutex, rw_lock, condition));
+    for mutex in [&places.mutex, &places.condition] {
+        let count = || {
+            for _ in 0..10 {
+                let mut count = mutex.lock();
+                *count += 1;
+                // So long that the others come to wait.
+                hold_thread(ms(1));
+            }
+        };
+        thread::scope(|s| (0..3).for_each(|_| _ = s.spawn(count)));
+        assert_eq!(*mutex.try_lock().unwrap(), 30);
+    }
+    assert!(places.rw_lock.try_write().is_some());
+    places.semaphore.release();
+    assert!(places.semaphore.try_acquire());
+    assert_eq!((places.full.1.recv(), places.full.1.try_recv().is_err()), (Ok(1), true));
+    places.empty.0.send(3).unwrap();
+    assert_eq!(places.empty.1.try_recv(), Ok(3));
+    places.queue.put(4).unwrap();
+    assert_eq!(places.queue.try_get(), Ok(4));
+    assert!(places.putting.try_get().is_err());
 }
 
 #[test]

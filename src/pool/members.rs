@@ -200,7 +200,9 @@ impl Members {
             // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
             unsafe { state.waiters.push(waiting.as_waiter()) };
             drop(state);
-            waiting.waiter.wait_through_cancel(|| _ = self.cancel());
+            // SAFETY: it was pushed there.
+            let leave = || unsafe { lock(&self.state).waiters.remove(&waiting.waiter) };
+            waiting.waiter.wait_through_cancel(|| _ = self.cancel(), leave);
         }
     }
 

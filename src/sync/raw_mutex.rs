@@ -131,7 +131,7 @@ impl RawMutex {
                 // A task that is left behind is taken out of here as well.
                 Patience::Until(deadline) => waiting.waiter.wait(deadline, || self.leave(&waiting)),
                 Patience::ThroughCancel => {
-                    waiting.waiter.wait_through_cancel(|| ());
+                    waiting.waiter.wait_through_cancel(|| (), || self.leave(&waiting));
                     Woken::Notified
                 }
             };

@@ -161,7 +161,7 @@ impl<T, P> JoinHandle<T, P> {
             let waiter = Waiter::new();
             // SAFETY: the waiter is new, and stays here until it was notified.
             if unsafe { task.watch(&raw const waiter) } {
-                waiter.wait_through_cancel(|| task.cancel());
+                waiter.wait_through_cancel(|| task.cancel(), || task.unwatch(&waiter));
             }
         }
         self.into_result()

@@ -199,10 +199,11 @@ impl<'scope> Scope<'scope, '_> {
             let waiter = Waiter::new();
             // SAFETY: the waiter is new, and the wait below ends when it is notified.
             if unsafe { task.raw().watch(&raw const waiter) } {
-                waiter.wait_through_cancel(|| {
+                let interrupt = || {
                     was_interrupted = true;
                     self.cancel();
-                });
+                };
+                waiter.wait_through_cancel(interrupt, || task.raw().unwatch(&waiter));
             }
         }
     }

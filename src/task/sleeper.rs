@@ -230,7 +230,14 @@ impl Sleeper {
 
     /// Waits until `is_ready`; calls `on_cancel` once if the waiting task is cancelled, or the deadline of a region has
     /// passed, and waits on. Not to be called inside `no_suspend`.
-    pub(crate) fn wait_through_cancel(&self, is_ready: impl Fn() -> bool, on_cancel: impl FnOnce()) {
+    ///
+    /// `leave` takes a task that is left behind out of the queue.
+    pub(crate) fn wait_through_cancel(
+        &self,
+        is_ready: impl Fn() -> bool,
+        on_cancel: impl FnOnce(),
+        leave: impl Fn() -> bool,
+    ) {
         let mut on_cancel = Some(on_cancel);
         match self {
             Self::Thread(parker) => {
@@ -253,7 +260,7 @@ impl Sleeper {
                     {
                         on_cancel();
                     }
-                    task.park();
+                    Self::park(*task, &leave);
                 }
             }
         }

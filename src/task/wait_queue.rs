@@ -139,8 +139,9 @@ impl Waiter {
     }
 
     /// Waits until the waiter is notified; calls `on_cancel` once if the waiting task is cancelled, and waits on.
-    pub(crate) fn wait_through_cancel(&self, on_cancel: impl FnOnce()) {
-        self.sleeper().wait_through_cancel(|| self.is_notified(), on_cancel);
+    /// `unlink` is as in [`wait`](Self::wait), for a task that is left behind.
+    pub(crate) fn wait_through_cancel(&self, on_cancel: impl FnOnce(), unlink: impl Fn() -> bool) {
+        self.sleeper().wait_through_cancel(|| self.is_notified(), on_cancel, unlink);
     }
 
     #[inline]

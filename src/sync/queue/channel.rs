@@ -184,12 +184,15 @@ impl<T> Channel<T> {
                 unsafe { state.handed_over.push(waiting.as_waiter()) };
                 drop(state);
                 wakeup.fire();
-                waiting.waiter.wait_through_cancel(|| {
+                // SAFETY: it was pushed there.
+                let leave = || unsafe { lock(&self.state).handed_over.remove(&waiting.waiter) };
+                let go_on = || {
                     // The item is delivered. The cancellation waits for the next wait, and so no longer for the getter.
                     // SAFETY: it was pushed there.
                     let woken = unsafe { lock(&self.state).handed_over.notify_this(waiting.as_waiter()) };
                     woken.into_iter().for_each(Wakeup::fire);
-                });
+                };
+                waiting.waiter.wait_through_cancel(go_on, leave);
                 return Put::Done;
             }
             Err(item) if state.is_shut => return Put::ShutDown(item),
