@@ -849,7 +849,8 @@ fn values_of_any_shape_pass() {
     assert_eq!(returned(text.send(Box::new(|n| n + 1))), 21);
 
     let captured = [7_u8; 8 * 1024];
-    let mut carries_much = Generator::new(move |y: &Yielder<u8>| captured.iter().for_each(|&b| y.yield_(b)));
+    let mut carries_much =
+        Generator::new(move |y: &Yielder<u8>| captured.iter().take(rounds(8 * 1024)).for_each(|&b| y.yield_(b)));
     assert!(carries_much.by_ref().all(|b| b == 7));
 
     let words = ["alpha", "beta"];

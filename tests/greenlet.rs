@@ -308,7 +308,9 @@ fn switching_inside_a_sorts_callback() {
                 n
             });
             // Files and locks of the library work as ever.
-            assert!(std::fs::read_to_string("Cargo.toml").unwrap().contains("osier"));
+            if !miri_cannot("open files") {
+                assert!(std::fs::read_to_string("Cargo.toml").unwrap().contains("osier"));
+            }
             sorted.borrow_mut().push(numbers);
             0
         })
@@ -2431,7 +2433,7 @@ fn body(world: &Rc<World>, me: Id, first: u64) -> u64 {
 #[test]
 fn random_switches_exits_panics_and_drops_agree_with_the_model() {
     let _watch = watch();
-    const STEPS: u64 = rounds(100_000) as u64;
+    const STEPS: u64 = if cfg!(miri) { 500 } else { 100_000 };
     let root = Greenlet::<u64>::current();
     let world = Rc::new(World {
         model: RefCell::default(),
@@ -2450,7 +2452,8 @@ fn random_switches_exits_panics_and_drops_agree_with_the_model() {
     {
         let model = world.model.borrow();
         assert_eq!(model.expected, None);
-        assert!(model.deaths.iter().all(|&deaths| deaths > STEPS / 2000), "{:?}", model.deaths);
+        // So few steps as Miri can take leave it to chance who dies of what.
+        assert!(cfg!(miri) || model.deaths.iter().all(|&deaths| deaths > STEPS / 2000), "{:?}", model.deaths);
         for (id, weak) in world.everyone.borrow().iter().enumerate() {
             if let Some(g) = weak.upgrade() {
                 assert_eq!((g.is_dead(), id), (model.dead[id], id));

@@ -640,6 +640,9 @@ fn many_that_are_suspended_end_with_whoever_holds_them() {
 #[test]
 fn the_process_ends_with_many_suspended() {
     let _watch = watch();
+    if common::miri_cannot("start a process") {
+        return;
+    }
     let output = common::run_program("suspended at exit");
     assert_eq!(output.status.code(), Some(42), "{}", common::stderr(&output));
 }

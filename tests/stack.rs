@@ -35,12 +35,27 @@ fn in_a_process_of_its_own() {
             let thread = std::thread::Builder::new().name("plain-thread".to_owned());
             _ = thread.spawn(|| eat::<256>(0)).unwrap().join();
         }
+        "handler after" => {
+            generator("first", 0, |y| y.yield_(1)).next();
+            install_user_handler();
+            _ = generator("null-writer", 0, |_| null_write()).next();
+        }
+        "overflow with a handler after that passes on" => {
+            generator("first", 0, |y| y.yield_(1)).next();
+            install_passing_handler();
+            _ = overflowing_generator("deep-generator").next();
+        }
+        "locked memory" => locked_memory(),
+        "no marks for guards" => no_marks_for_guards(),
+        "no mapping left" => no_mapping_left(),
         "wide characters on a small stack" => wide_characters_on_a_small_stack(),
         "many stacks come and go" => many_stacks_come_and_go(),
         "panics on small stacks" => panics_on_small_stacks(),
         "no address space for generators" => no_address_space_for_generators(),
         other => {
-            if let Some(size) = other.strip_prefix("frames of ") {
+            if let Some(left) = other.strip_prefix("foreign frames with ") {
+                foreign_frames(left);
+            } else if let Some(size) = other.strip_prefix("frames of ") {
                 overflow_with_frames_of(size.parse().unwrap());
             } else {
                 runtime_program(other);
@@ -183,6 +198,94 @@ fn an_unprobed_frame_of_c_meets_the_guard_or_fits() {
     }
 }
 
+/// Uses up the stack of a coroutine until `left` bytes are left of it, then calls `f`.
+#[inline(never)]
+fn with_left(top: usize, size: usize, left: usize, f: &mut dyn FnMut()) -> u64 {
+    let frame = black_box([1_u8; 64]);
+    if top - (&raw const frame).addr() + left < size {
+        return with_left(top, size, left, f) + u64::from(black_box(&frame)[0]);
+    }
+    f();
+    u64::from(black_box(&frame)[0])
+}
+
+/// Moves the stack pointer down by 60 KiB without a look at what lies between, as `alloca` in C does, and writes there.
+#[cfg(target_arch = "x86_64")]
+fn take_60_kib_at_once() {
+    // SAFETY: none where there is less stack than that: the process dies of it, and that is the test. Else the bytes are
+    // below every frame, and the stack pointer is put back.
+    unsafe {
+        std::arch::asm!(
+            "mov {kept}, rsp",
+            "sub rsp, 61440",
+            "mov byte ptr [rsp], 1",
+            "mov rsp, {kept}",
+            kept = out(reg) _,
+        );
+    }
+}
+
+/// Calls of C with large frames, with hardly any stack left: `what` is the call, and the bytes.
+fn foreign_frames(what: &str) {
+    const SIZE: usize = 64 * 1024;
+    let (call, left) = what.split_once(' ').unwrap();
+    let (call, left): (String, usize) = (call.to_owned(), left.parse().unwrap());
+    let mut g = generator("calls-c", SIZE, move |y| {
+        let top = (&raw const y).addr();
+        let mut call = || match &*call {
+            "fnmatch" => {
+                // SAFETY: both are strings that end with a zero.
+                assert_eq!(unsafe { libc::fnmatch(c"*[a-z]?b*".as_ptr(), c"some text with a b".as_ptr(), 0) }, 0);
+            }
+            "getaddrinfo" => {
+                let mut found = std::ptr::null_mut();
+                // SAFETY: the name ends with a zero, and the result is written to `found`.
+                unsafe { libc::getaddrinfo(c"localhost".as_ptr(), std::ptr::null(), std::ptr::null(), &raw mut found) };
+            }
+            #[cfg(target_arch = "x86_64")]
+            "alloca" => take_60_kib_at_once(),
+            other => panic!("no call '{other}'"),
+        };
+        y.yield_(with_left(top, SIZE, left, &mut call));
+    });
+    // Neighbours on both sides, which must stay as they are.
+    let mut neighbours: Vec<_> = (0..4).map(|_| painted(SIZE)).collect();
+    assert!(neighbours.iter_mut().all(|n| n.next() == Some(0)));
+    assert!(g.next().unwrap() > 0);
+    let changed: u64 = neighbours.iter_mut().map(|n| n.next().unwrap()).sum();
+    assert_eq!(changed, 0, "bytes of neighbours were overwritten");
+}
+
+/// A generator that paints the upper part of its stack, and then says how many bytes of it have changed.
+#[allow(clippy::large_stack_arrays, reason = "it is the stack that is looked at")]
+fn painted(size: usize) -> Generator<u64> {
+    generator("painted", size, |y| {
+        let paint = black_box([0xA5_u8; 16 * 1024]);
+        y.yield_(0);
+        y.yield_(black_box(&paint).iter().filter(|&&byte| byte != 0xA5).count() as u64);
+    })
+}
+
+// H26: C that takes much stack, with hardly any left, runs into the guard or fits; it never reaches the neighbour.
+#[test]
+fn calls_of_c_with_hardly_any_stack_left_meet_the_guard_or_fit() {
+    let _watch = watch();
+    let calls: &[_] = if cfg!(target_arch = "x86_64") { &["fnmatch", "getaddrinfo", "alloca"] } else { &["fnmatch"] };
+    for call in calls {
+        for left in [700, 2000, 30_000] {
+            let program = format!("foreign frames with {call} {left}");
+            let output = run_program(&program);
+            assert!(*call != "alloca" || !output.status.success(), "60 KiB fit into {left} bytes");
+            if output.status.success() {
+                assert_ended_well(&output);
+            } else {
+                assert_died_of(&output, libc::SIGABRT);
+                assert!(stderr(&output).contains("coroutine 'calls-c' overflowed"), "{program}: {}", stderr(&output));
+            }
+        }
+    }
+}
+
 fn null_write() {
     // SAFETY: none; the process dies of it, and that is the test.
     unsafe { black_box(std::ptr::null_mut::<u8>()).write_volatile(1) };
@@ -225,6 +328,40 @@ fn a_handler_that_was_there_before_gets_what_is_not_ours() {
     assert_eq!(output.status.code(), Some(42), "{}", stderr(&output));
     assert!(stderr(&output).contains("the user's handler"), "{}", stderr(&output));
     assert_overflowed("overflow with a handler before", "deep-generator", 64);
+}
+
+/// A handler as a crash reporter installs one: it says so, puts back who was there before, and lets the fault repeat.
+fn install_passing_handler() {
+    use std::sync::atomic::{AtomicPtr, Ordering};
+    static BEFORE: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
+    extern "C" fn handler(signal: libc::c_int) {
+        let text = b"the crash reporter\n";
+        // SAFETY: `write` and `sigaction` may be called in a handler; what was there before was kept below.
+        unsafe {
+            libc::write(2, text.as_ptr().cast(), text.len());
+            libc::sigaction(signal, BEFORE.load(Ordering::Acquire), std::ptr::null_mut());
+        }
+    }
+    // SAFETY: all zeroes is a valid `sigaction`, and the handler has the signature that is wanted without SA_SIGINFO.
+    unsafe {
+        let before: *mut libc::sigaction = Box::into_raw(Box::new(std::mem::zeroed()));
+        BEFORE.store(before, Ordering::Release);
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_ONSTACK;
+        assert_eq!(libc::sigaction(libc::SIGSEGV, &raw const action, before), 0);
+    }
+}
+
+// H27
+#[test]
+fn a_handler_that_came_later_speaks_first_and_may_pass_on() {
+    let _watch = watch();
+    let output = run_program("handler after");
+    assert_eq!(output.status.code(), Some(42), "{}", stderr(&output));
+    assert_overflowed("overflow with a handler after that passes on", "deep-generator", 64);
+    let output = run_program("overflow with a handler after that passes on");
+    assert!(stderr(&output).contains("the crash reporter"), "{}", stderr(&output));
 }
 
 // H27
@@ -361,6 +498,110 @@ fn no_address_space_for_generators() {
 fn generators_without_room_are_errors() {
     let _watch = watch();
     assert_ended_well(&run_program("no address space for generators"));
+}
+
+// ---- other kinds of guards
+
+/// Runs a generator until its guard stops it, after a few that are well.
+fn some_are_well_and_one_overflows() {
+    let mut well: Vec<_> = (0..20).map(|_| generator("well", 64 * 1024, |y| y.yield_(1))).collect();
+    well.iter_mut().for_each(|g| assert_eq!(g.next(), Some(1)));
+    _ = overflowing_generator("deep-generator").next();
+}
+
+/// Memory that is locked as it is mapped takes no marks (`EINVAL`), so its guards split the mapping.
+fn locked_memory() {
+    // SAFETY: it only sets a flag of the process. `MCL_ONFAULT` locks what is touched, not all that is reserved.
+    let locked = unsafe { libc::mlockall(libc::MCL_FUTURE | libc::MCL_ONFAULT) };
+    assert_eq!(locked, 0, "{}", std::io::Error::last_os_error());
+    some_are_well_and_one_overflows();
+}
+
+/// Makes the kernel refuse `MADV_GUARD_INSTALL` with `EINVAL`, as kernels before 6.13 do.
+#[cfg(target_arch = "x86_64")]
+fn forbid_marks() {
+    const GUARD_INSTALL: u32 = 102;
+    let statement = |code: u32, k: u32| libc::sock_filter { code: u16::try_from(code).unwrap(), jt: 0, jf: 0, k };
+    let jump = |k: u32, jf: u8| libc::sock_filter { jf, ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k) };
+    let load = |offset: u32| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
+    let answer = |what: u32| statement(libc::BPF_RET | libc::BPF_K, what);
+    // The call's number lies at 0 of what is looked at, the low half of its third argument at 32.
+    let mut filter = [
+        load(0),
+        jump(u32::try_from(libc::SYS_madvise).unwrap(), 3),
+        load(32),
+        jump(GUARD_INSTALL, 1),
+        answer(libc::SECCOMP_RET_ERRNO | u32::try_from(libc::EINVAL).unwrap()),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: 6, filter: filter.as_mut_ptr() };
+    // SAFETY: the kernel copies the program, which is as long as it says.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn no_marks_for_guards() {
+    forbid_marks();
+    some_are_well_and_one_overflows();
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn no_marks_for_guards() {
+    some_are_well_and_one_overflows();
+}
+
+/// Where each guard splits its mapping, there are at some time no more mappings to be had.
+#[cfg(target_arch = "x86_64")]
+fn no_mapping_left() {
+    forbid_marks();
+    let most: usize = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap().trim().parse().unwrap();
+    if most > 100_000 {
+        eprintln!("not here: {most} mappings are allowed");
+        return;
+    }
+    let mut suspended = Vec::with_capacity(most);
+    let error = loop {
+        let mut g = generator("one-of-many", MIN_STACK_SIZE, |y| y.yield_(1));
+        match g.start() {
+            Ok(_) => suspended.push(g),
+            Err(error) => break error,
+        }
+        assert!(suspended.len() < most);
+    };
+    assert!(matches!(error, ResumeError::NoStack(_)));
+    assert!(error.to_string().contains("vm.max_map_count"), "{error}");
+    // The others are well, and a stack that is given back serves again.
+    suspended.truncate(most / 8);
+    let mut another = generator("another", MIN_STACK_SIZE, |y| y.yield_(2));
+    assert_eq!(another.next(), Some(2));
+    assert!(suspended.iter_mut().all(|g| g.next().is_none()));
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn no_mapping_left() {}
+
+// H29
+#[test]
+fn without_marks_in_the_page_tables_stacks_are_guarded_all_the_same() {
+    assert_overflowed("no marks for guards", "deep-generator", 64);
+    let _watch = watch();
+    // A limit of locked memory may forbid to ask for it.
+    let output = run_program("locked memory");
+    if stderr(&output).contains("memory") && output.status.code() == Some(101) {
+        eprintln!("not here: memory cannot be locked");
+    } else {
+        assert_overflowed("locked memory", "deep-generator", 64);
+    }
+}
+
+// H29
+#[test]
+fn without_a_mapping_for_its_guard_a_stack_is_refused() {
+    let _watch = watch();
+    assert_ended_well(&run_program("no mapping left"));
 }
 
 // ---- sizes

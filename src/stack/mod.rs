@@ -3,7 +3,7 @@
 //! ```text
 //!   a region: one mapping, many slots                 a slot
 //!   ┌────────┬────────┬─ … ─┬────────┐      low  ┌──────────────┐ ← limit
-//!   │ slot 0 │ slot 1 │     │ slot n │           │ guard 44 KiB │   a touch here is an overflow
+//!   │ slot 0 │ slot 1 │     │ slot n │           │ guard 64 KiB │   a touch here is an overflow
 //!   └────────┴────────┴─ … ─┴────────┘           ├──────────────┤
 //!                                                │ usable       │   grows downwards
 //!                                                │      ↑       │

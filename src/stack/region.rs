@@ -16,10 +16,10 @@ use super::{StackSize, exhausted, sys};
 
 /// Bytes of guard below each stack.
 ///
-/// Rust probes every page of a large frame, C does not: glibc 2.36 has unprobed frames of 33 KiB (`vfwprintf`), which
-/// would step over a guard of one page. With the page that holds label and shift, a default slot is 128 KiB.
+/// Rust probes every page of a large frame, C does not: glibc 2.36 has unprobed frames of 33 KiB (`vfwprintf`), and takes up
+/// to 64 KiB by `alloca` at a time, which would step over a guard of one page.
 pub(super) fn guard_bytes() -> usize {
-    (44 * 1024_usize).next_multiple_of(sys::page_size())
+    (64 * 1024_usize).next_multiple_of(sys::page_size())
 }
 
 /// How far apart the first frames of neighbouring slots begin, and after how many slots that repeats. Slots lie at
