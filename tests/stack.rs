@@ -257,7 +257,7 @@ fn foreign_frames(what: &str) {
 }
 
 /// A generator that paints the upper part of its stack, and then says how many bytes of it have changed.
-#[allow(clippy::large_stack_arrays, reason = "it is the stack that is looked at")]
+#[allow(clippy::large_stack_arrays, clippy::large_stack_frames, reason = "it is the stack that is looked at")]
 fn painted(size: usize) -> Generator<u64> {
     generator("painted", size, |y| {
         let paint = black_box([0xA5_u8; 16 * 1024]);
