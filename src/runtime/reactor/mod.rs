@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use poller::{Event, Poller};
+use poller::{Event, Interest, Poller};
 use readiness::Readiness;
 
 use super::worker::Worker;
@@ -44,9 +44,11 @@ pub(crate) struct Reactor {
     /// Made when the first descriptor comes: a runtime without any has none.
     poller: OnceLock<Poller>,
     slots: Mutex<Slots>,
+    /// Events on their way, with whom they concern; empty between waits, and kept for its room.
+    batch: Mutex<Vec<(Event, Arc<Source>)>>,
     /// How many sources are watched. Only the worker itself adds.
     used: AtomicUsize,
-    /// How many of its tasks wait here, daemons aside.
+    /// How many of its tasks wait here, daemons aside. Written by the worker alone.
     waiting: AtomicUsize,
 }
 
@@ -83,11 +85,18 @@ impl Key {
     }
 }
 
+impl Slots {
+    fn source(&self, key: Key) -> Option<&Arc<Source>> {
+        self.slots.get(key.slot as usize).filter(|slot| slot.generation == key.generation)?.source.as_ref()
+    }
+}
+
 impl Reactor {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             poller: OnceLock::new(),
             slots: Mutex::new(Slots::default()),
+            batch: Mutex::new(Vec::new()),
             used: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
         })
@@ -102,6 +111,12 @@ impl Reactor {
     /// Whether a task of the worker waits for a descriptor.
     pub(super) fn is_awaited(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Adds to the number of tasks that wait. By the worker alone, so a load and a store do.
+    fn count_waiting(&self, change: usize) {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        self.waiting.store(waiting.wrapping_add(change), Ordering::Relaxed);
     }
 
     /// Readable when something watched is ready; none before the first descriptor.
@@ -121,13 +136,14 @@ impl Reactor {
 
     fn wait_for(&self, timeout: Option<Duration>) {
         let Some(poller) = self.poller.get() else { return };
-        poller.wait(timeout, |event| {
-            // A statement of its own: the lock is released before anybody is woken.
-            let source = self.source(Key::from_bits(event.key));
-            if let Some(source) = source {
-                source.take_event(event);
-            }
+        let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
+        poller.wait(timeout, |events| {
+            let slots = self.slots();
+            batch.extend(events.filter_map(|event| Some((event, slots.source(Key::from_bits(event.key))?.clone()))));
         });
+        for (event, source) in batch.drain(..) {
+            source.take_event(event);
+        }
     }
 
     /// Ends the worker's sleep in here, or the next one.
@@ -141,13 +157,7 @@ impl Reactor {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn source(&self, key: Key) -> Option<Arc<Source>> {
-        let slots = self.slots();
-        let slot = slots.slots.get(key.slot as usize).filter(|slot| slot.generation == key.generation)?;
-        slot.source.clone()
-    }
-
-    fn add(&self, source: &Arc<Source>) -> io::Result<Key> {
+    fn add(&self, source: &Arc<Source>, interest: Interest) -> io::Result<Key> {
         let poller = match self.poller.get() {
             Some(poller) => poller,
             None => {
@@ -168,13 +178,17 @@ impl Reactor {
             }
         };
         let key = Key { slot, generation: slots.slots[slot as usize].generation };
-        if let Err(error) = poller.add(source.fd, key.to_bits()) {
+        if let Err(error) = poller.add(source.fd, key.to_bits(), interest) {
             slots.free.push(slot);
             return Err(error);
         }
         slots.slots[slot as usize].source = Some(source.clone());
         self.used.fetch_add(1, Ordering::Relaxed);
         Ok(key)
+    }
+
+    fn modify(&self, key: Key, fd: RawFd, interest: Interest) -> io::Result<()> {
+        self.poller.get().expect("it watches something").modify(fd, key.to_bits(), interest)
     }
 
     fn remove(&self, key: Key, fd: RawFd) {
@@ -203,8 +217,7 @@ impl Reactor {
         };
         for source in left {
             source.leave(self);
-            source.readiness.set_ready(Direction::Read, false);
-            source.readiness.set_ready(Direction::Write, false);
+            source.readiness.set_ready([(Direction::Read, false), (Direction::Write, false)]);
         }
     }
 }
@@ -219,8 +232,9 @@ pub(crate) struct Source {
 /// Who watches a source. Under its lock.
 #[derive(Debug, Default)]
 struct Watchers {
-    /// Hardly ever more than one.
-    watchers: Vec<(Arc<Reactor>, Key)>,
+    /// The one whose task came last; hardly ever is there another.
+    first: Option<Watcher>,
+    others: Vec<Watcher>,
     /// How often in a row the first of them was the only one to wait.
     alone: u32,
     /// A pipe whose end tells threads outside of all tasks that the source is closed.
@@ -228,36 +242,93 @@ struct Watchers {
     closing: Option<(Arc<io::PipeReader>, io::PipeWriter)>,
 }
 
-impl Watchers {
-    fn position(&self, reactor: &Arc<Reactor>) -> Option<usize> {
-        self.watchers.iter().position(|(watcher, _)| Arc::ptr_eq(watcher, reactor))
+/// A reactor that watches a source.
+#[derive(Debug)]
+struct Watcher {
+    reactor: Arc<Reactor>,
+    key: Key,
+    /// A direction is added when somebody waits for it: most sockets are never waited for to be writable, and each event
+    /// would say that they are.
+    interest: Interest,
+}
+
+impl Watcher {
+    fn new(reactor: &Arc<Reactor>, source: &Arc<Source>, direction: Direction) -> io::Result<Self> {
+        let interest = Interest { read: direction == Direction::Read, write: direction == Direction::Write };
+        Ok(Self { reactor: reactor.clone(), key: reactor.add(source, interest)?, interest })
     }
 
-    /// Sees to it that `reactor` watches the source, whose worker is about to wait for it.
-    fn enter(&mut self, source: &Arc<Source>, reactor: &Arc<Reactor>, is_alone: bool) -> io::Result<()> {
-        match self.position(reactor) {
-            None => {
-                let key = reactor.add(source)?;
-                self.watchers.push((reactor.clone(), key));
-                self.alone = 0;
-            }
-            Some(_) if self.watchers.len() == 1 => {}
-            Some(0) if is_alone => {
-                self.alone += 1;
-                if self.alone >= ALONE {
-                    self.watchers.drain(1..).for_each(|(watcher, key)| watcher.remove(key, source.fd));
-                }
-            }
-            Some(place) => {
-                self.watchers.swap(0, place);
-                self.alone = 0;
-            }
+    fn belongs_to(&self, reactor: &Arc<Reactor>) -> bool {
+        Arc::ptr_eq(&self.reactor, reactor)
+    }
+
+    #[inline]
+    fn ask_for(&mut self, direction: Direction, fd: RawFd) -> io::Result<()> {
+        let asked = match direction {
+            Direction::Read => self.interest.read,
+            Direction::Write => self.interest.write,
+        };
+        if asked {
+            return Ok(());
+        }
+        let both = Interest { read: true, write: true };
+        self.reactor.modify(self.key, fd, both)?;
+        self.interest = both;
+        Ok(())
+    }
+
+    fn leave(self, fd: RawFd) {
+        self.reactor.remove(self.key, fd);
+    }
+}
+
+impl Watchers {
+    /// Sees to it that `reactor` watches `direction` of the source, whose worker is about to wait for it.
+    fn enter(
+        &mut self,
+        source: &Arc<Source>,
+        reactor: &Arc<Reactor>,
+        direction: Direction,
+        is_alone: bool,
+    ) -> io::Result<()> {
+        let Some(first) = self.first.as_mut().filter(|first| first.belongs_to(reactor)) else {
+            return self.enter_first(source, reactor, direction);
+        };
+        first.ask_for(direction, source.fd)?;
+        self.alone = if is_alone { self.alone.saturating_add(1) } else { 0 };
+        if self.alone >= ALONE && !self.others.is_empty() {
+            self.others.drain(..).for_each(|other| other.leave(source.fd));
         }
         Ok(())
     }
 
+    #[cold]
+    fn enter_first(&mut self, source: &Arc<Source>, reactor: &Arc<Reactor>, direction: Direction) -> io::Result<()> {
+        let other = self.others.iter().position(|other| other.belongs_to(reactor));
+        let watcher = match other {
+            None => Watcher::new(reactor, source, direction)?,
+            Some(place) => {
+                self.others[place].ask_for(direction, source.fd)?;
+                self.others.swap_remove(place)
+            }
+        };
+        self.others.extend(self.first.replace(watcher));
+        self.alone = 0;
+        Ok(())
+    }
+
+    /// Takes out the watcher that a reactor is.
+    fn take(&mut self, reactor: &Arc<Reactor>) -> Option<Watcher> {
+        if self.first.as_ref().is_some_and(|first| first.belongs_to(reactor)) {
+            let next = self.others.pop();
+            return std::mem::replace(&mut self.first, next);
+        }
+        let place = self.others.iter().position(|other| other.belongs_to(reactor))?;
+        Some(self.others.swap_remove(place))
+    }
+
     fn leave_all(&mut self, fd: RawFd) {
-        self.watchers.drain(..).for_each(|(watcher, key)| watcher.remove(key, fd));
+        self.first.take().into_iter().chain(self.others.drain(..)).for_each(|watcher| watcher.leave(fd));
     }
 }
 
@@ -268,21 +339,17 @@ pub(crate) fn closed() -> io::Error {
 
 impl Source {
     fn take_event(&self, event: Event) {
-        if event.readable {
-            self.readiness.set_ready(Direction::Read, event.read_hung_up);
-        }
-        if event.writable {
-            self.readiness.set_ready(Direction::Write, event.hung_up);
-        }
+        let read = event.readable.then_some((Direction::Read, event.read_hung_up));
+        let write = event.writable.then_some((Direction::Write, event.hung_up));
+        self.readiness.set_ready(read.into_iter().chain(write));
     }
 
     fn leave(&self, reactor: &Arc<Reactor>) {
         let mut under_lock = self.readiness.lock();
         let watchers = &mut under_lock.extra;
-        if let Some(place) = watchers.position(reactor) {
-            let (watcher, key) = watchers.watchers.swap_remove(place);
+        if let Some(watcher) = watchers.take(reactor) {
             watchers.alone = 0;
-            watcher.remove(key, self.fd);
+            watcher.leave(self.fd);
         }
     }
 
@@ -291,11 +358,11 @@ impl Source {
         let Some(task) = RawTask::current() else { return self.wait_on_thread(direction, deadline) };
         let reactor = Worker::here().reactor();
         let _counted = Counted::new(task, reactor);
-        let enter = |watchers: &mut Watchers, is_alone| watchers.enter(self, reactor, is_alone);
+        let enter = |watchers: &mut Watchers, is_alone| watchers.enter(self, reactor, direction, is_alone);
         match self.readiness.wait(direction, deadline, enter) {
             // epoll refuses what is always ready: files.
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                self.readiness.set_ready(direction, true);
+                self.readiness.set_ready([(direction, true)]);
                 Ok(Woken::Notified)
             }
             other => other,
@@ -328,7 +395,7 @@ impl Source {
                 }
             });
         if woken == Woken::Notified {
-            self.readiness.set_ready(direction, false);
+            self.readiness.set_ready([(direction, false)]);
         }
         failed.map_or(Ok(woken), Err)
     }
@@ -371,7 +438,7 @@ impl<'a> Counted<'a> {
     fn new(task: RawTask, reactor: &'a Reactor) -> Self {
         let counts = !task.header().is_daemon;
         if counts {
-            reactor.waiting.fetch_add(1, Ordering::Relaxed);
+            reactor.count_waiting(1);
         }
         Self(counts.then_some(reactor))
     }
@@ -380,7 +447,7 @@ impl<'a> Counted<'a> {
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         if let Some(reactor) = self.0 {
-            reactor.waiting.fetch_sub(1, Ordering::Relaxed);
+            reactor.count_waiting(usize::MAX);
         }
     }
 }

@@ -16,8 +16,12 @@ pub(super) struct Event {
     pub(super) hung_up: bool,
 }
 
-/// The key of a poller's own descriptor.
-const RING: u64 = u64::MAX;
+/// What a poller is asked to tell of a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Interest {
+    pub(super) read: bool,
+    pub(super) write: bool,
+}
 
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(osier_polling)))]
 mod imp {
@@ -26,11 +30,14 @@ mod imp {
     use std::ptr;
     use std::time::Duration;
 
-    use super::{Event, RING};
+    use super::{Event, Interest};
 
     /// How many events are taken at once.
     const BATCH: usize = 128;
-    const INTEREST: i32 = libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+    /// The key of a poller's own descriptor.
+    const RING: u64 = u64::MAX;
+    const READ: i32 = libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLRDHUP;
+    const WRITE: i32 = libc::EPOLLOUT;
 
     /// An epoll instance, and an eventfd in it that ends a wait.
     #[derive(Debug)]
@@ -45,6 +52,11 @@ mod imp {
         }
         // SAFETY: the system has just made it for us.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    fn events_of(interest: Interest) -> i32 {
+        let of = |asked, events| if asked { events } else { 0 };
+        of(interest.read, READ) | of(interest.write, WRITE) | libc::EPOLLET
     }
 
     impl Poller {
@@ -69,8 +81,13 @@ mod imp {
         }
 
         /// Watches a descriptor: an event comes whenever something changes, and now if it is ready.
-        pub(crate) fn add(&self, fd: RawFd, key: u64) -> io::Result<()> {
-            self.control(libc::EPOLL_CTL_ADD, fd, INTEREST, key)
+        pub(crate) fn add(&self, fd: RawFd, key: u64, interest: Interest) -> io::Result<()> {
+            self.control(libc::EPOLL_CTL_ADD, fd, events_of(interest), key)
+        }
+
+        /// Watches a descriptor for something else from now on; again, an event comes now if it is ready.
+        pub(crate) fn modify(&self, fd: RawFd, key: u64, interest: Interest) -> io::Result<()> {
+            self.control(libc::EPOLL_CTL_MOD, fd, events_of(interest), key)
         }
 
         pub(crate) fn remove(&self, fd: RawFd) {
@@ -100,23 +117,22 @@ mod imp {
         }
 
         /// Waits for at most `timeout`, and gives what became ready to `deliver`.
-        pub(crate) fn wait(&self, timeout: Option<Duration>, mut deliver: impl FnMut(Event)) {
+        pub(crate) fn wait(&self, timeout: Option<Duration>, deliver: impl FnOnce(&mut dyn Iterator<Item = Event>)) {
             let mut events = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
             let count = self.wait_for(timeout, &mut events);
-            for event in &events[..usize::try_from(count).unwrap_or(0)] {
+            let events = &events[..usize::try_from(count).unwrap_or(0)];
+            deliver(&mut events.iter().filter(|event| event.u64 != RING).map(|event| {
                 let (flags, key) = (event.events.cast_signed(), event.u64);
                 let has = |flag: i32| flags & flag != 0;
-                if key != RING {
-                    let hung_up = has(libc::EPOLLHUP | libc::EPOLLERR);
-                    deliver(Event {
-                        key,
-                        readable: hung_up || has(libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLRDHUP),
-                        writable: hung_up || has(libc::EPOLLOUT),
-                        read_hung_up: hung_up || has(libc::EPOLLRDHUP),
-                        hung_up,
-                    });
+                let hung_up = has(libc::EPOLLHUP | libc::EPOLLERR);
+                Event {
+                    key,
+                    readable: hung_up || has(READ),
+                    writable: hung_up || has(WRITE),
+                    read_hung_up: hung_up || has(libc::EPOLLRDHUP),
+                    hung_up,
                 }
-            }
+            }));
         }
 
         fn wait_for(&self, timeout: Option<Duration>, events: &mut [libc::epoll_event; BATCH]) -> i32 {
@@ -157,7 +173,7 @@ mod imp {
 
     use polling::{Event as Polled, Events, PollMode};
 
-    use super::Event;
+    use super::{Event, Interest};
 
     /// The poller of `polling`, and the events of the one thread that waits.
     #[derive(Debug)]
@@ -166,15 +182,27 @@ mod imp {
         events: Mutex<Events>,
     }
 
+    fn event_of(key: u64, interest: Interest) -> io::Result<Polled> {
+        let key = usize::try_from(key).map_err(io::Error::other)?;
+        Ok(Polled::new(key, interest.read, interest.write))
+    }
+
     impl Poller {
         pub(crate) fn new() -> io::Result<Self> {
             Ok(Self { poller: polling::Poller::new()?, events: Mutex::new(Events::new()) })
         }
 
-        pub(crate) fn add(&self, fd: RawFd, key: u64) -> io::Result<()> {
-            let key = usize::try_from(key).map_err(io::Error::other)?;
+        pub(crate) fn add(&self, fd: RawFd, key: u64, interest: Interest) -> io::Result<()> {
+            let event = event_of(key, interest)?;
             // SAFETY: it leaves the poller before it is closed: `Source` sees to that.
-            unsafe { self.poller.add_with_mode(fd, Polled::all(key), PollMode::Edge) }
+            unsafe { self.poller.add_with_mode(fd, event, PollMode::Edge) }
+        }
+
+        pub(crate) fn modify(&self, fd: RawFd, key: u64, interest: Interest) -> io::Result<()> {
+            let event = event_of(key, interest)?;
+            // SAFETY: its owner has not closed it yet.
+            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+            self.poller.modify_with_mode(fd, event, PollMode::Edge)
         }
 
         pub(crate) fn remove(&self, fd: RawFd) {
@@ -193,23 +221,23 @@ mod imp {
             self.poller.as_raw_fd()
         }
 
-        pub(crate) fn wait(&self, timeout: Option<Duration>, mut deliver: impl FnMut(Event)) {
+        pub(crate) fn wait(&self, timeout: Option<Duration>, deliver: impl FnOnce(&mut dyn Iterator<Item = Event>)) {
             let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
             events.clear();
             if self.poller.wait(&mut events, timeout).is_err() {
                 return;
             }
-            for event in events.iter() {
+            deliver(&mut events.iter().map(|event| {
                 let hung_up = event.is_interrupt() || event.is_err().unwrap_or(false);
-                deliver(Event {
+                Event {
                     key: event.key as u64,
                     readable: event.readable || hung_up,
                     writable: event.writable || hung_up,
                     // Whether the end came along with the data cannot be told.
                     read_hung_up: true,
                     hung_up,
-                });
-            }
+                }
+            }));
         }
     }
 }

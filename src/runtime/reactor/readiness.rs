@@ -164,11 +164,15 @@ impl<E> Readiness<E> {
         wakeups.collect(under_lock.queue(direction));
     }
 
-    /// Notes that a direction is ready; with `hung_up`, for good.
-    pub(super) fn set_ready(&self, direction: Direction, hung_up: bool) {
-        let flags = if hung_up { READY | HUNG_UP } else { READY };
+    /// Notes that directions are ready; of each, whether it has hung up, and so is ready for good.
+    pub(super) fn set_ready(&self, directions: impl IntoIterator<Item = (Direction, bool)>) {
         let mut wakeups = Wakeups::default();
-        self.set(&mut self.lock(), direction, flags, &mut wakeups);
+        let mut under_lock = self.lock();
+        for (direction, hung_up) in directions {
+            let flags = if hung_up { READY | HUNG_UP } else { READY };
+            self.set(&mut under_lock, direction, flags, &mut wakeups);
+        }
+        drop(under_lock);
         wakeups.fire();
     }
 
@@ -229,7 +233,7 @@ mod model {
                 let shared = shared.clone();
                 thread::spawn(move || {
                     shared.1.store(1, Ordering::Relaxed);
-                    shared.0.set_ready(Direction::Read, false);
+                    shared.0.set_ready([(Direction::Read, false)]);
                 })
             };
             let (readiness, data) = &*shared;
@@ -261,7 +265,7 @@ mod model {
                 let shared = shared.clone();
                 thread::spawn(move || {
                     shared.1.store(1, Ordering::Relaxed);
-                    shared.0.set_ready(Direction::Read, false);
+                    shared.0.set_ready([(Direction::Read, false)]);
                 })
             };
             let (readiness, data) = &*shared;
