@@ -13,7 +13,8 @@
 //!
 //! `line/table.rs` lists the workloads, their keys and the defaults, `line/mod.rs` the exit codes. Other systems do the same
 //! in `benches/peers/`. Those that begin with `bare_` do it with corosensei alone, the crate that switches osier's
-//! stacks. One is not like the others:
+//! stacks, or `bare_echo` with epoll alone. `echo` and `bare_echo` are servers, and run until they are killed; `echo_load`
+//! starts one and measures it, as its page says. One is not like the others:
 //!
 //! ```text
 //! cargo run --release --example workloads -- ratios [n=2_000_000] [rounds=11]
@@ -24,10 +25,13 @@
 //! # Rooms
 //! - `coroutines`: switches, items, creation. `bare`: the same without osier. `ratios`: both in turns.
 //! - `tasks`: spawning, joining, yielding. `messages`: channels. `idle`: what waiting tasks cost. `sleep`: timers.
+//! - `echo`: sockets.
 //! - `line`: what all systems share: the command line, repetitions, JSON, the work itself.
 
 mod bare;
 mod coroutines;
+#[cfg(all(feature = "net", target_os = "linux"))]
+mod echo;
 mod idle;
 #[allow(dead_code, reason = "some parts are for other systems' programs")]
 mod line;
@@ -59,6 +63,9 @@ struct Own {
 enum Run {
     /// corosensei alone, as a line of JSON.
     Bare(Measure),
+    /// osier, as a line of JSON.
+    #[cfg(all(feature = "net", target_os = "linux"))]
+    Osier(Measure),
     /// osier and corosensei, as a text of its own.
     Table(fn(&Params) -> Result<String, Failure>),
 }
@@ -72,6 +79,10 @@ const OWN: &[Own] = &[
     bare("bare_switch_many", &[count("n", 2_000_000), count("count", 10_000)], bare::switch_many),
     bare("bare_item", &[count("n", 10_000_000)], bare::item),
     bare("bare_create", &[count("n", 1_000_000), number("pool", 1)], bare::create),
+    #[cfg(all(feature = "net", target_os = "linux"))]
+    bare("bare_echo", &[count("threads", 1)], echo::bare_echo),
+    #[cfg(all(feature = "net", target_os = "linux"))]
+    Own { name: "echo_load", keys: echo::LOAD, run: Run::Osier(echo::echo_load) },
     Own { name: "ratios", keys: &[count("n", 2_000_000), count("rounds", 11)], run: Run::Table(ratios::table) },
 ];
 
@@ -96,6 +107,8 @@ fn osier(workload: &str) -> Option<Measure> {
         "timeout_churn" => sleep::timeout_churn,
         "mutex" => locks::mutex,
         "parallel_speedup" => tasks::parallel_speedup,
+        #[cfg(all(feature = "net", target_os = "linux"))]
+        "echo" => echo::echo,
         _ => return None,
     })
 }
@@ -109,6 +122,8 @@ fn execute(arguments: &[String]) -> Result<String, Failure> {
     let params = Params::parse(own.keys, &arguments[1..]).map_err(Failure::Mistake)?;
     match own.run {
         Run::Bare(run) => Ok(run(&params)?.json("corosensei", own.name, &params) + "\n"),
+        #[cfg(all(feature = "net", target_os = "linux"))]
+        Run::Osier(run) => Ok(run(&params)?.json("osier", own.name, &params) + "\n"),
         Run::Table(run) => run(&params),
     }
 }

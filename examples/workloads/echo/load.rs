@@ -1,0 +1,179 @@
+//! The client: as many connections as asked for, each with one message under way, on one thread around epoll.
+//!
+//! It starts the server as a process of its own: `server=osier` and `server=epoll` are this program again,
+//! `server=other` is the command line in the environment's `ECHO_SERVER`, which prints `LISTEN port` as they do. With
+//! `pin=1` the server has the first processor, or all but the last for `threads` above 1, and the client the last.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+use std::{env, fs};
+
+use super::epoll::Epoll;
+use super::failed;
+use crate::Failure;
+use crate::args::Params;
+use crate::measure::{Report, check, median, timed};
+
+const MESSAGE: usize = 64;
+
+/// A server's process, which ends with this value.
+struct Server {
+    process: Child,
+    port: u16,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+impl Server {
+    fn start(params: &Params) -> Result<Self, Failure> {
+        let threads = format!("threads={}", params.number("threads"));
+        let mut command = match params.word("server") {
+            "other" => {
+                let line = env::var("ECHO_SERVER")
+                    .map_err(|_| Failure::Mistake("server=other: ECHO_SERVER holds no command line".to_owned()))?;
+                let mut words = line.split_whitespace().map(str::to_owned);
+                let mut command = Command::new(words.next().unwrap_or_default());
+                command.args(words);
+                command
+            }
+            own => {
+                let mut command = Command::new(env::current_exe().map_err(failed)?);
+                command.arg(if own == "osier" { "echo" } else { "bare_echo" }).arg(threads);
+                command
+            }
+        };
+        let process = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
+        let mut server = Self { process, port: 0 };
+        let mut line = String::new();
+        let output = server.process.stdout.take().expect("it was asked for");
+        BufReader::new(output).read_line(&mut line).map_err(failed)?;
+        let port = line.trim().strip_prefix("LISTEN ").and_then(|port| port.parse().ok());
+        server.port = port.ok_or_else(|| Failure::Wrong(format!("the server does not say where it is: '{line}'")))?;
+        Ok(server)
+    }
+}
+
+/// Runs on these processors from now on, and so do processes that are started.
+fn run_on(processors: std::ops::Range<usize>) -> Result<(), Failure> {
+    // SAFETY: a plain set of bits, for which zero is a value.
+    let mut set = unsafe { std::mem::zeroed::<libc::cpu_set_t>() };
+    for processor in processors {
+        // SAFETY: the set is ours, and the number is one of this machine's.
+        unsafe { libc::CPU_SET(processor, &mut set) };
+    }
+    // SAFETY: it only reads the set.
+    match unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) } {
+        0 => Ok(()),
+        _ => Err(failed(io::Error::last_os_error())),
+    }
+}
+
+/// The processor time that the threads of a process have used, in nanoseconds.
+fn cpu_of(process: u32) -> f64 {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let of = |text: String| text.split_whitespace().next().and_then(|first| first.parse::<f64>().ok());
+    threads.filter_map(|thread| of(fs::read_to_string(thread.path().join("schedstat")).ok()?)).sum()
+}
+
+/// A connection, and what is under way on it.
+struct Connection {
+    stream: TcpStream,
+    sent: Instant,
+    /// How much of the answer has come.
+    got: usize,
+}
+
+/// Exchanges `n` messages, and notes how long each took.
+fn exchange(connections: &mut [Connection], epoll: &mut Epoll, n: u64, times: &mut Vec<u32>) -> io::Result<u64> {
+    let message = [42; MESSAGE];
+    let mut to_send = n;
+    let mut answered = 0;
+    let mut send = |connection: &mut Connection| {
+        if to_send == 0 {
+            return Ok(());
+        }
+        to_send -= 1;
+        connection.sent = Instant::now();
+        connection.stream.write_all(&message)
+    };
+    connections.iter_mut().try_for_each(&mut send)?;
+    let mut buffer = [0; MESSAGE];
+    while answered < n {
+        let mut failure = None;
+        for key in epoll.wait() {
+            let connection = &mut connections[usize::try_from(key).expect("it was an index")];
+            match connection.stream.read(&mut buffer[connection.got..]) {
+                Ok(0) => failure = Some(io::ErrorKind::UnexpectedEof.into()),
+                Ok(size) => connection.got += size,
+                Err(error) => failure = Some(error),
+            }
+            if connection.got == MESSAGE {
+                connection.got = 0;
+                answered += 1;
+                times.push(u32::try_from(connection.sent.elapsed().as_nanos()).unwrap_or(u32::MAX));
+                if buffer != message {
+                    failure = Some(io::Error::other("it sent something else"));
+                }
+                if let Err(error) = send(connection) {
+                    failure = Some(error);
+                }
+            }
+        }
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+    }
+    Ok(answered)
+}
+
+/// Microseconds that so many percent of the times were below.
+fn percentile(sorted: &[u32], percent: usize) -> f64 {
+    f64::from(sorted[sorted.len() * percent / 100]) / 1e3
+}
+
+/// One operation is one message and its answer.
+pub(crate) fn echo_load(params: &Params) -> Result<Report, Failure> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let pins = params.is_set("pin") && processors > 1;
+    if pins {
+        let last = if params.number("threads") > 1 { processors - 1 } else { 1 };
+        run_on(0..last)?;
+    }
+    let server = Server::start(params)?;
+    if pins {
+        run_on(processors - 1..processors)?;
+    }
+    let mut epoll = Epoll::new().map_err(failed)?;
+    let mut connections = Vec::new();
+    for key in 0..params.number("conns") {
+        let stream = TcpStream::connect(("127.0.0.1", server.port)).map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        epoll.add(&stream, key).map_err(failed)?;
+        connections.push(Connection { stream, sent: Instant::now(), got: 0 });
+    }
+    let (mut cpu, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new());
+    let report = Report::of(params, params.number("n"), |n| {
+        let mut times = Vec::with_capacity(usize::try_from(n).expect("they fit into memory"));
+        let before = cpu_of(server.process.id());
+        let (sample, answered) = timed(|| exchange(&mut connections, &mut epoll, n, &mut times));
+        cpu.push((cpu_of(server.process.id()) - before) / n as f64 / 1e3);
+        check("messages answered", answered.map_err(failed)?, n)?;
+        times.sort_unstable();
+        p50.push(percentile(&times, 50));
+        p99.push(percentile(&times, 99));
+        Ok(sample)
+    })?;
+    // The first is the warm-up.
+    let of = |values: Vec<f64>| median(values.into_iter().skip(1));
+    let report = report.with("server_cpu_us", of(cpu)).with("p50_us", of(p50)).with("p99_us", of(p99));
+    drop(connections);
+    drop(server);
+    Ok(report)
+}
