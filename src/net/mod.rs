@@ -11,7 +11,9 @@
 //! | datagrams | [`UdpSocket`] |
 //! | the same within one machine | [`UnixStream`], [`UnixListener`], [`UnixDatagram`] |
 //! | a server: a task for each connection, limits, a graceful stop | [`StreamServer`], [`DatagramServer`] |
+//! | bytes from and to child processes, or within one | [`pipe`] |
 //! | to wait for a descriptor that some library owns | [`Ready`] |
+//! | a loop over many descriptors, as Python's `selectors` | [`selector`] |
 //!
 //! ```
 //! use osier::net::{TcpListener, TcpStream};
@@ -46,18 +48,22 @@
 //!   calls fail with `EBADF`. `shutdown` ends a stream's waits as a peer's end would.
 //!
 //! # Rooms
-//! - `server`: loops that accept, and serve. `ready`: any descriptor. `socket`: what all sockets share. `tcp`, `udp`, `unix`. `resolve`: names to addresses.
+//! - `server`: loops that accept, and serve. `ready`: any descriptor. `pipe`. `selector`: a loop's view. `socket`: what all sockets share. `tcp`, `udp`, `unix`. `resolve`: names to addresses.
 //!
 //! How waiting works: `arch-notes/reactor.md`.
 
+mod pipe;
 mod ready;
 mod resolve;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub mod selector;
 mod server;
 mod socket;
 mod tcp;
 mod udp;
 mod unix;
 
+pub use pipe::{PipeReader, PipeWriter, pipe};
 pub use ready::Ready;
 pub use resolve::ToSocketAddrs;
 pub use server::{DatagramServer, Listener, StreamServer};

@@ -1,0 +1,165 @@
+//! Pipes.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::process::{ChildStderr, ChildStdin, ChildStdout};
+
+use super::ready::Ready;
+use crate::runtime::Direction;
+
+/// Makes a pipe, as `std::io::pipe` does: what is written into the second end is read from the first.
+///
+/// # Errors
+/// The system is out of descriptors.
+///
+/// # Examples
+/// ```
+/// use osier::net::pipe;
+/// use std::io::{Read, Write};
+///
+/// osier::run(|| {
+///     let (mut reader, mut writer) = pipe()?;
+///     let read = osier::spawn(move || std::io::read_to_string(&mut reader));
+///     writer.write_all(b"sap")?;
+///     drop(writer);
+///     assert_eq!(read.join().unwrap()?, "sap");
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((PipeReader::try_from(OwnedFd::from(reader))?, PipeWriter::try_from(OwnedFd::from(writer))?))
+}
+
+/// The end of a pipe that is read from: one of [`pipe`]'s, or a child's output.
+///
+/// Reading gives the end when all writers are gone.
+pub struct PipeReader {
+    end: Ready<std::fs::File>,
+}
+
+/// The end of a pipe that is written into: one of [`pipe`]'s, or a child's input.
+///
+/// Writing fails with [`BrokenPipe`](io::ErrorKind::BrokenPipe) when all readers are gone.
+pub struct PipeWriter {
+    end: Ready<std::fs::File>,
+}
+
+macro_rules! pipe_end {
+    ($name:ident, $($std:ty),+) => {
+        impl $name {
+            /// Gives the descriptor away, in non-blocking mode.
+            pub fn into_fd(self) -> OwnedFd {
+                self.end.into_inner().into()
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&self.as_raw_fd()).finish()
+            }
+        }
+
+        /// Takes a descriptor of whatever kind, and puts it into non-blocking mode.
+        impl TryFrom<OwnedFd> for $name {
+            type Error = io::Error;
+
+            fn try_from(fd: OwnedFd) -> io::Result<Self> {
+                Ok(Self { end: Ready::new(fd.into())? })
+            }
+        }
+
+        $(impl TryFrom<$std> for $name {
+            type Error = io::Error;
+
+            fn try_from(end: $std) -> io::Result<Self> {
+                OwnedFd::from(end).try_into()
+            }
+        })+
+
+        impl From<$name> for OwnedFd {
+            fn from(end: $name) -> Self {
+                end.into_fd()
+            }
+        }
+
+        impl AsFd for $name {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.end.as_fd()
+            }
+        }
+
+        impl AsRawFd for $name {
+            fn as_raw_fd(&self) -> RawFd {
+                self.end.as_raw_fd()
+            }
+        }
+
+        impl IntoRawFd for $name {
+            fn into_raw_fd(self) -> RawFd {
+                self.into_fd().into_raw_fd()
+            }
+        }
+    };
+}
+
+pipe_end!(PipeReader, io::PipeReader, ChildStdout, ChildStderr);
+pipe_end!(PipeWriter, io::PipeWriter, ChildStdin);
+
+/// # Suspends
+/// Each call until there is something to read, or all writers are gone.
+impl Read for &PipeReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.end.io_with(Direction::Read, None, |mut end| end.read(buffer), |_| false)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.end.io_with(Direction::Read, None, |mut end| end.read_vectored(buffers), |_| false)
+    }
+}
+
+/// # Suspends
+/// Each call until there is something to read, or all writers are gone.
+impl Read for PipeReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(buffers)
+    }
+}
+
+/// # Suspends
+/// Each call until there is room to write.
+impl Write for &PipeWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.end.io_with(Direction::Write, None, |mut end| end.write(bytes), |_| false)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.end.io_with(Direction::Write, None, |mut end| end.write_vectored(buffers), |_| false)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// # Suspends
+/// Each call until there is room to write.
+impl Write for PipeWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(buffers)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

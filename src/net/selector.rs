@@ -1,0 +1,215 @@
+//! A selector, as Python's `selectors`: for programs that are written as one loop over whatever is ready.
+//!
+//! A task for each connection reads better; this is for ports that shall stay what they are.
+//!
+//! An epoll instance of its own, in level mode, whose descriptor the calling task waits for.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::ready::Ready;
+use crate::runtime::Direction;
+use crate::sync::waiting::lock;
+
+/// How many descriptors one `select` tells of; the others come with the next.
+const BATCH: usize = 256;
+
+/// What to wait for, and what has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Interest {
+    /// A read would not block.
+    Read,
+    /// A write would not block.
+    Write,
+    /// Both; or, of what is waited for, either.
+    Both,
+}
+
+impl Interest {
+    fn events(self) -> i32 {
+        match self {
+            Self::Read => libc::EPOLLIN | libc::EPOLLRDHUP,
+            Self::Write => libc::EPOLLOUT,
+            Self::Both => Self::Read.events() | Self::Write.events(),
+        }
+    }
+
+    /// What of it has come. Errors and ends make everything ready.
+    fn among(self, events: i32) -> Self {
+        let is_over = events & (libc::EPOLLHUP | libc::EPOLLERR) != 0;
+        let has = |interest: Self| is_over || events & interest.events() != 0;
+        match self {
+            Self::Both if has(Self::Read) && has(Self::Write) => Self::Both,
+            Self::Both if has(Self::Read) => Self::Read,
+            Self::Both => Self::Write,
+            one => one,
+        }
+    }
+}
+
+/// Names a descriptor in its [`Selector`]; never used again for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token(u64);
+
+/// Tells which of many descriptors are ready. Linux only.
+///
+/// A descriptor is to be unregistered before it is closed. Many tasks may use one selector; each event that nobody has acted
+/// upon is told to all who ask.
+///
+/// # Examples
+/// ```
+/// use osier::net::UnixStream;
+/// use osier::net::selector::{Interest, Selector};
+/// use std::io::Write;
+/// use std::time::Duration;
+///
+/// osier::run(|| {
+///     let selector = Selector::new()?;
+///     let (here, mut there) = UnixStream::pair()?;
+///     let token = selector.register(&here, Interest::Read)?;
+///     assert!(selector.select(Duration::from_millis(1))?.is_empty());
+///     there.write_all(b"!")?;
+///     assert_eq!(selector.select(None)?, [(token, Interest::Read)]);
+///     selector.modify(token, Interest::Write)?;
+///     assert_eq!(selector.select(None)?, [(token, Interest::Write)]);
+///     selector.unregister(token)?;
+///     assert!(selector.unregister(token).is_err());
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Selector {
+    epoll: Ready<OwnedFd>,
+    registered: Mutex<Registered>,
+}
+
+#[derive(Debug, Default)]
+struct Registered {
+    entries: HashMap<Token, (RawFd, Interest)>,
+    made: u64,
+}
+
+fn unknown() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the selector has no such token")
+}
+
+impl Selector {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// The system is out of descriptors.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: it takes no pointers.
+        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the system has just made it for us.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // It is asked without waiting only, so its mode does not matter.
+        Ok(Self { epoll: Ready::of_nonblocking(fd), registered: Mutex::new(Registered::default()) })
+    }
+
+    fn control(&self, operation: i32, fd: RawFd, interest: Interest, token: Token) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: interest.events().cast_unsigned(), u64: token.0 };
+        // SAFETY: it only reads the struct; a descriptor that is none is an error.
+        match unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd, &raw mut event) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Watches a descriptor.
+    ///
+    /// # Errors
+    /// It is registered already (`EEXIST`), is none (`EBADF`), or of a kind that is always ready, as files are (`EPERM`).
+    pub fn register(&self, fd: &impl AsFd, interest: Interest) -> io::Result<Token> {
+        let mut registered = lock(&self.registered);
+        let token = Token(registered.made);
+        let fd = fd.as_fd().as_raw_fd();
+        self.control(libc::EPOLL_CTL_ADD, fd, interest, token)?;
+        registered.made += 1;
+        registered.entries.insert(token, (fd, interest));
+        Ok(token)
+    }
+
+    /// Watches a descriptor for something else.
+    ///
+    /// # Errors
+    /// [`NotFound`](io::ErrorKind::NotFound) if it is not registered; the descriptor was closed.
+    pub fn modify(&self, token: Token, interest: Interest) -> io::Result<()> {
+        let mut registered = lock(&self.registered);
+        let entry = registered.entries.get_mut(&token).ok_or_else(unknown)?;
+        self.control(libc::EPOLL_CTL_MOD, entry.0, interest, token)?;
+        entry.1 = interest;
+        Ok(())
+    }
+
+    /// Watches a descriptor no more.
+    ///
+    /// # Errors
+    /// [`NotFound`](io::ErrorKind::NotFound) if it is not registered.
+    pub fn unregister(&self, token: Token) -> io::Result<()> {
+        let mut registered = lock(&self.registered);
+        let (fd, interest) = registered.entries.remove(&token).ok_or_else(unknown)?;
+        // It fails if the descriptor was closed before; then it is not watched any more.
+        _ = self.control(libc::EPOLL_CTL_DEL, fd, interest, token);
+        Ok(())
+    }
+
+    /// How many descriptors are registered.
+    pub fn len(&self) -> usize {
+        lock(&self.registered).entries.len()
+    }
+
+    /// Whether none is registered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits until a descriptor is ready for what it is watched for, for at most `timeout`, or without a limit; and tells
+    /// which are. None are told when the time is over. Zero only looks.
+    ///
+    /// # Suspends
+    /// Until one is ready; on a plain thread it holds the thread.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: what is ready stays so until somebody acts upon it.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn select(&self, timeout: impl Into<Option<Duration>>) -> io::Result<Vec<(Token, Interest)>> {
+        let timeout = timeout.into();
+        if timeout == Some(Duration::ZERO) {
+            return self.look();
+        }
+        let look = |_: &OwnedFd| {
+            let ready = self.look()?;
+            if ready.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(ready) }
+        };
+        match self.epoll.io_with(Direction::Read, timeout, look, |_| false) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
+    /// What is ready now.
+    fn look(&self) -> io::Result<Vec<(Token, Interest)>> {
+        let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; BATCH];
+        let room = i32::try_from(BATCH).expect("small");
+        // SAFETY: room for as many events.
+        let count = unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), room, 0) };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        let registered = lock(&self.registered);
+        let ready = events[..count].iter().filter_map(|event| {
+            let token = Token(event.u64);
+            let (_, interest) = registered.entries.get(&token)?;
+            Some((token, interest.among(event.events.cast_signed())))
+        });
+        Ok(ready.collect())
+    }
+}

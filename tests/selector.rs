@@ -1,0 +1,195 @@
+//! Pipes, and selectors: loops over whatever is ready.
+//!
+//! Numbers in comments are rows of `arch-notes/conformance.md`.
+
+#![cfg(all(feature = "net", target_os = "linux"))]
+
+mod common;
+
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{ms, watch};
+use osier::net::selector::{Interest, Selector};
+use osier::net::{PipeReader, PipeWriter, TcpListener, TcpStream, UnixStream, pipe};
+use osier::{run, spawn, time, yield_now};
+
+// GV-236
+#[test]
+fn a_pipe_is_ready_when_it_has_something_or_has_ended() {
+    let _watch = watch();
+    run(|| {
+        let (reader, mut writer) = pipe().unwrap();
+        let selector = Selector::new().unwrap();
+        let read = selector.register(&reader, Interest::Read).unwrap();
+        assert_eq!(selector.select(Duration::ZERO).unwrap(), []);
+        let began = Instant::now();
+        assert_eq!(selector.select(ms(20)).unwrap(), []);
+        assert!(began.elapsed() >= ms(20));
+        let write = selector.register(&writer, Interest::Write).unwrap();
+        assert_eq!(selector.select(None).unwrap(), [(write, Interest::Write)]);
+        writer.write_all(b"x").unwrap();
+        let mut both = selector.select(None).unwrap();
+        both.sort_by_key(|&(token, _)| token);
+        assert_eq!(both, [(read, Interest::Read), (write, Interest::Write)]);
+        selector.unregister(write).unwrap();
+        drop(writer);
+        (&reader).read_exact(&mut [0]).unwrap();
+        assert_eq!(selector.select(None).unwrap(), [(read, Interest::Read)], "the end");
+        assert_eq!((&reader).read(&mut [0]).unwrap(), 0);
+    });
+}
+
+// GV-236
+#[test]
+fn what_is_unknown_or_registered_twice_is_an_error() {
+    let _watch = watch();
+    run(|| {
+        let (one, _other) = UnixStream::pair().unwrap();
+        let selector = Selector::new().unwrap();
+        let token = selector.register(&one, Interest::Both).unwrap();
+        assert_eq!(selector.register(&one, Interest::Read).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(selector.len(), 1);
+        selector.unregister(token).unwrap();
+        assert!(selector.is_empty());
+        assert_eq!(selector.unregister(token).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(selector.modify(token, Interest::Read).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_ne!(selector.register(&one, Interest::Read).unwrap(), token);
+    });
+}
+
+// GV-238
+#[test]
+fn a_loop_serves_one_and_ten_pairs() {
+    let _watch = watch();
+    for pairs in [1, 10] {
+        run(|| {
+            let selector = Selector::new().unwrap();
+            let mut served = HashMap::new();
+            let clients: Vec<_> = (0..pairs)
+                .map(|n: u8| {
+                    let (here, mut there) = UnixStream::pair().unwrap();
+                    served.insert(selector.register(&here, Interest::Read).unwrap(), here);
+                    spawn(move || {
+                        there.write_all(&[n; 100]).unwrap();
+                        let mut echoed = [0; 100];
+                        there.read_exact(&mut echoed).unwrap();
+                        assert_eq!(echoed, [n; 100]);
+                    })
+                })
+                .collect();
+            while !served.is_empty() {
+                for (token, _) in selector.select(None).unwrap() {
+                    let mut buffer = [0; 64];
+                    let size = (&served[&token]).read(&mut buffer).unwrap();
+                    (&served[&token]).write_all(&buffer[..size]).unwrap();
+                    if size == 0 {
+                        selector.unregister(token).unwrap();
+                        served.remove(&token);
+                    }
+                }
+            }
+            clients.into_iter().for_each(|client| client.join().unwrap());
+        });
+    }
+}
+
+// The articles' selector server: it says "ok" when it may write, and goes when the client does.
+#[test]
+fn a_server_changes_what_it_waits_for() {
+    let _watch = watch();
+    run(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = spawn(move || {
+            let selector = Selector::new().unwrap();
+            let accepts = selector.register(&listener, Interest::Read).unwrap();
+            let (mut streams, mut log) = (HashMap::new(), Vec::new());
+            while log.iter().filter(|&&line| line == "Success").count() < 2 {
+                for (token, interest) in selector.select(None).unwrap() {
+                    if token == accepts {
+                        let (stream, _) = listener.accept().unwrap();
+                        streams.insert(selector.register(&stream, Interest::Read).unwrap(), stream);
+                        log.push("Accept");
+                    } else if interest == Interest::Write {
+                        (&streams[&token]).write_all(b"ok").unwrap();
+                        selector.modify(token, Interest::Read).unwrap();
+                        log.push("Write");
+                    } else if (&streams[&token]).read(&mut [0; 100]).unwrap() > 0 {
+                        selector.modify(token, Interest::Write).unwrap();
+                        log.push("Connect");
+                    } else {
+                        selector.unregister(token).unwrap();
+                        streams.remove(&token);
+                        log.push("Success");
+                    }
+                }
+            }
+            log
+        });
+        for _ in 0..2 {
+            let mut client = TcpStream::connect(address).unwrap();
+            client.write_all(b"hello").unwrap();
+            let mut answer = [0; 2];
+            client.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"ok");
+        }
+        let one = ["Accept", "Connect", "Write", "Success"];
+        let log = server.join().unwrap();
+        for line in one {
+            assert_eq!(log.iter().filter(|&&said| said == line).count(), 2, "{log:?}");
+        }
+    });
+}
+
+#[test]
+fn select_can_be_cancelled_timed_out_and_used_by_a_thread() {
+    let _watch = watch();
+    run(|| {
+        let (here, mut there) = UnixStream::pair().unwrap();
+        let selector = std::sync::Arc::new(Selector::new().unwrap());
+        let token = selector.register(&here, Interest::Read).unwrap();
+        let selects = spawn({
+            let selector = selector.clone();
+            move || selector.select(None).map(|_| ())
+        });
+        yield_now();
+        selects.cancel();
+        assert!(selects.join().unwrap_err().is_cancelled());
+        assert!(time::timeout(ms(5), || selector.select(None)).is_err());
+        there.write_all(&[1]).unwrap();
+        let other = selector.clone();
+        let seen = thread::spawn(move || other.select(None).unwrap()).join().unwrap();
+        assert_eq!(seen, [(token, Interest::Read)]);
+    });
+}
+
+#[test]
+fn pipes_wait_at_both_ends_and_serve_children() {
+    let _watch = watch();
+    run(|| {
+        let (mut reader, mut writer) = pipe().unwrap();
+        let data: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        let expected = data.clone();
+        let writes = spawn(move || writer.write_all(&data));
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).unwrap();
+        assert!(read == expected);
+        writes.join().unwrap().unwrap();
+
+        let (reader, mut writer) = pipe().unwrap();
+        drop(reader);
+        assert_eq!(writer.write(&[0]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut writer = PipeWriter::try_from(child.stdin.take().unwrap()).unwrap();
+        let mut reader = PipeReader::try_from(child.stdout.take().unwrap()).unwrap();
+        writer.write_all(b"banana").unwrap();
+        drop(writer);
+        assert_eq!(io::read_to_string(&mut reader).unwrap(), "banana");
+        child.wait().unwrap();
+    });
+}
