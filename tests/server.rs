@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{ms, until, watch};
-use osier::net::{StreamServer, TcpListener, TcpStream};
+use osier::net::{StreamServer, TcpListener, TcpStream, UnixListener, UnixStream};
 use osier::sync::channel;
 use osier::{run, time};
 
@@ -61,6 +61,22 @@ fn a_server_starts_pauses_goes_on_and_stops() {
         server.start();
         assert!(!server.is_accepting());
     });
+}
+
+// GV-230: by a path, which nobody else takes.
+#[test]
+fn a_stopped_server_refuses() {
+    let _watch = watch();
+    let path = std::env::temp_dir().join(format!("osier-server-{}", std::process::id()));
+    run(|| {
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = StreamServer::new(listener, |mut stream: UnixStream, _| _ = stream.write_all(b"hello"));
+        server.start();
+        assert_eq!(io::read_to_string(UnixStream::connect(&path).unwrap()).unwrap(), "hello");
+        assert!(server.stop(PATIENCE));
+        assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    });
+    std::fs::remove_file(&path).unwrap();
 }
 
 // GV-230
