@@ -1109,3 +1109,27 @@ fn a_wait_does_not_hold_the_worker() {
         holder.join().unwrap();
     });
 }
+
+#[test]
+fn a_barriers_timeout_also_counts_while_the_action_of_the_round_before_runs() {
+    let _watch = watch();
+    run(|| {
+        let (acts, goes_on) = (Event::new(), Event::new());
+        let barrier = Arc::new(Barrier::with_action(1, {
+            let (acts, goes_on) = (acts.clone(), goes_on.clone());
+            move || {
+                acts.set();
+                goes_on.wait();
+            }
+        }));
+        let acting = spawn({
+            let barrier = barrier.clone();
+            move || barrier.wait().is_err()
+        });
+        acts.wait();
+        assert!(barrier.wait_timeout(ms(5)).is_err());
+        assert!(barrier.is_broken());
+        goes_on.set();
+        assert!(acting.join().unwrap(), "its round was broken");
+    });
+}

@@ -179,8 +179,14 @@ impl Inner {
             unsafe { state.gate.push(&raw const waiter) };
             drop(state);
             // SAFETY: it was pushed there.
-            waiter.wait(None, || unsafe { lock(&self.state).gate.remove(&waiter) });
+            let woken = waiter.wait(deadline, || unsafe { lock(&self.state).gate.remove(&waiter) });
             state = lock(&self.state);
+            if woken == Woken::Elapsed && state.is_acting {
+                // The action takes longer than we wait: our round will not be complete in time.
+                state.is_broken = true;
+                end_round(state);
+                return Err(BrokenBarrier(()));
+            }
         }
         if state.is_broken {
             return Err(BrokenBarrier(()));
