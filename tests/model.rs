@@ -15,11 +15,14 @@ use osier::sync::{Semaphore, channel};
 use osier::{JoinHandle, Runtime, sleep, spawn};
 use proptest::prelude::*;
 
+/// An operation that has ended, by its number, with what it received.
+type Ended = (usize, Option<u32>);
+
 /// The operations that were begun, by number, and what those that ended said.
 #[derive(Default)]
 struct Operations {
     tasks: Vec<JoinHandle<()>>,
-    ended: Arc<std::sync::Mutex<Vec<(usize, Option<u32>)>>>,
+    ended: Arc<std::sync::Mutex<Vec<Ended>>>,
 }
 
 impl Operations {
@@ -33,7 +36,7 @@ impl Operations {
     }
 
     /// Lets everything happen, and gives what has ended since the last time.
-    fn settle(&self) -> Vec<(usize, Option<u32>)> {
+    fn settle(&self) -> Vec<Ended> {
         sleep(ms(1));
         let mut ended = std::mem::take(&mut *lock(&self.ended));
         ended.sort_unstable();
