@@ -31,6 +31,7 @@ use std::time::Instant;
 #[cfg(any(miri, osier_threads))]
 use super::group::{Shared, THREAD, TRACER, TREES};
 use super::local::Locals;
+use super::memory::BlockCache;
 use crate::stack::StackCache;
 
 /// One running or suspended coroutine, as a link of the chain. Lives in its holder's block.
@@ -356,6 +357,7 @@ pub(crate) struct Pace {
 thread_local! {
     static LOCALS: Locals = const { Locals::new() };
     static STACKS: RefCell<StackCache> = const { RefCell::new(StackCache::new()) };
+    static BLOCKS: BlockCache = const { BlockCache::new() };
     #[cfg(feature = "runtime")]
     static PACE: Cell<Pace> = const { Cell::new(Pace { looked: None, yielded: None, step: 1 }) };
 }
@@ -591,4 +593,10 @@ pub(super) fn with_stack_cache<T>(f: impl FnOnce(Option<&mut StackCache>) -> T) 
         (_, Some(f)) => f(None),
         _ => unreachable!("it is taken where it is called"),
     }
+}
+
+/// Lends this thread's free blocks; `None` when it is past its end.
+#[inline(always)]
+pub(super) fn with_blocks<T>(f: impl FnOnce(&BlockCache) -> T) -> Option<T> {
+    BLOCKS.try_with(f).ok()
 }

@@ -9,6 +9,7 @@
 //! - `current`: who runs on this thread, and every thread-local of the crate. `group`: the same where each coroutine has
 //!   a thread.
 //! - `local`: variables that each context has for itself.
+//! - `memory`: what tasks and generators lie in.
 //! - `region`: parts of a coroutine's run in which a wait ends early, later, or not at all.
 //! - `unwind`: the payloads that we throw, and who is unwinding.
 //! - `thread_end`: whether a suspended coroutine may still be unwound on this thread.
@@ -24,6 +25,7 @@ pub(crate) mod current;
 #[cfg(any(miri, osier_threads))]
 mod group;
 pub(crate) mod local;
+pub(crate) mod memory;
 pub(crate) mod region;
 mod switch;
 mod thread_end;

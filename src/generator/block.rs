@@ -26,6 +26,7 @@ use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 use super::{State, Yielder};
+use crate::coroutine::memory;
 use crate::coroutine::unwind::{self, Payload};
 use crate::coroutine::{self, Coroutine, Frame, Resumed};
 use crate::exception::{self, Exception, ExitKind, Leaving};
@@ -174,8 +175,8 @@ where
 
     // Safety: `head` came from `Owner::new` with this type, and is not used again.
     unsafe fn free(head: NonNull<Head<Out, In, Ret>>) {
-        // SAFETY: `Owner::new` made it with `Box::new` as a `Self`.
-        drop(unsafe { Box::from_raw(head.cast::<Self>().as_ptr()) });
+        // SAFETY: `Owner::new` put it into the room for a `Self`.
+        unsafe { memory::remove(head.cast::<Self>()) };
     }
 }
 
@@ -202,7 +203,8 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     where
         F: FnOnce(&Yielder<Out, In>) -> Ret,
     {
-        let block = Box::into_raw(Box::<Block<Out, In, Ret, F>>::new_uninit()).cast::<Block<Out, In, Ret, F>>();
+        let room = memory::room_for::<Block<Out, In, Ret, F>>();
+        let block = room.as_ptr();
         // Part by part: made as one value, it would be copied as a whole, which is a tenth of what a short-lived
         // generator costs.
         // SAFETY: the room was allocated for a `Block`; a field is written without being read.
@@ -226,8 +228,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
             (&raw mut (*block).body).write(UnsafeCell::new(MaybeUninit::new(body)));
         }
         // `Block` is `repr(C)` with the head first, so a pointer to one is a pointer to the other.
-        // SAFETY: a box is not null.
-        Self { head: unsafe { NonNull::new_unchecked(block.cast()) } }
+        Self { head: room.cast() }
     }
 
     #[inline(always)]

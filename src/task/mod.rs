@@ -40,7 +40,6 @@ mod error;
 mod handle;
 mod join;
 mod link;
-mod memory;
 mod park;
 mod raw;
 mod run_state;
@@ -71,7 +70,6 @@ pub(crate) use carrier::{Carrier, Pause};
 pub(crate) use choice::Choice;
 pub(crate) use crowd::Crowd;
 pub(crate) use error::Refusal;
-pub(crate) use memory::BlockCache;
 pub(crate) use raw::{Header, RawTask};
 #[cfg(feature = "net")]
 pub(crate) use sleeper::Sleeper;

@@ -29,7 +29,7 @@ use super::test::Seeds;
 use super::timer::{TimerKey, Timers};
 use crate::coroutine::{current, region};
 use crate::stack::{SignalStack, StackSize};
-use crate::task::{BlockCache, Carrier, Header, JoinError, Pause, RawTask, Refusal};
+use crate::task::{Carrier, Header, JoinError, Pause, RawTask, Refusal};
 
 /// Every so many tasks the loop looks where it otherwise looks last, so that nothing starves. A prime, as in Go's
 /// scheduler (`runtime/proc.go`), so that it does not beat in time with the program.
@@ -92,8 +92,6 @@ pub(crate) struct Worker {
     pub(super) fresh_in_line: Deque<Fresh>,
     /// Carriers that no task has.
     carriers: RefCell<Vec<NonNull<Carrier>>>,
-    /// Memory of tasks that have ended.
-    blocks: BlockCache,
     timers: RefCell<Timers<RawTask>>,
     /// The tasks of this worker that have suspended at least once and not ended, linked through themselves.
     live: Cell<*const Header>,
@@ -142,7 +140,6 @@ impl Worker {
             fresh: deques.newest_first,
             fresh_in_line: deques.oldest_first,
             carriers: RefCell::new(Vec::new()),
-            blocks: BlockCache::default(),
             timers: RefCell::new(Timers::new()),
             live: Cell::new(ptr::null()),
             until_far_end: Cell::new(FAR_END),
@@ -198,10 +195,6 @@ impl Worker {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
-    }
-
-    pub(crate) fn blocks(&self) -> &BlockCache {
-        &self.blocks
     }
 
     pub(super) fn remote(&self) -> &Remote {
