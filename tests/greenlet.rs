@@ -2433,7 +2433,7 @@ fn body(world: &Rc<World>, me: Id, first: u64) -> u64 {
 #[test]
 fn random_switches_exits_panics_and_drops_agree_with_the_model() {
     let _watch = watch();
-    const STEPS: u64 = if cfg!(miri) { 500 } else { 100_000 };
+    const STEPS: u64 = if cfg!(miri) { 50 } else { 100_000 };
     let root = Greenlet::<u64>::current();
     let world = Rc::new(World {
         model: RefCell::default(),
