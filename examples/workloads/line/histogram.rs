@@ -4,6 +4,7 @@
 //! layout.) Recording is a few instructions and never allocates, so that it does not disturb what it measures.
 
 use std::fmt;
+use std::time::Instant;
 
 /// The base-two logarithm of the buckets in a power of two.
 const CUT: u32 = 7;
@@ -25,6 +26,11 @@ impl Histogram {
         self.counts[bucket_of(ns)] += 1;
         self.total += 1;
         self.most = self.most.max(ns);
+    }
+
+    /// Records how much time has passed since `due`: nothing if it is not due yet.
+    pub(crate) fn record_since(&mut self, due: Instant) {
+        self.record(u64::try_from(due.elapsed().as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Adds what another one has counted.

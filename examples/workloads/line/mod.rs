@@ -14,6 +14,7 @@
 pub(crate) mod args;
 pub(crate) mod echo;
 pub(crate) mod histogram;
+pub(crate) mod latency;
 pub(crate) mod measure;
 pub(crate) mod memory;
 pub(crate) mod sleep;

@@ -8,6 +8,7 @@ pub(crate) type Entry = (&'static str, &'static [Key]);
 const THREADS: Key = count("threads", 1);
 const TWO_THREADS: Key = count("threads", 2);
 const PLACE: Key = word("place", &["auto", "same", "apart"]);
+const FROM: Key = word("from", &["timer", "thread"]);
 const CHAN: Key = word("chan", &["bounded1", "unbounded", "rendezvous"]);
 
 /// All of them, from the smallest move to the largest program.
@@ -31,7 +32,10 @@ pub(crate) const WORKLOADS: &[Entry] = &[
     ("mutex", &[count("n", 1_000_000), count("tasks", 8), number("yield_in", 0), THREADS]),
     ("parallel_speedup", &[count("n", 10_000), count("iters", 30_000), THREADS]),
     ("wake_remote", &[count("n", 200_000), TWO_THREADS]),
-    ("wake_latency", &[count("n", 20_000), count("hz", 5_000), count("tasks", 16), number("load", 0), TWO_THREADS]),
+    (
+        "wake_latency",
+        &[count("n", 20_000), count("hz", 5_000), count("tasks", 16), number("load", 0), FROM, TWO_THREADS],
+    ),
     ("idle_cpu", &[count("ms", 2000), THREADS]),
     ("stall", &[count("ms", 300), TWO_THREADS]),
     ("echo", &[THREADS]),
