@@ -4,6 +4,8 @@
 //! ```text
 //! cargo run --release --example stress -- [seed=N] [seconds=10] [only=NAME]
 //! seed 42: 318 rounds in 10 s: channels 160, broadcasts 158; nothing lost, nothing hangs
+//! cargo run --release --example stress -- parks=100_000_000
+//! 100000000 parked and were woken in N s: nothing lost
 //! ```
 //!
 //! Each round has a seed of its own, made from the first one and its number. A round that finds a mistake, or that has
@@ -22,6 +24,7 @@ mod channels;
 mod groups;
 mod locks;
 mod meetings;
+mod parks;
 mod queues;
 mod random;
 mod remotes;
@@ -52,6 +55,7 @@ const ROUNDS: &[(&str, Round)] = &[
     ("queues", queues::round),
     ("waits", waits::round),
     ("groups", groups::round),
+    ("parks", parks::round),
     ("remotes", remotes::round),
 ];
 
@@ -107,11 +111,12 @@ fn stress(seed: u64, time: Duration, only: Option<&str>) -> Vec<(&'static str, u
 }
 
 fn main() {
-    let (mut seed, mut seconds, mut only) = (None, 10, None);
+    let (mut seed, mut seconds, mut only, mut parks) = (None, 10, None, None);
     for argument in std::env::args().skip(1) {
         let known = match argument.split_once('=') {
             Some(("seed", n)) => n.parse().map(|n| seed = Some(n)).is_ok(),
             Some(("seconds", n)) => n.parse().map(|n| seconds = n).is_ok(),
+            Some(("parks", n)) => n.replace('_', "").parse().map(|n| parks = Some(n)).is_ok(),
             Some(("only", name)) if ROUNDS.iter().any(|(known, _)| *known == name) => {
                 only = Some(name.to_owned());
                 true
@@ -120,9 +125,15 @@ fn main() {
         };
         if !known {
             let names: Vec<_> = ROUNDS.iter().map(|(name, _)| name).collect();
-            eprintln!("'{argument}': expected seed=N, seconds=N or only=NAME, of {names:?}");
+            eprintln!("'{argument}': expected parks=N, seed=N, seconds=N or only=NAME, of {names:?}");
             process::exit(2);
         }
+    }
+    if let Some(count) = parks {
+        let began = Instant::now();
+        let count = parks::many(count);
+        println!("{count} parked and were woken in {} s: nothing lost", began.elapsed().as_secs());
+        return;
     }
     let seed = seed.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs()) << 20);
     println!("seed {seed}, {seconds} s");
@@ -130,6 +141,12 @@ fn main() {
     let all: u64 = counts.iter().map(|(_, count)| count).sum();
     let each: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
     println!("seed {seed}: {all} rounds in {seconds} s: {}; nothing lost, nothing hangs", each.join(", "));
+}
+
+// H32
+#[test]
+fn a_million_wake_ups_and_none_is_lost() {
+    assert!(parks::many(1_000_000) >= 1_000_000);
 }
 
 #[test]
