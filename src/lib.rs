@@ -81,6 +81,8 @@ pub mod porting {}
 pub mod pool;
 #[cfg(feature = "runtime")]
 mod primitives;
+#[cfg(feature = "net")]
+pub mod process;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 pub mod stack;

@@ -5,13 +5,13 @@
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use common::{Tally, panic_text, until, watch};
+use common::{Tally, panic_text, reports, until, watch};
 use osier::actor::{self, Address, AskError, Builder, Mailbox, Reply, SendError};
 use osier::sync::channel;
-use osier::{ExitKind, Report, Runtime, catch_exit, raise, run, set_report_hook, spawn};
+use osier::{ExitKind, Runtime, catch_exit, raise, run, spawn};
 
 /// Both kinds of actors: tasks on workers, and those with a thread.
 fn both(test: impl Fn(Builder)) {
@@ -22,20 +22,6 @@ fn both(test: impl Fn(Builder)) {
 fn end<M>(address: &Address<M>) {
     address.close();
     address.task().join().unwrap();
-}
-
-/// What is reported while `f` runs: one test at a time.
-fn reports(f: impl FnOnce()) -> Vec<String> {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let before = set_report_hook({
-        let seen = seen.clone();
-        move |report: &Report<'_>| seen.lock().unwrap().push(report.to_string())
-    });
-    f();
-    drop(set_report_hook(move |report| before(report)));
-    seen.lock().unwrap().clone()
 }
 
 #[test]

@@ -6,13 +6,13 @@ mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 
-use common::{Tally, panic_text, watch};
+use common::{Tally, panic_text, reports, until, watch};
 use osier::pool::{Coroutines, Executor, Threads};
 use osier::sync::{AsyncResult, Event, channel};
-use osier::{Report, catch, raise, run, set_report_hook, sleep, spawn};
+use osier::{catch, raise, run, sleep, spawn};
 
 /// Runs a test with each backend, of which `$ex` is the name.
 macro_rules! both {
@@ -26,20 +26,6 @@ macro_rules! both {
             $body
         }
     }};
-}
-
-/// What is reported while `f` runs: one test at a time.
-fn reports(f: impl FnOnce()) -> Vec<String> {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let before = set_report_hook({
-        let seen = seen.clone();
-        move |report: &Report<'_>| seen.lock().unwrap().push(report.to_string())
-    });
-    f();
-    drop(set_report_hook(move |report| before(report)));
-    seen.lock().unwrap().clone()
 }
 
 fn square(n: u64) -> u64 {
@@ -361,5 +347,158 @@ fn an_executor_has_a_place() {
     let _watch = watch();
     both!(Ex, {
         assert_eq!(panic_text(|| Ex::new(0)), "an executor has one place at least");
+    });
+}
+
+// GV-176
+#[test]
+fn a_job_that_applies_runs_in_place() {
+    let _watch = watch();
+    both!(Ex, {
+        let ex = Arc::new(Ex::new(1));
+        let inner = ex.clone();
+        assert_eq!(ex.apply(move |n: u64| inner.apply(square, n) + 1, 3), 10);
+        // Only jobs of the same executor do.
+        let (other, here) = (Ex::new(1), std::thread::current().id());
+        assert!(ex.apply(move |()| other.apply(|()| std::thread::current().id(), ()), ()) != here);
+        let failure = catch(|| ex.apply(|()| -> u32 { raise(std::fmt::Error) }, ())).unwrap_err();
+        assert!(failure.is::<std::fmt::Error>());
+    });
+}
+
+// GV-179
+#[test]
+fn places_can_be_changed() {
+    let _watch = watch();
+    both!(Ex, {
+        let ex = Ex::new(1);
+        let (began, begins) = mpsc::channel();
+        let go = Event::new();
+        let job = |(): ()| ();
+        let wait = {
+            let go = go.clone();
+            move |n: usize| {
+                began.send(n).unwrap();
+                go.wait();
+                n
+            }
+        };
+        let results: Vec<_> = (0..5).map(|n| ex.submit(wait.clone(), n)).collect();
+        assert_eq!(begins.recv().unwrap(), 0);
+        assert!(begins.try_recv().is_err());
+        ex.set_places(3);
+        let mut more = [begins.recv().unwrap(), begins.recv().unwrap()];
+        more.sort_unstable();
+        assert_eq!(more, [1, 2]);
+        ex.set_places(1);
+        go.set();
+        assert_eq!(results.iter().map(|result| result.get().unwrap()).sum::<usize>(), 10);
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        ex.map(
+            |_| {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                sleep(Duration::from_micros(100));
+                running.fetch_sub(1, Ordering::SeqCst);
+            },
+            0..20,
+        );
+        assert_eq!(most.into_inner(), 1, "as few as there were at last");
+        ex.submit(job, ()).get().unwrap();
+        assert_eq!(panic_text(|| ex.set_places(0)), "an executor has one place at least");
+    });
+}
+
+// GV-181
+#[test]
+fn an_idle_executor_is_joined_at_once() {
+    let _watch = watch();
+    both!(Ex, {
+        Ex::new(3).shutdown(false);
+        let ex = Ex::new(3);
+        ex.submit(square, 1).get().unwrap();
+        ex.shutdown(false);
+        ex.close(true);
+    });
+}
+
+// GV-175
+#[test]
+fn maps_in_chunks_and_lazily() {
+    let _watch = watch();
+    both!(Ex, {
+        for places in [1, 2, 3, 10] {
+            let ex = Ex::new(places);
+            let squares: Vec<u64> = (0..100).map(square).collect();
+            for chunk in [1, 3, 100, usize::MAX] {
+                assert_eq!(ex.map_chunked(chunk, square, 0..100), squares);
+            }
+            assert_eq!(ex.imap(square, 0..100).collect::<Vec<_>>(), squares);
+            assert!(ex.imap(square, []).next().is_none());
+        }
+        assert_eq!(panic_text(|| Ex::new(1).map_chunked(0, square, 0..3)), "a chunk has one item at least");
+    });
+}
+
+#[test]
+fn a_lazy_map_runs_so_far_ahead() {
+    let _watch = watch();
+    both!(Ex, {
+        let ex = Ex::new(2);
+        let taken = std::cell::Cell::new(0);
+        let source = (0..).inspect(|_| taken.set(taken.get() + 1));
+        let mut values = ex.imap(square, source).ahead(3);
+        assert_eq!(taken.get(), 0, "nothing is done before the first");
+        assert_eq!(values.next(), Some(0));
+        assert_eq!(taken.get(), 3);
+        assert_eq!(values.next(), Some(1));
+        assert_eq!(taken.get(), 4);
+        // A failure is raised at its place, and the next value is there.
+        let mut values = ex.imap(|n: u32| if n == 1 { raise(std::fmt::Error) } else { n }, 0..3);
+        assert_eq!(values.next(), Some(0));
+        assert!(catch(|| values.next()).unwrap_err().is::<std::fmt::Error>());
+        assert_eq!((values.next(), values.next()), (Some(2), None));
+    });
+}
+
+// GV-182
+#[test]
+fn a_result_is_waited_for_with_a_limit_and_among_others() {
+    let _watch = watch();
+    both!(Ex, {
+        let ex = Ex::new(2);
+        let go = Event::new();
+        let slow = ex.submit(Event::wait_owned, go.clone());
+        assert!(slow.get_timeout(Duration::from_millis(5)).unwrap_err().is_timeout());
+        let quick = ex.submit(square, 3);
+        assert_eq!(osier::wait(&[&slow, &quick]).next(), Some(1));
+        go.set();
+        assert_eq!(osier::wait(&[&slow, &quick]).collect::<Vec<_>>().len(), 2);
+    });
+}
+
+trait WaitOwned {
+    fn wait_owned(self);
+}
+
+impl WaitOwned for Event {
+    fn wait_owned(self) {
+        self.wait();
+    }
+}
+
+// GV-184
+#[test]
+fn nothing_of_a_job_is_kept() {
+    let _watch = watch();
+    both!(Ex, {
+        let ex = Ex::new(1);
+        let tally = Tally::default();
+        let (captured, argument) = (tally.token(), tally.token());
+        let value = tally.clone();
+        let result = ex.submit(move |_| (&captured, value.token()).1, argument);
+        drop(result.wait());
+        drop(result.take().unwrap().unwrap());
+        until(|| tally.dropped() == 3);
+        tally.assert_all_dropped(3);
     });
 }

@@ -28,7 +28,9 @@ mod imap;
 mod members;
 mod remote;
 
-pub use executor::{Coroutines, Executor, Job, Threads};
+pub use executor::{Coroutines, Executor, Job, LazyMap, Threads};
+#[cfg(feature = "processes")]
+pub use executor::{Processes, ProcessesBuilder};
 pub use imap::IMap;
 pub use remote::Remote;
 

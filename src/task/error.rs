@@ -107,6 +107,15 @@ impl JoinError {
         matches!(self.kind, Kind::Panicked(..))
     }
 
+    /// The text of the task's panic.
+    #[cfg(feature = "processes")]
+    pub(crate) fn panic_text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Panicked(_, text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The exception that left the task: raised in it, or thrown into it and not caught.
     pub fn exception(&self) -> Option<&Exception> {
         match &self.kind {

@@ -280,6 +280,22 @@ impl Drop for AtDrop {
     }
 }
 
+// ---- reports
+
+/// What is reported while `f` runs: one test of a file at a time.
+pub(crate) fn reports(f: impl FnOnce()) -> Vec<String> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = lock(&ONE);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let before = osier::set_report_hook({
+        let seen = seen.clone();
+        move |report: &osier::Report<'_>| lock(&seen).push(report.to_string())
+    });
+    f();
+    drop(osier::set_report_hook(before));
+    std::mem::take(&mut *lock(&seen))
+}
+
 // ---- panics
 
 /// The text of a panic's payload.

@@ -1,13 +1,13 @@
 //! Jobs as tasks: a fresh one for each, so that idle workers can steal it.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use super::desk::{Desk, Pushed};
 use super::job::{self, Backend, Work};
-use super::{Executor, Job, at_least_one, executor};
+use super::{Executor, Job, closures, executor};
 use crate::runtime::Shared;
-use crate::sync::{AsyncResult, Event};
+use crate::sync::AsyncResult;
 use crate::task::{Builder, JoinError};
 
 /// Runs jobs as tasks, at most `n` at once, on the runtime of whoever submits them.
@@ -29,26 +29,11 @@ pub struct Coroutines {
     inner: Handle,
 }
 
-/// What the jobs' tasks share with the executor.
-struct Inner {
-    places: usize,
-    state: Mutex<State>,
-    /// Set when it is shut down and nothing runs any more.
-    ended: Event,
-}
-
-#[derive(Default)]
-struct State {
-    pending: VecDeque<Work>,
-    /// How many tasks run a job, or will.
-    running: usize,
-    is_shut: bool,
-}
-
-/// The executor's side.
-struct Handle(Arc<Inner>);
+/// The executor's side of a desk whose hands are tasks that do one job.
+struct Handle(Arc<Desk<Work>>);
 
 executor!(Coroutines);
+closures!(Coroutines);
 
 impl Coroutines {
     /// Makes an executor with `n` places.
@@ -56,57 +41,46 @@ impl Coroutines {
     /// # Panics
     /// If `n` is 0.
     pub fn new(n: usize) -> Self {
-        let inner = Inner { places: at_least_one(n), state: Mutex::default(), ended: Event::new() };
-        Self { inner: Handle(Arc::new(inner)) }
+        Self { inner: Handle(Arc::new(Desk::new(n))) }
     }
 }
 
 impl Backend for Handle {
     fn places(&self) -> usize {
-        self.0.places
+        self.0.places()
+    }
+
+    fn id(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 
     fn push(&self, work: Work) -> Result<(), (Work, JoinError)> {
-        let mut state = self.0.state();
-        if state.is_shut {
-            return Err((work, JoinError::executor_shut_down()));
+        match self.0.push(work) {
+            Pushed::Queued => Ok(()),
+            Pushed::Closed(work) => Err((work, JoinError::executor_shut_down())),
+            Pushed::ToNewHand(work) => {
+                Place::spawn(self.0.clone(), work);
+                Ok(())
+            }
         }
-        if state.running == self.0.places {
-            state.pending.push_back(work);
-            return Ok(());
-        }
-        state.running += 1;
-        drop(state);
-        Place::spawn(self.0.clone(), work);
-        Ok(())
     }
 }
 
 impl Handle {
-    fn close(&self, cancel_pending: bool) {
-        let mut state = self.0.state();
-        state.is_shut = true;
-        let cancelled = if cancel_pending { std::mem::take(&mut state.pending) } else { VecDeque::new() };
-        self.0.end_if_idle(state);
-        drop(cancelled);
+    fn shut_down(&self, cancel_pending: bool) {
+        drop(self.0.close(cancel_pending));
+    }
+
+    fn give_up(&self) {
+        self.shut_down(true);
     }
 
     fn wait(&self) {
-        self.0.ended.wait();
-    }
-}
-
-impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.wait();
     }
 
-    fn end_if_idle(&self, state: MutexGuard<'_, State>) {
-        let has_ended = state.is_shut && state.running == 0 && state.pending.is_empty();
-        drop(state);
-        if has_ended {
-            self.ended.set();
-        }
+    fn set_places(&self, places: usize) {
+        self.0.set_places(places).into_iter().for_each(|work| Place::spawn(self.0.clone(), work));
     }
 }
 
@@ -114,30 +88,27 @@ impl Inner {
 struct Place {
     work: Option<Work>,
     /// Empty once the place was passed on or given up.
-    inner: Option<Arc<Inner>>,
+    desk: Option<Arc<Desk<Work>>>,
 }
 
 impl Place {
-    fn spawn(inner: Arc<Inner>, work: Work) {
-        let place = Self { work: Some(work), inner: Some(inner) };
+    fn spawn(desk: Arc<Desk<Work>>, work: Work) {
+        let place = Self { work: Some(work), desk: Some(desk) };
         let run = move || place.run();
         // SAFETY: the closure is `'static`. Dropping the handle detaches the task; a refused closure gives up its place.
         drop(Shared::with_current(|shared| unsafe { Builder::new().name("job").submit(shared, run, false) }));
     }
 
     fn run(mut self) {
+        let Some(desk) = &self.desk else { return };
         if let Some(work) = self.work.take() {
-            job::perform(work);
+            job::perform(Arc::as_ptr(desk).addr(), work);
         }
-        let Some(inner) = self.inner.take() else { return };
-        let mut state = inner.state();
-        if let Some(next) = state.pending.pop_front() {
-            drop(state);
+        if let Some(desk) = self.desk.take()
+            && let Some(next) = desk.next()
+        {
             // A fresh task, which another worker may steal.
-            Self::spawn(inner, next);
-        } else {
-            state.running -= 1;
-            inner.end_if_idle(state);
+            Self::spawn(desk, next);
         }
     }
 }
@@ -145,24 +116,17 @@ impl Place {
 /// The task never ran, since its runtime ends: then nothing that is pending will.
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some(inner) = self.inner.take() else { return };
-        drop(self.work.take());
-        let mut state = inner.state();
-        state.running -= 1;
-        let cancelled = std::mem::take(&mut state.pending);
-        inner.end_if_idle(state);
-        drop(cancelled);
+        if let Some(desk) = self.desk.take() {
+            drop(self.work.take());
+            drop(desk.give_up());
+        }
     }
 }
 
 impl fmt::Debug for Coroutines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.inner.0.state();
+        let (running, pending) = self.inner.0.counts();
         let mut text = f.debug_struct("Coroutines");
-        text.field("places", &self.inner.0.places)
-            .field("running", &state.running)
-            .field("pending", &state.pending.len());
-        drop(state);
-        text.finish()
+        text.field("places", &self.inner.0.places()).field("running", &running).field("pending", &pending).finish()
     }
 }

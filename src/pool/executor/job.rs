@@ -4,6 +4,7 @@
 //! - A job that was made has a result in the end: what it returned, why it failed, or that it never ran.
 //! - [`map`] neither returns nor unwinds while one of its jobs can still run.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,6 +22,9 @@ pub(super) trait Backend {
     /// How much may run at once.
     fn places(&self) -> usize;
 
+    /// What tells it from all other executors.
+    fn id(&self) -> usize;
+
     /// Queues `work`.
     ///
     /// # Errors
@@ -28,27 +32,42 @@ pub(super) trait Backend {
     fn push(&self, work: Work) -> Result<(), (Work, JoinError)>;
 }
 
-/// Runs user code for its value or its failure. On a plain thread, too, an exception is one.
-fn run<T>(f: impl FnOnce() -> T) -> Result<T, JoinError> {
+/// Runs user code for its value, or its failure. On a plain thread, too, an exception is one.
+pub(super) fn run<T>(f: impl FnOnce() -> T) -> Result<T, JoinError> {
     match unwind::intercept(|| exception::catch(f)) {
         Ok(result) => result.map_err(JoinError::raised),
         Err(payload) => Err(JoinError::from_payload(payload)),
     }
 }
 
-/// Does `work`, on a thread or a task that goes on afterwards. What may still unwind is the destructor of a value that
-/// nobody waits for.
-pub(super) fn perform(work: Work) {
+crate::task_local! {
+    /// Which executor's job this is; 0 for none.
+    static JOB_OF: Cell<usize> = Cell::new(0);
+}
+
+/// Whether the caller is a job of the executor `id`.
+pub(super) fn is_job_of(id: usize) -> bool {
+    JOB_OF.with(Cell::get) == id
+}
+
+/// Does `work`, on a thread or a task of the executor `id` that goes on afterwards. What may still unwind is the destructor
+/// of a value that nobody waits for.
+pub(super) fn perform(id: usize, work: impl FnOnce()) {
+    JOB_OF.with(|job_of| job_of.set(id));
     if let Err(payload) = unwind::intercept(work) {
         unwind::drop_quietly(payload);
     }
 }
 
 /// The duty to set a result.
-struct Ticket<T>(Option<AsyncResult<T>>);
+pub(super) struct Ticket<T>(Option<AsyncResult<T>>);
 
 impl<T> Ticket<T> {
-    fn settle(mut self, result: Result<T, JoinError>) {
+    pub(super) fn new(result: AsyncResult<T>) -> Self {
+        Self(Some(result))
+    }
+
+    pub(super) fn settle(&mut self, result: Result<T, JoinError>) {
         if let Some(ticket) = self.0.take() {
             _ = ticket.complete(result);
         }
@@ -70,11 +89,11 @@ pub(super) fn submit<T: Send + 'static>(
     f: impl FnOnce() -> T + Send + 'static,
 ) -> AsyncResult<T> {
     let result = AsyncResult::of_job(name);
-    let ticket = Ticket(Some(result.clone()));
+    let ticket = Ticket::new(result.clone());
     // The closure first: if it never runs it is dropped before its result is set.
     let parts = (f, ticket);
     let work = Box::new(move || {
-        let (f, ticket) = parts;
+        let (f, mut ticket) = parts;
         ticket.settle(run(f));
     });
     if let Err((work, error)) = backend.push(work) {
@@ -84,10 +103,22 @@ pub(super) fn submit<T: Send + 'static>(
     result
 }
 
+/// Waits for the value of a job; raises its failure.
+pub(super) fn value_of<T>(result: &AsyncResult<T>) -> T {
+    result.wait();
+    match result.take() {
+        Some(Ok(value)) => value,
+        Some(Err(error)) => error.raise(),
+        None => unreachable!("nobody else has the result"),
+    }
+}
+
 /// The items of a `map`, and what has become of them.
 struct Batch<'a, F, A, R> {
     f: &'a F,
     slots: Vec<Mutex<Slot<A, R>>>,
+    /// How many items a job takes at once.
+    chunk: usize,
     /// The first item that nobody has taken.
     next: AtomicUsize,
     /// Whether the rest is not wanted any more.
@@ -104,29 +135,40 @@ enum Slot<A, R> {
 impl<F: Fn(A) -> R, A, R> Batch<'_, F, A, R> {
     /// Runs items until none is left.
     fn work(&self) {
-        // Relaxed: who gets which item does not matter; the items are under their locks.
-        while !self.is_stopped.load(Ordering::Relaxed)
-            && let Some(slot) = self.slots.get(self.next.fetch_add(1, Ordering::Relaxed))
-        {
-            let set = |value| std::mem::replace(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner), value);
-            let Slot::Item(item) = set(Slot::Empty) else { unreachable!("an item is taken once") };
-            set(Slot::Done(run(|| (self.f)(item))));
-            if task::is_cancelled() {
-                // The runtime ends: each further item would be cancelled at its first wait.
+        loop {
+            // Relaxed: who gets which items does not matter; they are under their locks.
+            let first = self.next.fetch_add(self.chunk, Ordering::Relaxed).min(self.slots.len());
+            let chunk = &self.slots[first..first.saturating_add(self.chunk).min(self.slots.len())];
+            if chunk.is_empty() {
                 return;
+            }
+            for slot in chunk {
+                // When it is cancelled, the runtime ends: each further item would be cancelled at its first wait.
+                if self.is_stopped.load(Ordering::Relaxed) || task::is_cancelled() {
+                    return;
+                }
+                let set = |value| std::mem::replace(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner), value);
+                let Slot::Item(item) = set(Slot::Empty) else { unreachable!("an item is taken once") };
+                set(Slot::Done(run(|| (self.f)(item))));
             }
         }
     }
 }
 
 /// How many jobs of a batch are left, and who waits for the last.
-struct Left {
+pub(super) struct Left {
     jobs: AtomicUsize,
-    none: Event,
+    pub(super) none: Event,
+}
+
+impl Left {
+    pub(super) fn new(jobs: usize) -> Arc<Self> {
+        Arc::new(Self { jobs: AtomicUsize::new(jobs), none: Event::new() })
+    }
 }
 
 /// Counts a job as gone, when nothing that it borrows can be used any more.
-struct Gone(Arc<Left>);
+pub(super) struct Gone(pub(super) Arc<Left>);
 
 impl Drop for Gone {
     fn drop(&mut self) {
@@ -137,8 +179,8 @@ impl Drop for Gone {
     }
 }
 
-/// Runs `f` with each item, and returns the values in their order.
-pub(super) fn map<F, I, R>(backend: &impl Backend, f: &F, items: I) -> Vec<R>
+/// Runs `f` with each item, `chunk` items to a job, and returns the values in their order.
+pub(super) fn map<F, I, R>(backend: &impl Backend, chunk: usize, f: &F, items: I) -> Vec<R>
 where
     F: Fn(I::Item) -> R + Sync,
     I: IntoIterator,
@@ -146,12 +188,13 @@ where
     R: Send,
 {
     region::forbid("wait");
+    assert!(chunk > 0, "a chunk has one item at least");
     let slots: Vec<_> = items.into_iter().map(|item| Mutex::new(Slot::Item(item))).collect();
-    let jobs = backend.places().min(slots.len());
+    let jobs = backend.places().min(slots.len().div_ceil(chunk));
     if jobs == 0 {
         return Vec::new();
     }
-    let batch = Batch { f, slots, next: AtomicUsize::new(0), is_stopped: AtomicBool::new(false) };
+    let batch = Batch { f, slots, chunk, next: AtomicUsize::new(0), is_stopped: AtomicBool::new(false) };
     let mut refusal = None;
     let interrupted = run_jobs(backend, &batch, jobs, &mut refusal);
     if let Err(payload) = interrupted {
@@ -182,7 +225,7 @@ where
     A: Send,
     R: Send,
 {
-    let left = Arc::new(Left { jobs: AtomicUsize::new(jobs), none: Event::new() });
+    let left = Left::new(jobs);
     let abort = AbortOnDrop;
     for _ in 0..jobs {
         let gone = Gone(left.clone());

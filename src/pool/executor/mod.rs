@@ -1,8 +1,9 @@
-//! One way to hand work to coroutines or to threads: `concurrent.futures`, with a backend to choose.
+//! One way to hand work to coroutines, to threads or to processes: `concurrent.futures`, with a backend to choose.
 //!
 //! An executor runs at most `n` jobs at once. [`Coroutines`] runs each as a task: cheap, and what waits leaves its worker
-//! to others. [`Threads`] runs them on OS threads of its own, which may block and compute as they like. Both have the same
-//! calls, and share the trait [`Executor`]: choosing the other one is one word.
+//! to others. [`Threads`] runs them on OS threads of its own, which may block and compute as they like. `Processes` runs
+//! them in processes of their own, which may crash. All have the same calls, and share the trait [`Executor`]: choosing
+//! another one is one word.
 //!
 //! | `concurrent.futures` | osier |
 //! | --- | --- |
@@ -10,19 +11,29 @@
 //! | `ex.submit(f, x)` | `ex.submit(f, x)` |
 //! | `future.result()` | `result.get()` |
 //! | `list(ex.map(f, items))` | `ex.map(f, items)` |
+//! | `for y in ex.map(f, items):` | `for y in ex.imap(f, items)` |
+//! | `ex.map(f, items, chunksize=n)` | `ex.map_chunked(n, f, items)` |
 //! | `ex.shutdown(cancel_futures=True)` | `ex.shutdown(true)` |
 //!
 //! A job that panics or raises fails its result alone. A failure that nobody looks at is
 //! [reported](crate::Report::Unjoined), where Python loses it.
 //!
 //! # Rooms
-//! - `job`: a job's result; a batch of jobs that borrow. `coroutines`, `threads`: who runs them.
+//! - `desk`: where work waits for whoever does it. `job`: a job's result; a batch of jobs that borrow. `lazy`: lazy maps.
+//! - `coroutines`, `threads`, `processes`: who does the work.
 
 mod coroutines;
+mod desk;
 mod job;
+mod lazy;
+#[cfg(feature = "processes")]
+mod processes;
 mod threads;
 
 pub use coroutines::Coroutines;
+pub use lazy::LazyMap;
+#[cfg(feature = "processes")]
+pub use processes::{Processes, ProcessesBuilder};
 pub use threads::Threads;
 
 use crate::coroutine::unwind;
@@ -64,7 +75,10 @@ where
 /// assert_eq!(Threads::with(4, squares), expected);
 /// ```
 pub trait Executor<J: Job<A>, A> {
-    /// Runs `job` with `argument` when there is a place, and gives its result. Does not wait.
+    /// Runs `job` with `argument` when there is a place, and gives its result.
+    ///
+    /// # Suspends
+    /// Not at all, but for `Processes` whose queue is full.
     fn submit(&self, job: J, argument: A) -> AsyncResult<J::Out>
     where
         J: Send + 'static,
@@ -92,12 +106,12 @@ pub trait Executor<J: Job<A>, A> {
     fn shutdown(&self, cancel_pending: bool);
 }
 
-/// The calls of a backend, with closures whose types the compiler infers, and its trait.
+/// The calls that ask nothing of the jobs: how an executor is lent and ends.
 macro_rules! executor {
     ($Backend:ident) => {
         impl $Backend {
             /// Lends an executor of `n` places to `f`; afterwards shuts it down and waits for its jobs, also when `f`
-            /// unwinds: then those that have not begun never do.
+            /// unwinds: then those that have not begun never do, and a process that runs one is killed.
             ///
             /// # Suspends
             /// As `f` does; then the calling task, or on a plain thread the thread.
@@ -105,15 +119,69 @@ macro_rules! executor {
             /// # Panics
             /// As `f` does. If `n` is 0.
             pub fn with<T>(n: usize, f: impl FnOnce(&Self) -> T) -> T {
-                super::lend(&Self::new(n), f, Self::shutdown)
+                Self::new(n).lend(f)
             }
 
+            /// Lends this executor as [`with`](Self::with) does.
+            ///
+            /// # Suspends
+            /// As [`with`](Self::with).
+            pub fn lend<T>(self, f: impl FnOnce(&Self) -> T) -> T {
+                super::lend(&self, f, |ex, unwinds| {
+                    if unwinds {
+                        ex.inner.give_up();
+                    } else {
+                        ex.inner.shut_down(false);
+                    }
+                    ex.inner.wait();
+                })
+            }
+
+            /// Takes no more jobs, and waits until those taken have run. With `cancel_pending`, those that have not begun
+            /// never do: their results are cancelled. May be called again.
+            ///
+            /// # Suspends
+            /// The calling task, or on a plain thread the thread. A job that shuts down its own executor waits for itself.
+            pub fn shutdown(&self, cancel_pending: bool) {
+                self.inner.shut_down(cancel_pending);
+                self.inner.wait();
+            }
+
+            /// Takes no more jobs, and does not wait: Python's `shutdown(wait=False)`. See [`shutdown`](Self::shutdown).
+            pub fn close(&self, cancel_pending: bool) {
+                self.inner.shut_down(cancel_pending);
+            }
+
+            /// Sets how many jobs may run at once. With more, pending jobs start at once; with less, those that run go on.
+            ///
+            /// # Panics
+            /// If `n` is 0.
+            pub fn set_places(&self, n: usize) {
+                self.inner.set_places(n);
+            }
+        }
+
+        /// Takes no more jobs; those taken run, and nobody waits for them.
+        impl Drop for $Backend {
+            fn drop(&mut self) {
+                self.inner.shut_down(false);
+            }
+        }
+    };
+}
+use executor;
+
+/// The calls of a backend that runs any closure, and its trait. The closures' types are inferred, as they are not through
+/// the trait.
+macro_rules! closures {
+    ($Backend:ident) => {
+        impl $Backend {
             /// Runs `f(argument)` when there is a place, and gives its result. Does not wait.
             ///
             /// A failure is [reported](crate::Report::Unjoined) when the last handle of the result is dropped and nobody
             /// has looked at it. After a shutdown the result is an error that
             /// [says so](crate::JoinError::is_shutdown). A job that waits for others of the same executor may wait for a
-            /// place that it has itself.
+            /// place that it has itself; [`apply`](Self::apply) does not.
             pub fn submit<F, A, R>(&self, f: F, argument: A) -> AsyncResult<R>
             where
                 F: Fn(A) -> R + Send + 'static,
@@ -121,6 +189,36 @@ macro_rules! executor {
                 R: Send + 'static,
             {
                 job::submit(&self.inner, std::any::type_name::<F>(), move || f(argument))
+            }
+
+            /// Runs `f(argument)` as a job, and waits for its value. A job of this executor runs it in place.
+            ///
+            /// # Suspends
+            /// The calling task, or on a plain thread the thread.
+            ///
+            /// # Panics
+            /// With the job's failure.
+            ///
+            /// # Examples
+            /// ```
+            #[doc = concat!("use osier::pool::", stringify!($Backend), ";")]
+            /// use std::sync::Arc;
+            ///
+            #[doc = concat!("let ex = Arc::new(", stringify!($Backend), "::new(1));")]
+            /// let inner = ex.clone();
+            /// // The inner call needs no place of its own.
+            /// assert_eq!(ex.apply(move |n| inner.apply(|n| n + 1, n) * 2, 20), 42);
+            /// ```
+            pub fn apply<F, A, R>(&self, f: F, argument: A) -> R
+            where
+                F: Fn(A) -> R + Send + 'static,
+                A: Send + 'static,
+                R: Send + 'static,
+            {
+                if job::is_job_of(self.inner.id()) {
+                    return f(argument);
+                }
+                job::value_of(&self.submit(f, argument))
             }
 
             /// Runs `f` with each item, at most `n` at once, and returns the values in the order of the items. `f` and
@@ -139,17 +237,46 @@ macro_rules! executor {
                 I::Item: Send,
                 R: Send,
             {
-                job::map(&self.inner, &f, items)
+                job::map(&self.inner, 1, &f, items)
             }
 
-            /// Takes no more jobs, and waits until those taken have run. With `cancel_pending`, those that have not begun
-            /// never do: their results are cancelled. May be called again.
+            /// Maps as [`map`](Self::map) does, with `chunk` items at a time for each place: for very short jobs.
             ///
             /// # Suspends
-            /// The calling task, or on a plain thread the thread. A job that shuts down its own executor waits for itself.
-            pub fn shutdown(&self, cancel_pending: bool) {
-                self.inner.close(cancel_pending);
-                self.inner.wait();
+            /// As [`map`](Self::map).
+            ///
+            /// # Panics
+            /// As [`map`](Self::map). If `chunk` is 0.
+            pub fn map_chunked<I, R>(&self, chunk: usize, f: impl Fn(I::Item) -> R + Sync, items: I) -> Vec<R>
+            where
+                I: IntoIterator,
+                I::Item: Send,
+                R: Send,
+            {
+                job::map(&self.inner, chunk, &f, items)
+            }
+
+            /// Maps lazily: an iterator over the values, in the order of the items, that is some items ahead. The items
+            /// may be without end.
+            ///
+            /// # Examples
+            /// ```
+            #[doc = concat!("let ex = osier::pool::", stringify!($Backend), "::new(2);")]
+            /// let big = ex.imap(|n: u64| n * n, 0..).find(|square| *square > 50);
+            /// assert_eq!(big, Some(64));
+            /// ```
+            pub fn imap<'a, I, F, R>(&'a self, f: F, items: I) -> super::LazyMap<'a, I::IntoIter, R>
+            where
+                I: IntoIterator,
+                I::Item: Send + 'static,
+                F: Fn(I::Item) -> R + Send + Sync + 'static,
+                R: Send + 'static,
+            {
+                let f = std::sync::Arc::new(f);
+                super::LazyMap::new(self.inner.places(), items.into_iter(), move |item| {
+                    let f = f.clone();
+                    job::submit(&self.inner, std::any::type_name::<F>(), move || f(item))
+                })
             }
         }
 
@@ -170,35 +297,23 @@ macro_rules! executor {
                 A: Send,
                 J::Out: Send,
             {
-                job::map(&self.inner, &|item| job.run(item), items)
+                job::map(&self.inner, 1, &|item| job.run(item), items)
             }
 
             fn shutdown(&self, cancel_pending: bool) {
                 Self::shutdown(self, cancel_pending);
             }
         }
-
-        /// Takes no more jobs; those taken run, and nobody waits for them.
-        impl Drop for $Backend {
-            fn drop(&mut self) {
-                self.inner.close(false);
-            }
-        }
     };
 }
-use executor;
+use closures;
 
-/// Lends `executor` to `f`, then shuts it down.
-fn lend<E, T>(executor: &E, f: impl FnOnce(&E) -> T, shutdown: impl Fn(&E, bool)) -> T {
+/// Lends `executor` to `f`, then lets `end` end it, which is told whether `f` has unwound.
+fn lend<E, T>(executor: &E, f: impl FnOnce(&E) -> T, end: impl Fn(&E, bool)) -> T {
     let result = unwind::intercept(|| f(executor));
     // Before the unwind goes on, if it does.
-    task::shield(|| shutdown(executor, result.is_err()));
+    task::shield(|| end(executor, result.is_err()));
     let value = result.unwrap_or_else(|payload| unwind::throw(payload));
     task::throw_if_due();
     value
-}
-
-fn at_least_one(n: usize) -> usize {
-    assert!(n > 0, "an executor has one place at least");
-    n
 }

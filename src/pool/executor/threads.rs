@@ -1,14 +1,14 @@
 //! Jobs on OS threads, which are made when there is a job that no thread waits for.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
+use super::desk::{Desk, Refusal};
 use super::job::{self, Backend, Work};
-use super::{Executor, Job, at_least_one, executor};
-use crate::sync::{AsyncResult, Event};
+use super::{Executor, Job, closures, executor};
+use crate::sync::AsyncResult;
 use crate::task::JoinError;
 
 /// Runs jobs on at most `n` OS threads of its own, each of which lives as long as the executor.
@@ -27,29 +27,11 @@ pub struct Threads {
     inner: Handle,
 }
 
-/// What the threads share with the executor.
-struct Inner {
-    places: usize,
-    state: Mutex<State>,
-    /// Told of work, and of the end.
-    changed: Condvar,
-    /// Set when it is shut down and no thread is left.
-    ended: Event,
-}
-
-#[derive(Default)]
-struct State {
-    pending: VecDeque<Work>,
-    threads: usize,
-    /// How many of them wait for work.
-    idle: usize,
-    is_shut: bool,
-}
-
-/// The executor's side.
-struct Handle(Arc<Inner>);
+/// The executor's side of a desk whose hands are threads.
+struct Handle(Arc<Desk<Work>>);
 
 executor!(Threads);
+closures!(Threads);
 
 impl Threads {
     /// Makes an executor of at most `n` threads.
@@ -57,97 +39,77 @@ impl Threads {
     /// # Panics
     /// If `n` is 0.
     pub fn new(n: usize) -> Self {
-        let inner =
-            Inner { places: at_least_one(n), state: Mutex::default(), changed: Condvar::new(), ended: Event::new() };
-        Self { inner: Handle(Arc::new(inner)) }
+        Self { inner: Handle(Arc::new(Desk::new(n))) }
     }
 }
 
 impl Backend for Handle {
     fn places(&self) -> usize {
-        self.0.places
+        self.0.places()
+    }
+
+    fn id(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 
     fn push(&self, work: Work) -> Result<(), (Work, JoinError)> {
-        let mut state = self.0.state();
-        if state.is_shut {
-            return Err((work, JoinError::executor_shut_down()));
-        }
-        // Those who wait may have been told of other work that they have not taken yet.
-        if state.idle <= state.pending.len() && state.threads < self.0.places {
-            match self.0.clone().spawn(state.threads) {
-                Ok(()) => state.threads += 1,
-                // Those that there are will do it.
-                Err(_) if state.threads > 0 => {}
-                Err(error) => return Err((work, JoinError::no_stack(error))),
-            }
-        }
-        state.pending.push_back(work);
-        drop(state);
-        self.0.changed.notify_one();
-        Ok(())
+        self.0.push_to_waiting(work, |number| self.hire(number)).map_err(|(work, refusal)| (work, refusal.into()))
     }
 }
 
 impl Handle {
-    fn close(&self, cancel_pending: bool) {
-        let mut state = self.0.state();
-        state.is_shut = true;
-        let cancelled = if cancel_pending { std::mem::take(&mut state.pending) } else { VecDeque::new() };
-        let has_ended = state.threads == 0;
-        drop(state);
-        self.0.changed.notify_all();
-        if has_ended {
-            self.0.ended.set();
-        }
-        drop(cancelled);
+    fn hire(&self, number: usize) -> io::Result<()> {
+        let id = self.id();
+        start(self.0.clone(), format!("osier-job-{number}"), (), move |_, work| job::perform(id, work))
+    }
+
+    fn shut_down(&self, cancel_pending: bool) {
+        drop(self.0.close(cancel_pending));
+    }
+
+    fn give_up(&self) {
+        self.shut_down(true);
     }
 
     fn wait(&self) {
-        self.0.ended.wait();
+        self.0.wait();
+    }
+
+    fn set_places(&self, places: usize) {
+        self.0.set_places_of_waiting(places, |number| self.hire(number));
     }
 }
 
-impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn spawn(self: Arc<Self>, number: usize) -> io::Result<()> {
-        thread::Builder::new().name(format!("osier-job-{number}")).spawn(move || self.work()).map(drop)
-    }
-
-    /// What a thread does: work until there is none and the executor is shut down.
-    fn work(&self) {
-        let mut state = self.state();
-        loop {
-            if let Some(work) = state.pending.pop_front() {
-                drop(state);
-                job::perform(work);
-                state = self.state();
-            } else if state.is_shut {
-                break;
-            } else {
-                state.idle += 1;
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.idle -= 1;
-            }
-        }
-        state.threads -= 1;
-        let is_last = state.threads == 0;
-        drop(state);
-        if is_last {
-            self.ended.set();
+impl From<Refusal> for JoinError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Closed => Self::executor_shut_down(),
+            Refusal::NoThread(error) => Self::no_stack(error),
         }
     }
+}
+
+/// Starts a thread that does the work of `desk` with `tools`, which it drops before it says that it has ended.
+pub(super) fn start<W: Send + 'static, T: Send + 'static>(
+    desk: Arc<Desk<W>>,
+    name: String,
+    mut tools: T,
+    mut perform: impl FnMut(&mut T, W) + Send + 'static,
+) -> io::Result<()> {
+    let work = move || {
+        while let Some(work) = desk.wait_for_next() {
+            perform(&mut tools, work);
+        }
+        drop(tools);
+        desk.retire();
+    };
+    thread::Builder::new().name(name).spawn(work).map(drop)
 }
 
 impl fmt::Debug for Threads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.inner.0.state();
-        let (threads, pending) = (state.threads, state.pending.len());
-        drop(state);
+        let (threads, pending) = self.inner.0.counts();
         let mut text = f.debug_struct("Threads");
-        text.field("places", &self.inner.0.places).field("threads", &threads).field("pending", &pending).finish()
+        text.field("places", &self.inner.0.places()).field("threads", &threads).field("pending", &pending).finish()
     }
 }
