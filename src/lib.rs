@@ -17,7 +17,7 @@
 //! | a variable of one's own in every task | [`task_local!`] | any |
 //! | tasks that talk | [`sync::channel`] | any |
 //! | tasks known by name, that send each other messages | [`mod@actor`] | all workers, or a thread each |
-//! | jobs with results, on tasks or on threads | [`Executor`] | all workers, or a pool's |
+//! | jobs with results, on tasks, on threads or in processes | [`Executor`] | all workers, or a pool's |
 //! | sockets that read like blocking code | [`net`] | any |
 //! | a call that blocks its thread | [`task::unblock`] | a pool's |
 //!
@@ -64,6 +64,7 @@
 //!
 //! - `runtime` (default): tasks, channels, time. Without it only generators and greenlets, on corosensei and libc alone.
 //! - `blocking` (default): [`task::unblock`].
+//! - `processes` (default): `pool::Processes`, jobs in processes of this program, with serde's traits.
 //! - `net` (default): sockets, and [`net::Ready`] for other descriptors.
 //!
 //! Linux on x86-64 is what is tested; other Unixes and aarch64 are meant to work.

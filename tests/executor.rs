@@ -496,7 +496,7 @@ fn nothing_of_a_job_is_kept() {
         let (captured, argument) = (tally.token(), tally.token());
         let value = tally.clone();
         let result = ex.submit(move |_| (&captured, value.token()).1, argument);
-        drop(result.wait());
+        result.wait();
         drop(result.take().unwrap().unwrap());
         until(|| tally.dropped() == 3);
         tally.assert_all_dropped(3);

@@ -1,6 +1,7 @@
 //! Jobs in processes: what crosses, what fails, and that nothing is left behind.
 
 #![cfg(feature = "processes")]
+#![allow(clippy::print_stdout, reason = "processes of this file talk by it")]
 
 mod common;
 

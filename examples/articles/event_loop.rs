@@ -4,14 +4,15 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use osier::net::{TcpListener, TcpStream};
+use osier::net::{Ready, TcpListener, TcpStream};
 use osier::runtime::LocalRuntime;
-use osier::sync::channel;
-use osier::{Generator, Yielder, run, sleep, spawn};
+use osier::sync::{Queue, channel};
+use osier::{Generator, Yielder, run, sleep, spawn, spawn_local};
 
 type Work = Rc<RefCell<VecDeque<u32>>>;
 
@@ -60,6 +61,93 @@ pub(crate) fn s16() {
     }
 }
 
+/// Events that callbacks wait for, each once: the article's selector. What waits is a local task, which puts its callback in
+/// line; whoever wants the next event registers again.
+#[derive(Clone)]
+struct Selector(Queue<Callback>);
+
+type Callback = Box<dyn FnOnce(&Selector)>;
+
+impl Selector {
+    fn readable<T: AsFd + 'static>(&self, socket: &Rc<Ready<T>>, callback: impl FnOnce(&Self) + 'static) {
+        self.register(socket, |socket| socket.readable(), callback);
+    }
+
+    fn writable<T: AsFd + 'static>(&self, socket: &Rc<Ready<T>>, callback: impl FnOnce(&Self) + 'static) {
+        self.register(socket, |socket| socket.writable(), callback);
+    }
+
+    fn register<T: AsFd + 'static>(
+        &self,
+        socket: &Rc<Ready<T>>,
+        wait: impl FnOnce(&Ready<T>) -> io::Result<()> + 'static,
+        callback: impl FnOnce(&Self) + 'static,
+    ) {
+        let (events, socket) = (self.0.clone(), socket.clone());
+        spawn_local(move || wait(&socket).map(|()| _ = events.put(Box::new(callback)))).report();
+    }
+}
+
+/// The server in callbacks, which an event loop calls. Mended: no socket blocks; it answers once the socket is writable; what
+/// has been read is looked at, so that the end of a client is told from a request; and it ends, after two clients.
+pub(crate) fn s17() {
+    type Socket = Rc<Ready<std::net::TcpStream>>;
+
+    fn accept(server: &Rc<Ready<std::net::TcpListener>>, left: u32, events: &Selector) {
+        let next = server.clone();
+        events.readable(server, move |events| {
+            let (connection, peer) = next.get_ref().accept().unwrap();
+            say!("Accept {peer}");
+            read(Rc::new(Ready::new(connection).unwrap()), peer, left - 1, events);
+            if left > 1 {
+                accept(&next, left - 1, events);
+            }
+        });
+    }
+    fn read(connection: Socket, peer: SocketAddr, left: u32, events: &Selector) {
+        events.readable(&connection.clone(), move |events| {
+            if connection.get_ref().read(&mut [0; 1024]).unwrap() == 0 {
+                say!("Success {peer}");
+                if left == 0 {
+                    events.0.shutdown();
+                }
+                return;
+            }
+            say!("Connect {peer}");
+            write(connection, peer, left, events);
+        });
+    }
+    fn write(connection: Socket, peer: SocketAddr, left: u32, events: &Selector) {
+        events.writable(&connection.clone(), move |events| {
+            assert_eq!(connection.get_ref().write(b"ok").unwrap(), 2);
+            say!("Write {peer}");
+            read(connection, peer, left, events);
+        });
+    }
+
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    // One after the other, so that the lines of both come in order.
+    let clients = thread::spawn(move || [(); 2].map(|()| ask(address).unwrap()));
+    LocalRuntime::new().run(|| {
+        say!("启动服务端...");
+        let events = Selector(Queue::new());
+        accept(&Rc::new(Ready::new(server).unwrap()), 2, &events);
+        for callback in &events.0 {
+            callback(&events);
+        }
+    });
+    assert_eq!(clients.join().unwrap(), ["ok", "ok"]);
+}
+
+/// A client of both servers: sends a request, and reads the answer.
+fn ask(server: SocketAddr) -> io::Result<String> {
+    let mut client = TcpStream::connect(server)?;
+    client.write_all(b"hello")?;
+    client.shutdown(Shutdown::Write)?;
+    io::read_to_string(client)
+}
+
 /// The server in a straight line, a task for each connection. Mended: a handler ends, and frees its stack, when its client
 /// closes; each request gets its answer; errors end the connection they belong to, and are reported.
 pub(crate) fn s18() {
@@ -73,12 +161,6 @@ pub(crate) fn s18() {
         }
         say!("Success {peer}");
         Ok(())
-    }
-    fn ask(server: SocketAddr) -> io::Result<String> {
-        let mut client = TcpStream::connect(server)?;
-        client.write_all(b"hello")?;
-        client.shutdown(Shutdown::Write)?;
-        io::read_to_string(client)
     }
     run(|| -> io::Result<()> {
         let server = TcpListener::bind("127.0.0.1:0")?;

@@ -69,6 +69,7 @@ programs! {
     models::s14, PerSide, "publishing and subscribing, through a gateway";
     event_loop::s15, Fixed, "two tasks, one after the other";
     event_loop::s16, Fixed, "two generators, round robin";
+    event_loop::s17, Fixed, "a server of callbacks, on a selector";
     event_loop::s18, Fixed, "a server that answers each request with ok";
     event_loop::s19, Fixed, "a bare event loop";
     event_loop::s20, Fixed, "waiting at any depth of calls";

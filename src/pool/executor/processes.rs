@@ -137,6 +137,9 @@ struct Inner {
     is_killed: AtomicBool,
 }
 
+/// What a job gives: its value, encoded.
+type Answer = Result<Vec<u8>, JoinError>;
+
 /// What a thread does, with its place.
 type Work = Box<dyn FnOnce(&mut Place) + Send>;
 
@@ -452,7 +455,8 @@ struct Batch {
     chunk: usize,
     /// The first item that nobody has taken.
     next: AtomicUsize,
-    results: Mutex<Vec<Option<Result<Vec<u8>, JoinError>>>>,
+    /// Empty for an item that never began.
+    results: Mutex<Vec<Option<Answer>>>,
     /// Set before `turns` is looked at for the last time.
     is_stopped: AtomicBool,
     /// Who works on it.
@@ -466,7 +470,7 @@ impl Batch {
         Self { name, arguments, chunk, next, results, is_stopped, turns }
     }
 
-    fn results(&self) -> MutexGuard<'_, Vec<Option<Result<Vec<u8>, JoinError>>>> {
+    fn results(&self) -> MutexGuard<'_, Vec<Option<Answer>>> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -555,7 +559,7 @@ impl Place {
         name: &str,
         arguments: &[Vec<u8>],
         is_stopped: &AtomicBool,
-        mut each: impl FnMut(usize, Result<Vec<u8>, JoinError>),
+        mut each: impl FnMut(usize, Answer),
     ) {
         let mut done = 0;
         while done < arguments.len() {
@@ -596,12 +600,7 @@ impl Place {
     }
 
     /// Sends the calls, and reads an answer to each. An error if the host is of no use any more.
-    fn converse(
-        &mut self,
-        name: &str,
-        arguments: &[Vec<u8>],
-        mut each: impl FnMut(Result<Vec<u8>, JoinError>),
-    ) -> Result<(), io::Error> {
+    fn converse(&mut self, name: &str, arguments: &[Vec<u8>], mut each: impl FnMut(Answer)) -> Result<(), io::Error> {
         let socket = self.socket.as_mut().expect("there is a host");
         let mut calls = Vec::with_capacity(arguments.iter().map(|argument| argument.len() + name.len() + 7).sum());
         for argument in arguments {
@@ -645,7 +644,7 @@ impl Drop for Place {
 }
 
 /// What a host's answer says of its job. An error if it is none.
-fn answer(frame: Frame, limit: usize) -> io::Result<Result<Vec<u8>, JoinError>> {
+fn answer(frame: Frame, limit: usize) -> io::Result<Answer> {
     let error = match frame.kind {
         Kind::Value => return Ok(Ok(frame.body)),
         Kind::Panicked => return Ok(Err(JoinError::panicked(Box::new(frame.text())))),
