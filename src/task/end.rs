@@ -141,7 +141,7 @@ impl RawTask {
             let waiter = Waiter::new();
             {
                 let mut watchers = self.watchers();
-                if watchers.more().unsettled == 0 {
+                if self.is_settled(watchers.more()) {
                     return Woken::Notified;
                 }
                 // SAFETY: as in `watch`.
@@ -253,6 +253,12 @@ impl RawTask {
         }
     }
 
+    /// Whether no link of the task, which has ended, looks at the result, or will. One that has just ended has not yet
+    /// counted those that it will start.
+    fn is_settled(self, more: &More) -> bool {
+        more.unsettled == 0 && !self.header().end.is_swept_later()
+    }
+
     /// Gives up the result, for a handle that goes. True if the caller must drop it.
     pub(super) fn detach(self) -> bool {
         let end = &self.header().end;
@@ -264,8 +270,8 @@ impl RawTask {
         }
         let mut watchers = self.watchers();
         let more = watchers.more();
-        // While a link looks at it, the last one drops it.
-        let claims = more.unsettled == 0 && !more.is_claimed;
+        // While a link looks at it, or is about to, the last one drops it.
+        let claims = self.is_settled(more) && !more.is_claimed;
         more.is_claimed |= claims;
         claims
     }

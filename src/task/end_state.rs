@@ -105,6 +105,11 @@ impl EndState {
         self.0.fetch_and(!SWEEPS, Ordering::Relaxed);
     }
 
+    /// Whether the task has ended, and whoever ended it has yet to go through its links. Asked under the watchers' lock.
+    pub(crate) fn is_swept_later(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & SWEEPS != 0
+    }
+
     /// Whether the task ever had a link.
     pub(crate) fn is_linked(&self) -> bool {
         self.0.load(Ordering::Relaxed) & LINKED != 0
