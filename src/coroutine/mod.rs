@@ -13,6 +13,7 @@
 //! - `region`: parts of a coroutine's run in which a wait ends early, later, or not at all.
 //! - `unwind`: the payloads that we throw, and who is unwinding.
 //! - `thread_end`: whether a suspended coroutine may still be unwound on this thread.
+//! - `bookmark`: where a suspended task stands, for whoever looks at its stack from outside.
 //!
 //! # Invariants
 //! - A started coroutine is resumed only on the thread that started it.
@@ -21,6 +22,8 @@
 //!
 //! The proofs behind these rules: `arch-notes/coroutines.md`.
 
+#[cfg(feature = "runtime")]
+mod bookmark;
 pub(crate) mod current;
 #[cfg(any(miri, osier_threads))]
 mod group;
@@ -31,6 +34,8 @@ mod switch;
 mod thread_end;
 pub(crate) mod unwind;
 
+#[cfg(feature = "runtime")]
+pub(crate) use bookmark::{Bookmark, Registers};
 pub(crate) use current::Frame;
 pub(crate) use switch::{Coroutine, Resumed, Yielder};
 

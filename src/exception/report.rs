@@ -60,6 +60,22 @@ pub enum Report<'a> {
         /// How many messages.
         count: usize,
     },
+    /// A task has held its worker for longer than [`Builder::watchdog`](crate::runtime::Builder::watchdog) allows: it computes
+    /// without a wait, or blocks its thread. Told once each time, by a thread that only watches.
+    #[cfg(feature = "runtime")]
+    #[non_exhaustive]
+    Blocked {
+        /// The task's.
+        name: &'a str,
+        /// The code that spawned it.
+        spawned_at: &'static std::panic::Location<'static>,
+        /// The number of the worker.
+        worker: usize,
+        /// For how long so far.
+        time: std::time::Duration,
+        /// The names of a few tasks that cannot go on meanwhile, since they belong to the same worker.
+        waiting: &'a [String],
+    },
     /// A task caught its cancellation with `std::panic::catch_unwind`. It is thrown again, at the wait it is in now.
     #[non_exhaustive]
     Swallowed {
@@ -81,6 +97,15 @@ impl fmt::Display for Report<'_> {
             #[cfg(feature = "runtime")]
             Self::LinkFailed { name, error } => write!(f, "link of task '{name}' failed: {error}"),
             Self::DeadLetters { name, count } => write!(f, "actor '{name}' ended with unread messages: {count}"),
+            #[cfg(feature = "runtime")]
+            Self::Blocked { name, spawned_at, worker, time, waiting } => {
+                let ms = time.as_millis();
+                write!(f, "task '{name}', spawned at {spawned_at}, has held worker {worker} for {ms} ms")?;
+                if !waiting.is_empty() {
+                    write!(f, "; held up meanwhile: '{}'", waiting.join("', '"))?;
+                }
+                Ok(())
+            }
             Self::Swallowed { name } => {
                 write!(f, "task '{name}' swallowed its cancellation, which is thrown again")
             }

@@ -23,22 +23,26 @@ pub trait Home: Sized + 'static {
     /// # Safety
     /// - What `f` and its value borrow stays valid until the task has ended. `borrows` says whether they do.
     /// - If tasks of this home may start on any thread, both are `Send`.
+    #[track_caller]
     unsafe fn submit<F, T>(name: &'static str, f: F, borrows: bool) -> Result<JoinHandle<T, Self>, SpawnError<F>>
     where
         F: FnOnce() -> T;
 }
 
 impl Home for Anywhere {
+    #[track_caller]
     unsafe fn submit<F, T>(name: &'static str, f: F, borrows: bool) -> Result<JoinHandle<T>, SpawnError<F>>
     where
         F: FnOnce() -> T,
     {
+        let builder = Builder::new().name(name);
         // SAFETY: the caller's promise.
-        Shared::with_current(|shared| unsafe { Builder::new().name(name).submit_unchecked(shared, f, borrows) })
+        Shared::with_current(|shared| unsafe { builder.submit_unchecked(shared, f, borrows) })
     }
 }
 
 impl Home for ThisThread {
+    #[track_caller]
     unsafe fn submit<F, T>(name: &'static str, f: F, borrows: bool) -> Result<JoinHandle<T, Self>, SpawnError<F>>
     where
         F: FnOnce() -> T,
@@ -84,6 +88,7 @@ impl<P: Home> Crew<P> {
     ///
     /// # Safety
     /// - As [`Home::submit`].
+    #[track_caller]
     unsafe fn launch<F: FnOnce() -> T, T>(&self, permit: Option<Permit>, f: F, borrows: bool) -> JoinHandle<T, P> {
         let members = self.members.clone();
         let body = move || {
@@ -105,6 +110,7 @@ impl<P: Home> Crew<P> {
     ///
     /// # Safety
     /// - As [`Home::submit`]; nothing is borrowed.
+    #[track_caller]
     pub(super) unsafe fn spawn<F: FnOnce() -> T, T>(&self, f: F) -> JoinHandle<T, P> {
         let permit = self.members.take_place();
         // SAFETY: the caller's promise.
@@ -115,6 +121,7 @@ impl<P: Home> Crew<P> {
     ///
     /// # Safety
     /// - As [`Home::submit`]; nothing is borrowed.
+    #[track_caller]
     pub(super) unsafe fn try_spawn<F: FnOnce() -> T, T>(&self, f: F) -> Result<JoinHandle<T, P>, F> {
         match self.members.try_take_place() {
             // SAFETY: the caller's promise.
@@ -127,6 +134,7 @@ impl<P: Home> Crew<P> {
     ///
     /// # Safety
     /// - As [`Home::submit`]; nothing is borrowed.
+    #[track_caller]
     pub(super) unsafe fn apply_async<F: FnOnce() -> T, T>(&self, f: F) -> JoinHandle<T, P> {
         // SAFETY: the caller's promise.
         let f = match unsafe { self.try_spawn(f) } {
@@ -151,6 +159,7 @@ impl<P: Home> Crew<P> {
     ///
     /// # Safety
     /// - If tasks of this home may start on any thread, `f` and its value are `Send`.
+    #[track_caller]
     pub(super) unsafe fn apply<F: FnOnce() -> T, T>(&self, f: F) -> T {
         if self.members.contains_current() {
             return f();

@@ -367,6 +367,7 @@ macro_rules! common {
             ///
             /// # Panics
             /// If the runtime is shutting down.
+            #[track_caller]
             pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
             where
                 F: FnOnce() -> T + Send + 'static,
@@ -383,6 +384,7 @@ macro_rules! common {
             ///
             /// # Panics
             /// If the runtime is shutting down.
+            #[track_caller]
             pub fn try_spawn<F, T>(&self, f: F) -> Result<JoinHandle<T>, Full<F>>
             where
                 F: FnOnce() -> T + Send + 'static,
@@ -397,6 +399,7 @@ macro_rules! common {
             ///
             /// # Panics
             /// If the runtime is shutting down.
+            #[track_caller]
             pub fn apply_async<F, T>(&self, f: F) -> JoinHandle<T>
             where
                 F: FnOnce() -> T + Send + 'static,
@@ -414,6 +417,7 @@ macro_rules! common {
             ///
             /// # Panics
             /// With `f`'s panic; an exception is raised. If the runtime is shutting down.
+            #[track_caller]
             pub fn apply<F, T>(&self, f: F) -> T
             where
                 F: FnOnce() -> T + Send,
@@ -478,6 +482,7 @@ macro_rules! common {
             ///
             /// # Panics
             /// On a thread that runs no tasks; if the runtime is shutting down.
+            #[track_caller]
             pub fn spawn<F, T>(&self, f: F) -> LocalHandle<T>
             where
                 F: FnOnce() -> T + 'static,
@@ -494,6 +499,7 @@ macro_rules! common {
             ///
             /// # Panics
             /// As [`spawn`](Self::spawn).
+            #[track_caller]
             pub fn try_spawn<F, T>(&self, f: F) -> Result<LocalHandle<T>, Full<F>>
             where
                 F: FnOnce() -> T + 'static,
@@ -507,6 +513,7 @@ macro_rules! common {
             ///
             /// # Panics
             /// As [`spawn`](Self::spawn).
+            #[track_caller]
             pub fn apply_async<F, T>(&self, f: F) -> LocalHandle<T>
             where
                 F: FnOnce() -> T + 'static,
@@ -524,6 +531,7 @@ macro_rules! common {
             ///
             /// # Panics
             /// As [`spawn`](Self::spawn), and with `f`'s panic; an exception is raised.
+            #[track_caller]
             pub fn apply<F, T>(&self, f: F) -> T
             where
                 F: FnOnce() -> T,

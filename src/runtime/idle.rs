@@ -73,6 +73,11 @@ impl Idle {
         self.counts().asleep()
     }
 
+    /// Whether this worker is asleep.
+    pub(super) fn is_asleep(&self, worker: usize) -> bool {
+        self.rest[worker].load(Ordering::SeqCst) == SLEEPS
+    }
+
     /// After pushing work that any worker may take: a sleeping worker to be unparked, if nobody would see it otherwise.
     /// For a worker's own pushes.
     #[inline]

@@ -92,7 +92,7 @@ impl LocalRuntime {
         Self { inner }
     }
 
-    fn worker(&self) -> &Worker {
+    pub(super) fn worker(&self) -> &Worker {
         self.inner.worker()
     }
 
@@ -110,16 +110,18 @@ impl LocalRuntime {
     ///
     /// # Panics
     /// With `f`'s panic. If the runtime is entered further down the stack, through a task of another one.
+    #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
     where
         F: FnOnce() -> T,
     {
         region::forbid("wait");
+        let builder = task::Builder::new();
         let inner = &self.inner;
         let worker = inner.worker();
         let submit = || {
             // SAFETY: below it is waited for until it has ended; it stays on this thread.
-            let task = unsafe { task::Builder::new().submit_local(worker.shared(), f, true) };
+            let task = unsafe { builder.submit_local(worker.shared(), f, true) };
             task.unwrap_or_else(|error| panic!("{error}"))
         };
         let result = if self.is_running_caller() {
@@ -156,13 +158,15 @@ impl LocalRuntime {
     /// # Panics
     /// If the runtime is shutting down.
     #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
+    #[track_caller]
     pub fn spawn_local<F, T>(&self, f: F) -> LocalHandle<T>
     where
         F: FnOnce() -> T + 'static,
         T: 'static,
     {
+        let builder = task::Builder::new();
         // SAFETY: both are `'static`, and this is the worker's thread.
-        let task = self.as_current(|worker| unsafe { task::Builder::new().submit_local(worker.shared(), f, false) });
+        let task = self.as_current(|worker| unsafe { builder.submit_local(worker.shared(), f, false) });
         task.unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -171,12 +175,14 @@ impl LocalRuntime {
     /// # Panics
     /// If the runtime is shutting down.
     #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
+    #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.as_current(|worker| task::Builder::new().spawn_on(worker.shared(), f))
+        let builder = task::Builder::new();
+        self.as_current(|worker| builder.spawn_on(worker.shared(), f))
     }
 
     /// Runs tasks until nothing is left that could go on by itself: tasks that sleep are waited for; those that wait for
@@ -371,6 +377,7 @@ impl Worker {
     }
 
     fn get_up(&self) {
+        super::clock::wind();
         if self.shared().idle.wake_up(0) {
             _ = self.shared().idle.stop_searching();
         }

@@ -12,12 +12,13 @@
 //! - `inbox`: tasks on their way home. `timer`: a wheel.
 //! - `pace`: how often a loop looks at the clock. `pin`: a worker's core. `fork`: what becomes of all this in a child process.
 //! - `test`: a seed, and time that is made up.
-//! - `metrics`: what each worker has done.
+//! - `metrics`: what each worker has done. `diagnosis`: what every task does, and why nothing goes on.
 //!
 //! What runs when, why nothing is lost, what was measured: `arch-notes/scheduler.md`.
 
 mod bell;
 mod berth;
+mod diagnosis;
 mod fork;
 mod idle;
 mod inbox;
@@ -38,9 +39,11 @@ mod test;
 mod timer;
 mod worker;
 
+pub use diagnosis::{Dump, StackFrame, TaskDump, WorkerDump};
 pub use local::LocalRuntime;
 pub use metrics::{Metrics, WorkerMetrics};
 
+pub(crate) use diagnosis::clock;
 pub(crate) use fork::check as check_fork;
 pub(crate) use inbox::Linked;
 pub(crate) use pace::fitting_step;
@@ -70,6 +73,8 @@ use crate::exception::Raise;
 use crate::stack::StackSize;
 use crate::task::{self, JoinHandle, SpawnError};
 
+/// How long a task may hold a worker before that is reported, unless the builder says otherwise.
+const WATCHDOG: Duration = Duration::from_millis(100);
 /// How long dropping a runtime waits for its tasks to unwind.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -93,6 +98,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Runtime {
     shared: Arc<Shared>,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
+    /// The monitor's thread, if there is one.
+    watch: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 impl Runtime {
@@ -114,6 +121,7 @@ impl Runtime {
             on_start: None,
             on_stop: None,
             seed: None,
+            watchdog: Some(WATCHDOG),
         }
     }
 
@@ -125,12 +133,13 @@ impl Runtime {
     ///
     /// # Panics
     /// With `f`'s panic; if the runtime has shut down, or does so before `f` returns.
+    #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
     where
         F: FnOnce() -> T + Send,
         T: Send,
     {
-        run_on(&self.shared, f)
+        run_on(&self.shared, task::Builder::new(), f)
     }
 
     /// Spawns a task on this runtime, as [`crate::spawn`] does on the caller's.
@@ -138,6 +147,7 @@ impl Runtime {
     /// # Panics
     /// If the runtime is shutting down.
     #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
+    #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -150,6 +160,7 @@ impl Runtime {
     ///
     /// # Errors
     /// As [`crate::try_spawn`].
+    #[track_caller]
     pub fn try_spawn<F, T>(&self, f: F) -> Result<JoinHandle<T>, SpawnError<F>>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -211,10 +222,17 @@ impl Runtime {
         self.shared.close();
         if Worker::get().is_some_and(|worker| std::ptr::eq(worker.shared(), &raw const *self.shared)) {
             // A worker cannot wait for itself: the others, and this one after us, end what there is.
+            self.shared.monitor.stop();
             return Ok(());
         }
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let stop_watching = || {
+            self.shared.monitor.stop();
+            _ = watch.map(thread::JoinHandle::join);
+        };
         let mut threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         if !self.shared.wait_for_workers(patience) {
+            stop_watching();
             let leaked = self.shared.abandon();
             // Those that are not stuck in a task exit now; the others are left with it.
             self.shared.wait_for_workers(Duration::from_millis(100));
@@ -222,6 +240,7 @@ impl Runtime {
             threads.into_iter().for_each(|thread| _ = thread.join());
             return Err(ShutdownError { leaked });
         }
+        stop_watching();
         threads.into_iter().for_each(|thread| _ = thread.join());
         Ok(())
     }
@@ -279,6 +298,8 @@ pub struct Builder {
     on_stop: Option<Hook>,
     /// For a runtime for tests.
     seed: Option<u64>,
+    /// For how long a task may hold a worker before it is reported.
+    watchdog: Option<Duration>,
 }
 
 /// What a worker's thread calls with its number.
@@ -403,6 +424,26 @@ impl Builder {
         self
     }
 
+    /// Says for how long a task may hold its worker, without a wait, before that is
+    /// [reported](crate::Report::Blocked); `None` for no reports. 100 ms, unless this says otherwise.
+    ///
+    /// A thread of the runtime's watches. It sleeps while every worker does. Other tasks of a worker that is held cannot go
+    /// on; fresh ones are stolen by others.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// // A second is what its tasks are known to compute for.
+    /// let runtime = osier::Runtime::builder().watchdog(Duration::from_secs(1)).build()?;
+    /// # drop(runtime);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn watchdog(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.watchdog = limit.into();
+        self
+    }
+
     /// Makes a runtime on this thread, with the stack size that was set.
     pub fn build_local(self) -> LocalRuntime {
         LocalRuntime::with_stack_size(self.stack_size)
@@ -419,7 +460,7 @@ impl Builder {
         };
         let deques: Vec<_> = (0..workers).map(|_| Deques::new()).collect();
         let shared = Shared::new(&deques, self.stack_size);
-        let runtime = Runtime { shared, threads: Mutex::new(Vec::with_capacity(workers)) };
+        let runtime = Runtime { shared, threads: Mutex::new(Vec::with_capacity(workers)), watch: Mutex::new(None) };
         for (index, deques) in deques.into_iter().enumerate() {
             let shared = runtime.shared.clone();
             let (on_start, on_stop, pinned) = (self.on_start.clone(), self.on_stop.clone(), self.pinned);
@@ -442,6 +483,11 @@ impl Builder {
                     return Err(error);
                 }
             }
+        }
+        // Made-up time stands still while a task computes.
+        if let Some(limit) = self.watchdog.filter(|_| self.seed.is_none()) {
+            let watch = diagnosis::monitor::start(runtime.shared.clone(), &self.thread_name, limit)?;
+            *runtime.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
         }
         Ok(runtime)
     }
@@ -476,15 +522,17 @@ pub(crate) fn default_runtime() -> &'static Runtime {
 /// let text = String::from("borrowed");
 /// assert_eq!(osier::run(|| text.len()), 8);
 /// ```
+#[track_caller]
 pub fn run<F, T>(f: F) -> T
 where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    Shared::with_current(|shared| run_on(shared, f))
+    let builder = task::Builder::new();
+    Shared::with_current(|shared| run_on(shared, builder, f))
 }
 
-fn run_on<F, T>(shared: &Shared, f: F) -> T
+fn run_on<F, T>(shared: &Shared, builder: task::Builder, f: F) -> T
 where
     F: FnOnce() -> T + Send,
     T: Send,
@@ -492,7 +540,7 @@ where
     region::forbid("wait");
     // SAFETY: this function returns only when the task has ended: it waits through cancellation, and a task that
     // borrows is never left behind.
-    let spawned = unsafe { task::Builder::new().submit(shared, f, true) };
+    let spawned = unsafe { builder.submit(shared, f, true) };
     let handle = spawned.unwrap_or_else(|error| panic!("{error}"));
     match handle.join_through_cancel() {
         Ok(value) => value,

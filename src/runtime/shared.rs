@@ -5,7 +5,8 @@
 //! - After a worker has acknowledged that the runtime closes, nothing is spawned on it; after the gate is shut, nothing
 //!   from outside. From then on the number of tasks only falls, and whoever sees it at zero may say that it is over.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use crossbeam_deque::{Injector, Stealer};
 
 use super::bell::Bell;
 use super::berth::Berth;
+use super::diagnosis::{Monitor, Turnstile, Watched};
 use super::fork;
 use super::idle::Idle;
 use super::inbox::Inbox;
@@ -40,6 +42,7 @@ pub(crate) struct Shared {
     /// Whether the deadline of the shutdown has passed: tasks are left behind.
     abandoned: AtomicBool,
     pub(super) quiet: Quiet,
+    pub(super) monitor: Monitor,
     /// Rings when the worker of a local runtime is woken, if a foreign event loop asked for that.
     pub(super) bell: OnceLock<Bell>,
     /// Whether this is the child of a `fork`, in which nothing runs.
@@ -54,6 +57,11 @@ pub(crate) struct Shared {
 #[repr(align(128))]
 pub(super) struct Remote {
     pub(super) inbox: Inbox<Header>,
+    /// Where it waits while somebody looks at its tasks.
+    pub(super) turnstile: Turnstile<Header>,
+    /// The first of its tasks that have suspended at least once and not ended; they are linked through themselves. Its
+    /// thread changes it, within `turnstile`.
+    pub(super) live: AtomicPtr<Header>,
     pub(super) stealer: Stealer<Fresh>,
     /// Of the deque that its worker, too, empties oldest first.
     pub(super) oldest_first: Stealer<Fresh>,
@@ -62,6 +70,8 @@ pub(super) struct Remote {
     pub(super) parker: Berth,
     /// Moves whenever the worker starts or resumes a task: who does not move computes, and its fresh tasks wait.
     pub(super) tick: AtomicU32,
+    /// What the runtime's monitor has seen of it.
+    pub(super) watched: Watched,
     /// Whether one of its timers counts as something to wait for, as of when it last fell asleep.
     pub(super) expects: AtomicBool,
     /// Whether it has seen that the runtime closes.
@@ -109,11 +119,14 @@ impl Shared {
             .map(|deques| {
                 Arc::new(Remote {
                     inbox: Inbox::new(),
+                    turnstile: Turnstile::new(),
+                    live: AtomicPtr::new(std::ptr::null_mut()),
                     stealer: deques.newest_first.stealer(),
                     oldest_first: deques.oldest_first.stealer(),
                     in_line: AtomicU64::new(0),
                     parker: Berth::new(),
                     tick: AtomicU32::new(0),
+                    watched: Watched::default(),
                     expects: AtomicBool::new(false),
                     acknowledged: AtomicBool::new(false),
                     counts: Counts::default(),
@@ -130,6 +143,7 @@ impl Shared {
             ended: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             quiet: Quiet::new(),
+            monitor: Monitor::new(),
             bell: OnceLock::new(),
             forked: AtomicBool::new(false),
             running_workers: Mutex::new(remotes.len()),
@@ -216,6 +230,14 @@ impl Shared {
     /// Whether any fresh task lies where any worker may take it.
     pub(super) fn has_fresh(&self) -> bool {
         !self.injector.is_empty() || self.remotes.iter().any(|remote| remote.has_fresh())
+    }
+
+    /// How many tasks have been spawned and have not started, as far as can be seen.
+    pub(super) fn fresh_tasks(&self) -> u64 {
+        let of = |remote: &Arc<Remote>| {
+            (remote.stealer.len() + remote.oldest_first.len()) as u64 + remote.in_line.load(Ordering::Relaxed)
+        };
+        self.injector.len() as u64 + self.remotes.iter().map(of).sum::<u64>()
     }
 
     // ---- the end
@@ -345,6 +367,26 @@ impl Shared {
 }
 
 impl Remote {
+    /// The task that it runs, if its turnstile is held: one that has not ended, of which what never changes may be looked at.
+    pub(super) fn running(&self) -> Option<RawTask> {
+        NonNull::new(self.turnstile.running()).map(RawTask::from_header)
+    }
+
+    /// How long it has been in the same task, at `now` by the clock, if it is stuck there.
+    pub(super) fn stuck(&self, now: u32) -> Option<Duration> {
+        self.watched.stuck(self.tick.load(Ordering::Relaxed), now)
+    }
+
+    /// The tasks that have suspended at least once and not ended: for its own thread, and while its turnstile is held.
+    pub(super) fn live_tasks(&self) -> impl Iterator<Item = RawTask> {
+        let mut next = self.live.load(Ordering::Relaxed).cast_const();
+        std::iter::from_fn(move || {
+            let task = RawTask::from_header(NonNull::new(next.cast_mut())?);
+            next = task.header().live_next.get();
+            Some(task)
+        })
+    }
+
     /// Whether others may steal from it.
     pub(super) fn has_fresh(&self) -> bool {
         !self.stealer.is_empty() || !self.oldest_first.is_empty()

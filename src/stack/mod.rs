@@ -35,6 +35,8 @@ mod sys;
 pub(crate) use pool::StackCache;
 #[cfg(feature = "runtime")]
 pub(crate) use region::NameTag;
+#[cfg(feature = "backtrace")]
+pub(crate) use region::slot_around;
 pub(crate) use region::{Stack, usable_here};
 #[cfg(feature = "runtime")]
 pub(crate) use signal_stack::SignalStack;

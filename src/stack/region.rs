@@ -182,6 +182,22 @@ pub(crate) fn usable_here() -> Option<usize> {
     })
 }
 
+/// The addresses of the stack that `address` lies in, without its guard, if it is one of ours. They can be read for ever.
+#[cfg(feature = "backtrace")]
+pub(crate) fn slot_around(address: usize) -> Option<std::ops::Range<usize>> {
+    REGIONS[..count()].iter().find_map(|entry| {
+        // Acquire: pairs with the Release in `reserve`.
+        let region = entry.load(Ordering::Acquire);
+        // SAFETY: entries are null or point to leaked, complete regions.
+        let region = unsafe { region.as_ref() }?;
+        let start = region.start.addr().get();
+        let index = address.checked_sub(start)? / region.slot;
+        let slot = start + index * region.slot..start + (index + 1) * region.slot;
+        let usable = slot.start + region.guard..slot.end;
+        (index < region.count && usable.contains(&address)).then_some(usable)
+    })
+}
+
 /// Says whose stack it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NameTag(&'static Label);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::panic::Location;
 
 use super::error::{Refusal, SpawnError};
 use super::handle::Task;
@@ -19,13 +20,21 @@ use crate::stack::StackSize;
 /// assert_eq!(handle.name(), "parser");
 /// assert_eq!(handle.join().unwrap(), 42);
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `spawn` is called"]
 pub struct Builder {
     name: Option<Cow<'static, str>>,
     stack_size: Option<StackSize>,
     way: Way,
     is_daemon: bool,
+    site: &'static Location<'static>,
+}
+
+impl Default for Builder {
+    #[track_caller]
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// In which order a worker starts its fresh tasks.
@@ -94,10 +103,11 @@ pub(super) mod sealed {
 }
 
 impl Builder {
-    /// Starts with the closure's type as the name, and the runtime's stack size.
-    #[inline]
+    /// Starts with the closure's type as the name, and the runtime's stack size. The caller is who reports say has spawned it.
+    #[inline(always)]
+    #[track_caller]
     pub fn new() -> Self {
-        Self::default()
+        Self { name: None, stack_size: None, way: Way::default(), is_daemon: false, site: Location::caller() }
     }
 
     /// Names the task, in overflow messages and in `Debug`.
@@ -329,6 +339,7 @@ impl Builder {
     {
         let plan = Plan {
             name: self.name.unwrap_or(Cow::Borrowed(std::any::type_name::<F>())),
+            site: self.site,
             stack_size: self.stack_size.unwrap_or(shared.stack_size),
             borrows,
             must_run: false,

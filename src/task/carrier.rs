@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 use super::raw::RawTask;
-use crate::coroutine::{self, Coroutine, Frame, Resumed, Yielder, current, unwind};
+use crate::coroutine::{self, Bookmark, Coroutine, Frame, Resumed, Yielder, current, unwind};
 use crate::runtime::Worker;
 use crate::stack::{NameTag, StackSize};
 
@@ -31,6 +31,8 @@ pub(crate) enum Pause {
 #[repr(C, align(64))]
 pub(crate) struct Carrier {
     pub(crate) frame: Frame,
+    /// Where its task stands while it is suspended.
+    pub(crate) bookmark: Bookmark,
     /// Whether it must come back after its task, instead of looking for more.
     only_one: Cell<bool>,
     yielder: Cell<*const Yielder<(), Pause>>,
@@ -52,6 +54,7 @@ impl Carrier {
         let stack = coroutine::take_stack(stack_size)?;
         let carrier = Box::leak(Box::new(Self {
             frame: Frame::base(),
+            bookmark: Bookmark::default(),
             stack_size,
             task: Cell::new(None),
             this: Cell::new(NonNull::dangling()),
@@ -82,6 +85,7 @@ impl Carrier {
             let mut next = Some(first);
             while let Some(task) = next {
                 self.begin(task);
+                worker.turnstile().begins(task.as_ptr());
                 worker.count_started();
                 task.run_on(self, worker.index());
                 self.frame.end_trees();
@@ -137,10 +141,12 @@ impl Carrier {
     /// - The carrier is on the running chain.
     #[inline(always)]
     pub(crate) unsafe fn suspend(&self) {
+        self.bookmark.set();
         // SAFETY: the yielder was set when the carrier first ran, and the caller says that it runs.
         unsafe {
             unwind::suspending(current::frame(), &self.frame, |_| (*self.yielder.get()).suspend(Pause::Suspended));
         }
+        self.bookmark.clear();
     }
 
     /// Ends an idle carrier and gives its stack back.

@@ -21,7 +21,7 @@ use std::time::Instant;
 use super::end_state::End;
 use super::error::{JoinError, Note};
 use super::raw::{RawTask, TaskRef};
-use super::sleeper::Woken;
+use super::sleeper::{Leave, Woken};
 use super::wait_queue::{WaitQueue, Waiter};
 use crate::coroutine::unwind;
 use crate::exception::{Report, report};
@@ -94,6 +94,26 @@ impl Drop for Watchers {
     }
 }
 
+/// The wait for a task's end.
+struct Watching<'a> {
+    task: RawTask,
+    waiter: &'a Waiter,
+}
+
+impl Leave for Watching<'_> {
+    fn leave(&self) -> bool {
+        self.task.unwatch(self.waiter)
+    }
+
+    fn path(&self) -> &'static str {
+        "osier::task::join"
+    }
+
+    fn awaits(&self) -> Option<String> {
+        Some(self.task.header().name.clone().into_owned())
+    }
+}
+
 impl RawTask {
     fn watchers(&self) -> MutexGuard<'_, Watchers> {
         self.header().watchers.lock().unwrap_or_else(PoisonError::into_inner)
@@ -124,7 +144,7 @@ impl RawTask {
         let waiter = Waiter::new();
         // SAFETY: the waiter is new, and stays here until it was notified or taken out.
         match unsafe { self.watch(&raw const waiter) } {
-            true => waiter.wait(deadline, || self.unwatch(&waiter)),
+            true => waiter.wait(deadline, Watching { task: self, waiter: &waiter }),
             false => Woken::Notified,
         }
     }
@@ -166,6 +186,7 @@ impl RawTask {
             // Before it ends, for afterwards it may be gone; again if it has suspended in a destructor of its result.
             self.wait_for_calls();
             self.unlist();
+            self.leaves_the_worker();
             match self.header().end.end(has_result) {
                 End::Unwatched { is_last: false } => return,
                 // SAFETY: the last reference was the runtime's.
@@ -174,6 +195,7 @@ impl RawTask {
                     self.sweep();
                     self.wait_for_calls();
                     self.unlist();
+                    self.leaves_the_worker();
                     // SAFETY: the runtime's reference, which nobody uses after this.
                     return unsafe { self.release() };
                 }

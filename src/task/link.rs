@@ -25,6 +25,7 @@ impl Link {
         let raw = task.raw();
         let plan = Plan {
             name: format!("link of {}", raw.header().name).into(),
+            site: raw.header().site,
             stack_size: raw.header().stack_size,
             borrows: false,
             must_run: true,

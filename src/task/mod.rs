@@ -25,6 +25,7 @@
 //! - `builder`: how a task is to be made, and where it starts.
 //! - `end`: who is told when a task has ended, in which order.
 //! - `scope`: tasks that borrow. `stepped`: tasks that change their worker between steps.
+//! - `facts`: what can be told of a task from outside.
 //! - `join`, `handle`, `link`, `error`, `unblock`: what users hold.
 
 mod budget;
@@ -37,6 +38,7 @@ mod crowd;
 mod end;
 mod end_state;
 mod error;
+mod facts;
 mod handle;
 mod join;
 mod link;
@@ -54,6 +56,7 @@ pub use builder::{Builder, HasTask, Order, Place};
 pub use cancel::{is_cancelled, shield};
 pub use checkpoint::checkpoint;
 pub use error::{JoinError, SpawnError};
+pub use facts::TaskState;
 pub use handle::{Task, TaskId, current, try_current};
 pub use join::{Anywhere, JoinHandle, LocalHandle, ThisThread};
 pub use link::Link;
@@ -70,6 +73,7 @@ pub(crate) use carrier::{Carrier, Pause};
 pub(crate) use choice::Choice;
 pub(crate) use crowd::Crowd;
 pub(crate) use error::Refusal;
+pub(crate) use facts::Facts;
 pub(crate) use raw::{Header, RawTask};
 #[cfg(feature = "net")]
 pub(crate) use sleeper::Sleeper;
@@ -103,6 +107,7 @@ use crate::runtime::Worker;
 /// ```
 #[inline(always)]
 #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
+#[track_caller]
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
@@ -146,6 +151,7 @@ where
 /// assert_eq!(log, ["a1", "b1", "a2", "b2"]);
 /// ```
 #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
+#[track_caller]
 pub fn spawn_local<F, T>(f: F) -> LocalHandle<T>
 where
     F: FnOnce() -> T + 'static,
@@ -169,6 +175,7 @@ where
 /// let later = osier::task::spawn_later(Duration::from_millis(10), Instant::now);
 /// assert!(later.join().unwrap() - began >= Duration::from_millis(10));
 /// ```
+#[track_caller]
 pub fn spawn_later<F, T>(d: Duration, f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
@@ -187,6 +194,7 @@ where
 /// The runtime is shutting down, or the system has no stack left for this worker's next task. The closure comes back in
 /// the error. A stack is only looked for here: the task gets one when it starts, and if there is none then, joining it
 /// is the error.
+#[track_caller]
 pub fn try_spawn<F, T>(f: F) -> Result<JoinHandle<T>, SpawnError<F>>
 where
     F: FnOnce() -> T + Send + 'static,

@@ -24,21 +24,23 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, UnsafeCell};
+use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::carrier::Carrier;
 use super::end::Watchers;
 use super::end_state::EndState;
 use super::error::JoinError;
 use super::run_state::{Notice, RunState};
+use super::sleeper::Leave;
 use super::stepped::{Body, Turn};
 use crate::coroutine::local::{self, Inherited};
 use crate::coroutine::{Frame, current, memory, unwind};
 use crate::exception::Exception;
 use crate::primitives::AtomicPtr;
-use crate::runtime::{Shared, Worker};
+use crate::runtime::{Shared, Worker, clock};
 use crate::stack::StackSize;
 
 /// Somebody wants the task to unwind with an exit; until that is answered.
@@ -73,6 +75,9 @@ pub(crate) struct Header {
     must_run: Cell<bool>,
     /// The task locals that it begins with.
     inherited: Cell<Inherited>,
+    /// What the clock showed when it was made, and when it last suspended.
+    pub(super) born: u32,
+    since: AtomicU32,
     /// The token of `task::park`.
     pub(super) token: AtomicBool,
     /// The worker that started it or will, for life; [`NO_HOME`] while any may start it.
@@ -84,14 +89,16 @@ pub(crate) struct Header {
     /// The exception to throw, in a box, or null. Whoever swaps it out owns it.
     thrown: std::sync::atomic::AtomicPtr<Exception>,
     inbox_link: AtomicPtr<Header>,
-    /// While it is parked in a queue: takes it out, for a task that is left behind. Lies on its stack.
-    unlink: Cell<Option<NonNull<dyn Fn() -> bool>>>,
+    /// While it is parked: how to take it out of what it waits in, for a task that is left behind. Lies on its stack.
+    leaves: Cell<Option<NonNull<dyn Leave>>>,
     /// The list of the tasks that have suspended, on their home worker.
     pub(crate) live_previous: Cell<*const Header>,
     pub(crate) live_next: Cell<*const Header>,
     /// Who waits for its end, and what is known of it then.
     pub(super) watchers: Mutex<Watchers>,
     pub(crate) name: Cow<'static, str>,
+    /// The code that spawned it.
+    pub(super) site: &'static Location<'static>,
     pub(crate) stack_size: StackSize,
     pub(super) vtable: &'static Vtable,
 }
@@ -330,6 +337,7 @@ impl RawTask {
     #[inline(always)]
     pub(crate) fn suspend(self) {
         let carrier = self.carrier();
+        self.header().since.store(clock::shown(), Ordering::Relaxed);
         if !self.header().is_listed.get() {
             Worker::here().list(self);
         }
@@ -341,14 +349,23 @@ impl RawTask {
     /// Says how to take the running task out of the queue that it is about to park in.
     ///
     /// # Safety
-    /// - `unlink` stays valid until another is set; the task sets `None` before it goes on.
+    /// - `leaves` stays valid until another is set; the task sets `None` before it goes on.
     #[inline]
-    pub(crate) unsafe fn set_unlink(self, unlink: Option<&dyn Fn() -> bool>) {
+    pub(crate) unsafe fn set_leaves(self, leaves: Option<&dyn Leave>) {
         // SAFETY: only the lifetime changes, and the caller vouches for it.
-        let unlink = unlink.map(|unlink| unsafe {
-            std::mem::transmute::<NonNull<dyn Fn() -> bool + '_>, NonNull<dyn Fn() -> bool>>(NonNull::from(unlink))
+        let leaves = leaves.map(|leaves| unsafe {
+            std::mem::transmute::<NonNull<dyn Leave + '_>, NonNull<dyn Leave>>(NonNull::from(leaves))
         });
-        self.header().unlink.set(unlink);
+        self.header().leaves.set(leaves);
+    }
+
+    /// How a suspended task is taken out of what it waits in, if it waits.
+    ///
+    /// # Safety
+    /// - The task is suspended, and is not resumed while the reference is used.
+    pub(super) unsafe fn leaves(&self) -> Option<&dyn Leave> {
+        // SAFETY: it was set by the wait that the task is parked in, whose frame is still there.
+        self.header().leaves.get().map(|leaves| unsafe { leaves.as_ref() })
     }
 
     /// Runs the task to its end, on the carrier and as the running task.
@@ -382,6 +399,7 @@ impl RawTask {
     fn queue_again(self) {
         self.wait_for_calls();
         self.unlist();
+        self.leaves_the_worker();
         let header = self.header();
         header.was_thrown_into.set(false);
         header.run.leave_home();
@@ -433,13 +451,22 @@ impl RawTask {
         }
     }
 
+    /// Says that the running task may be gone soon, or be another worker's.
+    #[inline]
+    pub(super) fn leaves_the_worker(self) {
+        if let Some(worker) = Worker::get() {
+            worker.turnstile().ends(self.as_ptr());
+        }
+    }
+
     /// Gives a suspended task up that did not end: whoever joins it gets an error. Its stack, and the task, stay for
     /// ever, since its frames may be pointed to. It is taken out of the queue it waits in, so that no message goes to it.
     pub(crate) fn leave_behind(self) {
-        if let Some(unlink) = self.header().unlink.take() {
-            // SAFETY: it was set by the wait that the task is parked in, whose frame is still there.
-            unsafe { unlink.as_ref()() };
+        // SAFETY: nobody resumes it any more.
+        if let Some(leaves) = unsafe { self.leaves() } {
+            leaves.leave();
         }
+        self.header().leaves.set(None);
         // SAFETY: nobody resumes it any more, and its closure has left the slot when it started.
         unsafe { (self.header().vtable.refuse)(self.0, JoinError::left_behind()) };
         self.header().run.abandon();
@@ -603,6 +630,11 @@ impl RawTask {
 }
 
 impl Header {
+    /// What the clock showed when it last suspended.
+    pub(super) fn since(&self) -> u32 {
+        self.since.load(Ordering::Relaxed)
+    }
+
     #[inline(always)]
     pub(crate) fn has_request(&self) -> bool {
         // Acquire: pairs with the Release in `request_cancel` and `throw`.
@@ -636,6 +668,8 @@ unsafe impl crate::runtime::Linked for Header {
 /// How a task is to be made.
 pub(crate) struct Plan {
     pub(crate) name: Cow<'static, str>,
+    /// The code that spawns it.
+    pub(crate) site: &'static Location<'static>,
     pub(crate) stack_size: StackSize,
     pub(crate) borrows: bool,
     /// Whether it runs even if it is asked to end before it starts.
@@ -675,6 +709,8 @@ impl TaskRef {
             is_daemon: plan.is_daemon,
             waits_for_quiet: Cell::new(false),
             inherited: Cell::new(local::inherited()),
+            born: clock::shown(),
+            since: AtomicU32::new(clock::shown()),
             token: AtomicBool::new(false),
             id: AtomicU64::new(0),
             home: AtomicUsize::new(NO_HOME),
@@ -685,9 +721,10 @@ impl TaskRef {
             is_listed: Cell::new(false),
             was_thrown_into: Cell::new(false),
             inbox_link: AtomicPtr::new(ptr::null_mut()),
-            unlink: Cell::new(None),
+            leaves: Cell::new(None),
             watchers: Mutex::new(Watchers::new()),
             name: plan.name,
+            site: plan.site,
             stack_size: plan.stack_size,
             vtable: TaskCell::<F, T>::VTABLE,
         };

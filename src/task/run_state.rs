@@ -79,6 +79,11 @@ impl RunState {
         }
     }
 
+    /// Whether it is parked, and its home has not taken a notification, as of now.
+    pub(super) fn is_parked(&self) -> bool {
+        self.place.load(Ordering::Relaxed) == PARKED
+    }
+
     // ---- by its home
 
     /// Says that the task starts here.

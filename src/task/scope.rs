@@ -110,6 +110,7 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Panics
     /// If the runtime is shutting down.
+    #[track_caller]
     pub fn spawn<F, T>(&'scope self, f: F) -> ScopedHandle<'scope, T>
     where
         F: FnOnce() -> T + Send + 'scope,
@@ -139,6 +140,7 @@ impl<'scope> Scope<'scope, '_> {
     /// });
     /// assert_eq!(total, 6);
     /// ```
+    #[track_caller]
     pub fn spawn_local<F, T>(&'scope self, f: F) -> ScopedLocalHandle<'scope, T>
     where
         F: FnOnce() -> T + 'scope,

@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! - What has come is returned, whatever else happened meanwhile.
-//! - A wait ends early only after `give_up` has said that nothing can come any more.
+//! - A wait ends early only after `Leave::leave` has said that nothing can come any more.
 
 use std::ptr;
 use std::sync::Arc;
@@ -24,6 +24,33 @@ use crate::runtime::Parker;
 pub(crate) enum Sleeper {
     Task(RawTask),
     Thread(Arc<Parker>),
+}
+
+/// How somebody who waits leaves what it waits in, and what that is.
+///
+/// What it is costs the wait nothing: it lies beside `leave` in the table of the trait object.
+pub(crate) trait Leave {
+    /// Makes sure that what is waited for will not come any more. False if it has come, or is about to.
+    fn leave(&self) -> bool;
+
+    /// The code that waits, as a path.
+    fn path(&self) -> &'static str;
+
+    /// The name of the task whose end is waited for, if it is that. For whoever looks from outside.
+    fn awaits(&self) -> Option<String> {
+        None
+    }
+}
+
+impl<F: Fn() -> bool> Leave for F {
+    #[inline(always)]
+    fn leave(&self) -> bool {
+        self()
+    }
+
+    fn path(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
 }
 
 /// How a wait ended.
@@ -94,8 +121,7 @@ impl Sleeper {
 
     /// Waits until `is_ready`, or until `deadline` has passed. Only its owner waits as a sleeper.
     ///
-    /// `give_up` makes sure that it will not get ready any more, and says whether it could: false means that it is
-    /// ready, or that somebody is about to make it so and will notify the sleeper then.
+    /// If `give_up` cannot leave, it is ready, or somebody is about to make it so and will notify the sleeper then.
     ///
     /// A wait that is ready returns so, whatever else happened. It unwinds from here when the task is cancelled, and when
     /// the deadline of a region passes before its own.
@@ -104,12 +130,7 @@ impl Sleeper {
     /// Inside `no_suspend`, if it has to wait.
     // Inlined down to the switch, as `yield_now` is.
     #[inline(always)]
-    pub(crate) fn wait(
-        &self,
-        deadline: Option<Instant>,
-        is_ready: impl Fn() -> bool,
-        give_up: impl Fn() -> bool,
-    ) -> Woken {
+    pub(crate) fn wait(&self, deadline: Option<Instant>, is_ready: impl Fn() -> bool, give_up: impl Leave) -> Woken {
         // A task without a region around, and without a deadline, has only requests to look at.
         if let Self::Task(task) = self
             && deadline.is_none()
@@ -130,33 +151,28 @@ impl Sleeper {
 
     /// Waits in any case that there is.
     #[inline(never)]
-    fn wait_slow(&self, deadline: Option<Instant>, is_ready: impl Fn() -> bool, give_up: impl Fn() -> bool) -> Woken {
+    fn wait_slow(&self, deadline: Option<Instant>, is_ready: impl Fn() -> bool, give_up: impl Leave) -> Woken {
         match self {
             Self::Task(task) => Self::wait_in_task(*task, deadline, is_ready, give_up),
             Self::Thread(parker) => Self::wait_in_thread(parker, deadline, is_ready, give_up),
         }
     }
 
-    fn wait_in_task(
-        task: RawTask,
-        own: Option<Instant>,
-        is_ready: impl Fn() -> bool,
-        give_up: impl Fn() -> bool,
-    ) -> Woken {
+    fn wait_in_task(task: RawTask, own: Option<Instant>, is_ready: impl Fn() -> bool, give_up: impl Leave) -> Woken {
         let scan = Scan::from(task.frame());
         let alarm = scan.deadline_with(own).map(|deadline| Alarm::set(task, deadline));
         let alarm = alarm.as_ref();
         while !is_ready() {
             if let Some(opened) = scan.forbidden {
-                if give_up() {
+                if give_up.leave() {
                     region::refuse(opened, "wait");
                 }
             } else if cancel::is_due(task) {
-                if give_up() {
+                if give_up.leave() {
                     cancel::throw(task);
                 }
             } else if alarm.is_some_and(Alarm::has_fired) {
-                if give_up() {
+                if give_up.leave() {
                     return Self::elapse(&scan, own);
                 }
             } else {
@@ -176,7 +192,7 @@ impl Sleeper {
         parker: &Parker,
         own: Option<Instant>,
         is_ready: impl Fn() -> bool,
-        give_up: impl Fn() -> bool,
+        give_up: impl Leave,
     ) -> Woken {
         let scan = Scan::from(ptr::null());
         let deadline = scan.deadline_with(own);
@@ -184,7 +200,7 @@ impl Sleeper {
             if scan.forbidden.is_none() && parker.park(deadline) {
                 continue;
             }
-            if give_up() {
+            if give_up.leave() {
                 if let Some(opened) = scan.forbidden {
                     region::refuse(opened, "wait");
                 }
@@ -220,24 +236,19 @@ impl Sleeper {
 
     /// Parks the running task; one that is left behind in there gives up.
     #[inline(always)]
-    fn park(task: RawTask, give_up: &dyn Fn() -> bool) {
+    fn park(task: RawTask, give_up: &dyn Leave) {
         // SAFETY: `give_up` stays where it is until the task has come back.
-        unsafe { task.set_unlink(Some(give_up)) };
+        unsafe { task.set_leaves(Some(give_up)) };
         task.park();
         // SAFETY: nothing is set.
-        unsafe { task.set_unlink(None) };
+        unsafe { task.set_leaves(None) };
     }
 
     /// Waits until `is_ready`; calls `on_cancel` once if the waiting task is cancelled, or the deadline of a region has
     /// passed, and waits on. Not to be called inside `no_suspend`.
     ///
     /// `leave` takes a task that is left behind out of the queue.
-    pub(crate) fn wait_through_cancel(
-        &self,
-        is_ready: impl Fn() -> bool,
-        on_cancel: impl FnOnce(),
-        leave: impl Fn() -> bool,
-    ) {
+    pub(crate) fn wait_through_cancel(&self, is_ready: impl Fn() -> bool, on_cancel: impl FnOnce(), leave: impl Leave) {
         let mut on_cancel = Some(on_cancel);
         match self {
             Self::Thread(parker) => {

@@ -151,6 +151,7 @@ impl<F: FnOnce() -> Hop<T>, T> Body<T> for Hopping<F, T> {
 /// spawn_stepped(std::rc::Rc::new(0), |_| Step::Done(()));
 /// ```
 #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
+#[track_caller]
 pub fn spawn_stepped<S, F, T>(state: S, step: F) -> JoinHandle<T>
 where
     S: Send + 'static,
@@ -180,6 +181,7 @@ where
 /// assert_eq!(handler.join().unwrap(), 465);
 /// ```
 #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
+#[track_caller]
 pub fn spawn_hop<F, T>(f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> Hop<T> + Send + 'static,

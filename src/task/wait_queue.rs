@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use super::choice::Choice;
 use super::crowd::Crowd;
-use super::sleeper::{Sleeper, Wakeup, Woken};
+use super::sleeper::{Leave, Sleeper, Wakeup, Woken};
 use crate::primitives::{AtomicU8, Ordering, yield_thread};
 
 /// One place in a queue, on the stack of whoever waits there.
@@ -134,13 +134,13 @@ impl Waiter {
     ///
     /// A wait that has been notified returns so, whatever else happened. A task that is cancelled unwinds from here.
     #[inline(always)]
-    pub(crate) fn wait(&self, deadline: Option<Instant>, unlink: impl Fn() -> bool) -> Woken {
+    pub(crate) fn wait(&self, deadline: Option<Instant>, unlink: impl Leave) -> Woken {
         self.sleeper().wait(deadline, || self.is_notified(), unlink)
     }
 
     /// Waits until the waiter is notified; calls `on_cancel` once if the waiting task is cancelled, and waits on.
     /// `unlink` is as in [`wait`](Self::wait), for a task that is left behind.
-    pub(crate) fn wait_through_cancel(&self, on_cancel: impl FnOnce(), unlink: impl Fn() -> bool) {
+    pub(crate) fn wait_through_cancel(&self, on_cancel: impl FnOnce(), unlink: impl Leave) {
         self.sleeper().wait_through_cancel(|| self.is_notified(), on_cancel, unlink);
     }
 

@@ -30,6 +30,7 @@ impl Worker {
         // The joiner holds the child's handle, so the child can be asked after its end.
         worker.start_on(carrier, child, true);
         current::set_task(joiner.as_ptr().cast());
+        worker.turnstile().begins(joiner.as_ptr());
         child.header().end.is_done()
     }
 
@@ -45,6 +46,7 @@ impl Worker {
         self.joins_in_place.set(self.joins_in_place.get() - 1);
         self.start_on(carrier, child, true);
         current::set_task(joiner.as_ptr().cast());
+        self.turnstile().begins(joiner.as_ptr());
         child.header().end.is_done()
     }
 
@@ -58,6 +60,8 @@ impl Worker {
         let running = current::task();
         worker.start_on(carrier, task, true);
         current::set_task(running);
+        // Not `running`: it may be the task that ends.
+        worker.turnstile().begins(ptr::null_mut());
         true
     }
 }

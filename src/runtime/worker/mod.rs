@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_deque::{Steal, Worker as Deque};
 
+use super::diagnosis::Turnstile;
 use super::pace::fitting_step;
 use super::reactor::Reactor;
 use super::shared::{Remote, Shared};
@@ -93,8 +94,6 @@ pub(crate) struct Worker {
     /// Carriers that no task has.
     carriers: RefCell<Vec<NonNull<Carrier>>>,
     timers: RefCell<Timers<RawTask>>,
-    /// The tasks of this worker that have suspended at least once and not ended, linked through themselves.
-    live: Cell<*const Header>,
     pub(super) until_far_end: Cell<u32>,
     joins_in_place: Cell<u32>,
     /// The tick when a budget of calls was last used up.
@@ -141,7 +140,6 @@ impl Worker {
             fresh_in_line: deques.oldest_first,
             carriers: RefCell::new(Vec::new()),
             timers: RefCell::new(Timers::new()),
-            live: Cell::new(ptr::null()),
             until_far_end: Cell::new(FAR_END),
             joins_in_place: Cell::new(IN_PLACE),
             spent_at: Cell::new(0),
@@ -195,6 +193,12 @@ impl Worker {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// Where this worker waits while somebody looks at its tasks.
+    #[inline(always)]
+    pub(crate) fn turnstile(&self) -> &Turnstile<Header> {
+        &self.remote().turnstile
     }
 
     pub(super) fn remote(&self) -> &Remote {
@@ -340,41 +344,42 @@ impl Worker {
 
     /// Enters a task into the list of those that have suspended.
     pub(crate) fn list(&self, task: RawTask) {
-        let header = task.header();
-        header.is_listed.set(true);
-        // It may have been in a list before: in an earlier step, or before its result was dropped.
-        header.live_previous.set(ptr::null());
-        header.live_next.set(self.live.get());
-        // SAFETY: listed tasks have not ended.
-        if let Some(first) = unsafe { self.live.get().as_ref() } {
-            first.live_previous.set(task.as_ptr());
-        }
-        self.live.set(task.as_ptr());
+        let live = &self.remote().live;
+        self.turnstile().change(|| {
+            let header = task.header();
+            let first = live.load(Relaxed);
+            header.is_listed.set(true);
+            // It may have been in a list before: in an earlier step, or before its result was dropped.
+            header.live_previous.set(ptr::null());
+            header.live_next.set(first);
+            // SAFETY: listed tasks have not ended.
+            if let Some(first) = unsafe { first.as_ref() } {
+                first.live_previous.set(task.as_ptr());
+            }
+            live.store(task.as_ptr(), Relaxed);
+        });
     }
 
     /// Takes a task that ends out of that list.
     pub(crate) fn unlist(&self, task: RawTask) {
-        let header = task.header();
-        header.is_listed.set(false);
-        let (previous, next) = (header.live_previous.get(), header.live_next.get());
-        // SAFETY: listed tasks have not ended.
-        match unsafe { previous.as_ref() } {
-            Some(previous) => previous.live_next.set(next),
-            None => self.live.set(next),
-        }
-        // SAFETY: as above.
-        if let Some(next) = unsafe { next.as_ref() } {
-            next.live_previous.set(previous);
-        }
+        self.turnstile().change(|| {
+            let header = task.header();
+            header.is_listed.set(false);
+            let (previous, next) = (header.live_previous.get(), header.live_next.get());
+            // SAFETY: listed tasks have not ended.
+            match unsafe { previous.as_ref() } {
+                Some(previous) => previous.live_next.set(next),
+                None => self.remote().live.store(next.cast_mut(), Relaxed),
+            }
+            // SAFETY: as above.
+            if let Some(next) = unsafe { next.as_ref() } {
+                next.live_previous.set(previous);
+            }
+        });
     }
 
     fn live_tasks(&self) -> impl Iterator<Item = RawTask> {
-        let mut next = self.live.get();
-        std::iter::from_fn(move || {
-            let task = RawTask::from_header(NonNull::new(next.cast_mut())?);
-            next = task.header().live_next.get();
-            Some(task)
-        })
+        self.remote().live_tasks()
     }
 
     // ---- the loop
@@ -585,6 +590,7 @@ impl Worker {
             }
             self.shared.quiet.wakes.fetch_add(1, SeqCst);
             searching = idle.wake_up(self.index);
+            self.shared.monitor.wakes();
             if let Some(job) = self.find_task() {
                 self.found(searching);
                 return Some(job);
@@ -656,6 +662,7 @@ impl Worker {
     /// Goes on with a started task.
     #[inline(always)]
     fn resume(&self, task: RawTask) {
+        self.turnstile().resumes(task.as_ptr());
         task.header().run.resume();
         task.carrier().may_go_on();
         self.enter(task.carrier().this());

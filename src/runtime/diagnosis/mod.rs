@@ -1,0 +1,24 @@
+//! What every task does, and why nothing goes on.
+//!
+//! # Rooms
+//! - `still`: tasks that hold still while somebody looks at them. `clock`: what time it is, at the cost of a load.
+//! - `dump`: all there is to tell of a runtime's tasks. `text`: the same as lines, and as JSON.
+//! - `monitor`: the watchdog. `watched`: how long a worker has not moved.
+//! - `stack`: the frames of a task that is suspended, from outside.
+//!
+//! What is told and what it costs: `arch-notes/diagnosis.md`.
+
+pub(crate) mod clock;
+mod dump;
+pub(super) mod monitor;
+mod stack;
+mod still;
+mod text;
+mod watched;
+
+pub use dump::{Dump, TaskDump, WorkerDump};
+pub use stack::StackFrame;
+
+pub(crate) use monitor::Monitor;
+pub(crate) use still::Turnstile;
+pub(crate) use watched::Watched;

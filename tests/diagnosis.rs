@@ -1,0 +1,269 @@
+//! What a runtime tells of its tasks.
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use common::watch;
+use osier::runtime::{Dump, LocalRuntime, TaskDump};
+use osier::sync::channel;
+use osier::task::{self, TaskState};
+use osier::{Generator, Report, Runtime, Yielder, sleep, spawn, spawn_local};
+
+/// Whether stacks of suspended tasks can be told here.
+const STACKS: bool =
+    cfg!(all(feature = "backtrace", target_os = "linux", target_arch = "x86_64")) && !common::OWN_THREADS;
+
+fn named<'a>(dump: &'a Dump, name: &str) -> Option<&'a TaskDump> {
+    dump.tasks.iter().find(|task| task.name == name)
+}
+
+/// Dumps again and again until `is_so`.
+fn dump_when(runtime: &Runtime, is_so: impl Fn(&Dump) -> bool) -> Dump {
+    loop {
+        let dump = runtime.dump();
+        if is_so(&dump) {
+            return dump;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[inline(never)]
+fn waits_deep_inside(receiver: &channel::Receiver<u32>) -> u32 {
+    let value = receiver.recv().unwrap_or(0);
+    std::hint::black_box(value)
+}
+
+#[test]
+fn smoke() {
+    let _watch = watch();
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let (sender, receiver) = channel::bounded::<u32>(1);
+    let line = line!() + 1;
+    let reader = task::Builder::new().name("reader");
+    let reader = runtime.run(|| reader.spawn(move || waits_deep_inside(&receiver)));
+    let dump = dump_when(&runtime, |dump| named(dump, "reader").is_some_and(|task| task.state == TaskState::Waiting));
+    let task = named(&dump, "reader").unwrap();
+    assert_eq!(task.id, reader.task().id().get());
+    assert_eq!(task.waits_for.as_deref(), Some("a channel"));
+    assert_eq!((task.spawned_at.file(), task.spawned_at.line()), (file!(), line));
+    assert_eq!(dump.workers.len(), 2);
+    if STACKS {
+        let functions: Vec<_> = task.stack.iter().map(|frame| frame.function.as_str()).collect();
+        assert!(functions.iter().any(|function| function.contains("waits_deep_inside")), "{functions:?}");
+        assert!(task.waits_at().unwrap().function.contains("waits_deep_inside"), "{functions:?}");
+    }
+    let (text, json) = (dump.to_string(), dump.to_json());
+    assert!(text.contains("'reader'") && text.contains("waits for a channel"), "{text}");
+    assert!(text.contains(&format!("spawned at {}:{line}", file!())), "{text}");
+    assert!(json.contains("\"name\":\"reader\"") && json.contains("\"waits_for\":\"a channel\""), "{json}");
+    sender.send(7).unwrap();
+    assert_eq!(reader.join().unwrap(), 7);
+}
+
+#[test]
+fn a_join_is_told_with_the_name_of_the_task() {
+    let _watch = watch();
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let parked = runtime.run(|| {
+        let parked = task::Builder::new().name("parked").spawn(task::park);
+        let other = parked.task();
+        drop(task::Builder::new().name("joiner").spawn(move || other.join()));
+        parked
+    });
+    let waits = |dump: &Dump| named(dump, "joiner").is_some_and(|task| task.state == TaskState::Waiting);
+    let dump = dump_when(&runtime, waits);
+    assert_eq!(named(&dump, "joiner").unwrap().waits_for.as_deref(), Some("task 'parked'"));
+    assert_eq!(named(&dump, "parked").unwrap().waits_for.as_deref(), Some("being unparked"));
+    parked.task().unpark();
+    parked.join().unwrap();
+}
+
+#[inline(never)]
+fn sleeps_inside_a_generator() {
+    sleep(Duration::from_secs(3600));
+    std::hint::black_box(());
+}
+
+#[test]
+fn a_stack_goes_through_the_generators_that_are_parked_with_the_task() {
+    let _watch = watch();
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let sleeper = runtime.run(|| {
+        task::Builder::new().name("sleeper").spawn(|| {
+            let mut outer = Generator::new(|y: &Yielder<u32>| {
+                let mut inner = Generator::new(|_: &Yielder<u32>| sleeps_inside_a_generator());
+                _ = inner.next();
+                y.yield_(1);
+            });
+            _ = std::hint::black_box(outer.next());
+        })
+    });
+    let waits = |dump: &Dump| named(dump, "sleeper").is_some_and(|task| task.state == TaskState::Waiting);
+    let dump = dump_when(&runtime, waits);
+    let task = named(&dump, "sleeper").unwrap();
+    assert_eq!(task.waits_for.as_deref(), Some("its time"));
+    if STACKS {
+        let own: Vec<_> = task.stack.iter().filter(|frame| frame.function.contains("diagnosis::")).collect();
+        assert!(own[0].function.contains("sleeps_inside_a_generator"), "{task}");
+        assert!(own.len() >= 4, "the sleeper's function, two generators and the task: {task}");
+    }
+    sleeper.kill();
+}
+
+#[test]
+fn a_dump_does_not_need_the_workers() {
+    let _watch = watch();
+    static RELEASE: AtomicBool = AtomicBool::new(false);
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let stuck = runtime.spawn(|| {
+        // It shares its worker with what spins below.
+        drop(spawn_local(|| sleep(Duration::from_secs(3600))));
+        task::yield_now();
+        while !RELEASE.load(Ordering::SeqCst) {
+            std::hint::spin_loop();
+        }
+    });
+    let dump = dump_when(&runtime, |dump| {
+        dump.workers[0].running.is_some() && dump.tasks.iter().any(|task| task.state == TaskState::Waiting)
+    });
+    assert_eq!(dump.workers[0].running.as_deref(), Some(stuck.name()));
+    let sleeper = dump.tasks.iter().find(|task| task.state == TaskState::Waiting).unwrap();
+    assert_eq!(sleeper.waits_for.as_deref(), Some("its time"));
+    assert!(!STACKS || !sleeper.stack.is_empty());
+    RELEASE.store(true, Ordering::SeqCst);
+    stuck.join().unwrap();
+}
+
+#[test]
+fn ten_thousand_tasks_are_told_in_less_than_a_second() {
+    let _watch = watch();
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let event = osier::sync::Event::new();
+    runtime.run(|| {
+        for _ in 0..10_000 {
+            let event = event.clone();
+            drop(spawn(move || event.wait()));
+        }
+    });
+    let dump = dump_when(&runtime, |dump| dump.tasks.len() == 10_000);
+    let began = Instant::now();
+    let again = runtime.dump();
+    let took = began.elapsed();
+    eprintln!("10 000 tasks in {took:?}");
+    assert_eq!(again.tasks.len(), 10_000);
+    assert!(!STACKS || dump.tasks.iter().all(|task| !task.stack.is_empty()));
+    // Unloaded it is a tenth of that; the machine may be busy with other tests.
+    assert!(cfg!(debug_assertions) || took < Duration::from_secs(1), "{took:?}");
+    event.set();
+}
+
+#[test]
+fn tasks_may_come_and_go_while_they_are_looked_at() {
+    let _watch = watch();
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    _ = runtime.dump().to_string();
+                }
+            });
+        }
+        runtime.run(|| {
+            for _ in 0..common::rounds(200) {
+                let tasks: Vec<_> = (0..20)
+                    .map(|n| {
+                        spawn(move || {
+                            task::yield_now();
+                            let inner = spawn(task::yield_now);
+                            sleep(Duration::from_micros(n));
+                            inner.join().unwrap();
+                        })
+                    })
+                    .collect();
+                tasks.into_iter().for_each(|task| task.join().unwrap());
+            }
+        });
+        is_over.store(true, Ordering::SeqCst);
+    });
+}
+
+#[test]
+fn a_task_may_dump_its_own_runtime() {
+    let _watch = watch();
+    let runtime = LocalRuntime::new();
+    let text = runtime.run(|| {
+        drop(spawn_local(task::park));
+        task::yield_now();
+        runtime.dump().to_string()
+    });
+    assert!(text.contains("being unparked") && text.contains("runs task"), "{text}");
+}
+
+/// What the watchdog has reported in this process.
+fn blocked() -> &'static std::sync::Mutex<Vec<String>> {
+    static SEEN: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+    static SET: std::sync::Once = std::sync::Once::new();
+    SET.call_once(|| {
+        drop(osier::set_report_hook(|report| {
+            if matches!(report, Report::Blocked { .. }) {
+                SEEN.lock().unwrap().push(report.to_string());
+            }
+        }));
+    });
+    &SEEN
+}
+
+// H35
+#[test]
+fn a_task_that_blocks_its_worker_is_reported_with_those_that_it_holds_up() {
+    let _watch = watch();
+    let seen = blocked();
+    let runtime = Runtime::builder().workers(1).watchdog(Duration::from_millis(20)).build().unwrap();
+    let lock = std::sync::Arc::new(std::sync::Mutex::new(()));
+    let (holder, blocked) = (lock.clone(), lock.clone());
+    let is_seen = || seen.lock().unwrap().iter().any(|line| line.contains("'wants it'") && line.contains("'has it'"));
+    let tasks = runtime.run(move || {
+        let (locked, is_locked) = channel::bounded(1);
+        let (release, released) = channel::bounded::<()>(1);
+        let has_it = task::Builder::new().name("has it");
+        let (line, wants_it) = (line!(), task::Builder::new().name("wants it"));
+        let has_it = has_it.spawn_local(move || {
+            let guard = holder.lock().unwrap();
+            locked.send(()).unwrap();
+            _ = released.recv();
+            drop(guard);
+        });
+        is_locked.recv().unwrap();
+        let wants_it = wants_it.spawn_local(move || {
+            let began = Instant::now();
+            // As `lock` would, but that would never end.
+            while blocked.try_lock().is_err() && began.elapsed() < Duration::from_secs(5) && !is_seen() {}
+            drop(release);
+        });
+        (has_it.task(), wants_it.task(), line)
+    });
+    tasks.1.join().unwrap();
+    tasks.0.join().unwrap();
+    let line = tasks.2;
+    let lines = seen.lock().unwrap().clone();
+    let told = lines.iter().find(|line| line.contains("'wants it', spawned at"));
+    let told = told.unwrap_or_else(|| panic!("{lines:?}"));
+    assert!(told.contains(&format!("{}:{line}", file!())) && told.contains("has held worker 0 for"), "{told}");
+    assert!(told.contains("held up meanwhile") && told.contains("'has it'"), "{told}");
+}
+
+#[test]
+fn workers_that_sleep_are_not_reported() {
+    let _watch = watch();
+    let seen = blocked();
+    let runtime = Runtime::builder().workers(2).watchdog(Duration::from_millis(5)).build().unwrap();
+    runtime.run(|| {
+        task::Builder::new().name("sleeps long").spawn(|| sleep(Duration::from_millis(100))).join().unwrap();
+    });
+    assert!(!seen.lock().unwrap().iter().any(|line| line.contains("sleeps long")));
+}
