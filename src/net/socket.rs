@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -130,11 +130,31 @@ impl<S: AsFd> Socket<S> {
         }
         let substitute = OwnedFd::from(std::os::unix::net::UnixDatagram::unbound()?);
         let number = self.get().as_fd().as_raw_fd();
-        // SAFETY: both are open; `number` is ours, and what it names afterwards is a socket again.
-        match unsafe { libc::dup3(substitute.as_raw_fd(), number, libc::O_CLOEXEC) } {
-            answer if answer < 0 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
-        }
+        replace(number, substitute.as_fd())
+    }
+}
+
+/// Makes a number name what `by` names; a child that is started gets neither.
+#[cfg(not(target_vendor = "apple"))]
+fn replace(number: RawFd, by: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both are open; `number` is the caller's, and what it names afterwards is a socket again.
+    match unsafe { libc::dup3(by.as_raw_fd(), number, libc::O_CLOEXEC) } {
+        answer if answer < 0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// As above, where that takes two calls: a child that is started between them gets the substitute.
+#[cfg(target_vendor = "apple")]
+fn replace(number: RawFd, by: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both are open; `number` is the caller's, and what it names afterwards is a socket again.
+    if unsafe { libc::dup2(by.as_raw_fd(), number) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it takes no pointers.
+    match unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } {
+        answer if answer < 0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 

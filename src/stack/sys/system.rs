@@ -11,6 +11,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use corosensei::stack::valgrind::ValgrindStackRegistration;
 
+/// The BSDs but NetBSD reserve nothing for private memory, and have no flag to say so.
+#[cfg(any(target_os = "freebsd", target_os = "dragonfly", target_os = "openbsd"))]
+const NO_RESERVE: i32 = 0;
+#[cfg(not(any(target_os = "freebsd", target_os = "dragonfly", target_os = "openbsd")))]
+const NO_RESERVE: i32 = libc::MAP_NORESERVE;
+
 /// `MADV_GUARD_INSTALL` of Linux 6.13 (`include/uapi/asm-generic/mman-common.h`); libc does not have it on all targets.
 #[cfg(target_os = "linux")]
 const MADV_GUARD_INSTALL: libc::c_int = 102;
@@ -31,7 +37,7 @@ pub(in crate::stack) fn page_size() -> usize {
 
 /// Reserves `bytes` of zeroed memory that costs nothing until it is touched.
 pub(in crate::stack) fn reserve(bytes: usize) -> io::Result<NonNull<u8>> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | NO_RESERVE;
     // SAFETY: a new anonymous mapping at an address of the system's choice touches no existing memory.
     let at = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
     if at == libc::MAP_FAILED {
