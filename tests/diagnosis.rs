@@ -1,5 +1,7 @@
 //! What a runtime tells of its tasks.
 
+#![cfg(all(feature = "backtrace", target_os = "linux"))]
+
 mod common;
 
 use std::sync::atomic::{AtomicBool, Ordering};

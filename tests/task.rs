@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -575,7 +575,7 @@ fn a_task_is_cancelled_in_every_kind_of_wait() {
 #[test]
 fn a_task_is_cancelled_while_a_blocking_call_runs_on() {
     let _watch = watch();
-    let (go_on, waits) = mpsc::channel::<()>();
+    let (go_on, waits) = std::sync::mpsc::channel::<()>();
     let (tally, (started, starts)) = (Tally::default(), channel::bounded(1));
     let token = tally.token();
     let handle = spawn(move || {

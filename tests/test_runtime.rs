@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Log, OnDrop, hold_thread, ms, watch};
+use common::{Log, OnDrop, ms, watch};
 use osier::sync::{Mutex, channel};
 use osier::time::{interval, timeout};
 use osier::{Runtime, sleep, spawn, task, time, yield_now};
@@ -196,7 +196,7 @@ fn a_blocking_call_is_waited_for_and_takes_no_time() {
         let sleeper = spawn(|| sleep(Duration::from_secs(3600)));
         assert_eq!(
             task::unblock(|| {
-                hold_thread(ms(20));
+                common::hold_thread(ms(20));
                 5
             }),
             5

@@ -35,7 +35,7 @@ mod sys;
 pub(crate) use pool::StackCache;
 #[cfg(feature = "runtime")]
 pub(crate) use region::NameTag;
-#[cfg(feature = "backtrace")]
+#[cfg(all(feature = "backtrace", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) use region::slot_around;
 pub(crate) use region::{Stack, usable_here};
 #[cfg(feature = "runtime")]

@@ -183,7 +183,7 @@ pub(crate) fn usable_here() -> Option<usize> {
 }
 
 /// The addresses of the stack that `address` lies in, without its guard, if it is one of ours. They can be read for ever.
-#[cfg(feature = "backtrace")]
+#[cfg(all(feature = "backtrace", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) fn slot_around(address: usize) -> Option<std::ops::Range<usize>> {
     REGIONS[..count()].iter().find_map(|entry| {
         // Acquire: pairs with the Release in `reserve`.
