@@ -108,12 +108,20 @@ wait_for!(<> BoundedSemaphore, |semaphore| semaphore.raw());
 ///
 /// # Examples
 /// ```
-/// use osier::{spawn, wait, yield_now};
+/// use osier::sync::Event;
+/// use osier::{spawn, wait};
+/// use std::sync::Arc;
 ///
 /// osier::run(|| {
-///     let slow = spawn(|| (0..100).for_each(|_| yield_now()));
+///     let go_on = Arc::new(Event::new());
+///     let event = go_on.clone();
+///     let slow = spawn(move || event.wait());
 ///     let quick = spawn(|| ());
-///     assert_eq!(wait(&[&slow, &quick]).collect::<Vec<_>>(), [1, 0]);
+///     let tasks: [&dyn osier::Wait; 2] = [&slow, &quick];
+///     let mut ended = wait(&tasks);
+///     assert_eq!(ended.next(), Some(1));
+///     go_on.set();
+///     assert_eq!(ended.next(), Some(0));
 /// });
 /// ```
 pub fn wait<'a>(objects: &'a [&'a dyn Wait]) -> Waiting<'a> {

@@ -316,6 +316,9 @@ fn find(workload: &str) -> Option<Measure> {
             Report::of(params, params.number("n"), |n| select_round(n, params.number("chans")))
         },
         "skynet" => |params| {
+            if params.is_set("wait") {
+                return Err(Failure::Unsupported("a thread that gives way waits for nobody".to_owned()));
+            }
             on_cores(params)?;
             Report::of(params, params.number("n"), skynet_round).map(Report::with_total)
         },
