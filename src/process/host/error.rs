@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitStatus;
 
-/// Why a job or an actor in another process has failed: the exception of its result, or of its task.
+/// Why a job in another process has failed: the exception of its result.
 ///
 /// A job's panic is none of them: it is a panic of the result, with the same text.
 ///

@@ -1,5 +1,4 @@
-//! Processes that run functions for another process of the same program: what `Processes` and actors with a process of
-//! their own stand on.
+//! Processes that run functions for another process of the same program: what `Processes` stands on.
 //!
 //! The owner starts its own program again, with one end of a socket pair as standard input, and a variable in the
 //! environment that names that very socket. [`host`] finds both, and serves. There is no port, and nothing else that
@@ -53,10 +52,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Set when this process has become a host.
 static IS_HOST: AtomicBool = AtomicBool::new(false);
 
-/// Makes this program able to run jobs and actors for itself in processes of their own: call it first in `main`.
+/// Makes this program able to run jobs for itself in processes of their own: call it first in `main`.
 ///
-/// It returns at once, unless this very process was started as a host, by [`Processes`](crate::pool::Processes) or for an
-/// [actor](crate::actor::Builder::process). Then it never returns: it runs the functions that it is asked for, and ends with
+/// It returns at once, unless this very process was started as a host, by [`Processes`](crate::pool::Processes). Then it never returns: it runs the functions that it is asked for, and ends with
 /// whoever started it. What stands before it in `main` runs in each host as well. A host ignores Ctrl-C, which its owner
 /// gets too; its standard input is empty, its output and its environment are the owner's.
 ///

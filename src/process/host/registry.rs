@@ -11,8 +11,7 @@ use super::Hosting;
 /// Registers a plain `fn` item, so that it can run in another process, and is that function.
 ///
 /// Where it stands does not matter, nor how often: the function is known to the whole program, before `main`. It is a job
-/// for [`Processes`](crate::pool::Processes), which takes one argument, or the body of an
-/// [actor](crate::actor::Builder::process), which takes `&Mailbox<M>`. What goes to the other process and back has serde's
+/// for [`Processes`](crate::pool::Processes), and takes one argument. What goes to the other process and back has serde's
 /// `Serialize` and `DeserializeOwned`.
 ///
 /// # Examples
@@ -65,10 +64,10 @@ macro_rules! registered {
 /// Serves a call of a function: with the argument as it was sent.
 pub(crate) type Serve = fn(&[u8], &Hosting) -> io::Result<()>;
 
-/// What can be registered: a function from and to what serde knows, or an actor's body. `K` tells the two apart.
+/// What can be registered: a function from and to what serde knows. `K` stands for both types.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be registered",
-    label = "neither a `fn(A) -> R` of types that serde reads and writes, nor an actor's `fn(&Mailbox<M>)`",
+    label = "not a `fn(A) -> R` of types that serde reads and writes",
     note = "the argument and the value need `Serialize` and `DeserializeOwned`: derive serde's traits for them"
 )]
 pub trait Registrable<K>: Copy + Send + 'static {

@@ -23,7 +23,6 @@ pub(crate) enum Kind {
     Call = b'C',
     /// The host: no function has this name.
     Unknown = b'U',
-    // ---- of a job
     /// The host: the job's value.
     Value = b'V',
     /// The host: it panicked, with this text.
@@ -36,25 +35,10 @@ pub(crate) enum Kind {
     BadValue = b'E',
     /// The host: its value is too long; how long, as a u64.
     TooLarge = b'L',
-    // ---- of an actor
-    /// The owner: a message to the actor, or to whoever is behind a port that it has sent.
-    Message = b'M',
-    /// The host: the actor has received a message.
-    Received = b'T',
-    /// The host: a message did not decode, and why. It counts as received.
-    BadMessage = b'D',
-    /// Either: a message, or an answer, to the port with this number, a u64.
-    Port = b'A',
-    /// Either: the port with this number is not used any more.
-    PortClosed = b'Z',
-    /// The owner: no more messages come.
-    Close = b'X',
-    /// The host: the actor has ended well.
-    Ended = b'O',
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 9] = [
         Self::Hello,
         Self::Call,
         Self::Unknown,
@@ -64,16 +48,10 @@ impl Kind {
         Self::BadArgument,
         Self::BadValue,
         Self::TooLarge,
-        Self::Message,
-        Self::Received,
-        Self::BadMessage,
-        Self::Port,
-        Self::PortClosed,
-        Self::Close,
     ];
 
     fn of(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().chain([Self::Ended]).find(|kind| *kind as u8 == byte)
+        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -164,11 +142,11 @@ mod tests {
     fn frames_come_back() {
         let mut bytes = Vec::new();
         put_call(&mut bytes, "f", &[1, 2]).unwrap();
-        write(&mut bytes, Kind::Ended, &[]).unwrap();
+        write(&mut bytes, Kind::Hello, &[]).unwrap();
         let mut from = bytes.as_slice();
         let frame = read(&mut from, 100).unwrap().unwrap();
         assert_eq!(frame.call().unwrap(), ("f", [1, 2].as_slice()));
-        assert_eq!(read(&mut from, 100).unwrap().unwrap().kind, Kind::Ended);
+        assert_eq!(read(&mut from, 100).unwrap().unwrap().kind, Kind::Hello);
         assert!(read(&mut from, 100).unwrap().is_none());
     }
 
