@@ -263,9 +263,9 @@ fn a_task_that_blocks_its_worker_is_reported_with_those_that_it_holds_up() {
 fn workers_that_sleep_are_not_reported() {
     let _watch = watch();
     let seen = blocked();
-    let runtime = Runtime::builder().workers(2).watchdog(Duration::from_millis(5)).build().unwrap();
+    let runtime = Runtime::builder().workers(2).watchdog(Duration::from_millis(200)).build().unwrap();
     runtime.run(|| {
-        task::Builder::new().name("sleeps long").spawn(|| sleep(Duration::from_millis(100))).join().unwrap();
+        task::Builder::new().name("sleeps long").spawn(|| sleep(Duration::from_millis(500))).join().unwrap();
     });
     assert!(!seen.lock().unwrap().iter().any(|line| line.contains("sleeps long")));
 }
