@@ -40,6 +40,11 @@ pub struct StackFrame {
 impl StackFrame {
     /// Whether it is one of this crate's, or of what it stands on.
     pub(super) fn is_ours(&self) -> bool {
+        // An inlined function has a name without a path; but its file is known then.
+        let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
+        if self.file.as_deref().is_some_and(|file| std::path::Path::new(file).starts_with(sources)) {
+            return true;
+        }
         let path = self.function.trim_start_matches('<').trim_start_matches("dyn ");
         // A method of a trait: `<osier::Type as core::Trait>::method`.
         ["osier::", "corosensei::", "stack_init_trampoline"].iter().any(|ours| path.starts_with(ours))
