@@ -102,7 +102,9 @@ impl Shared {
             return;
         }
         let held = still::hold([&remote.turnstile]);
-        let running = remote.running().map(crate::task::RawTask::facts_of_running);
+        // It may have gone on, perhaps after a long sleep, since its tick was read: what it runs was stored after that moved.
+        let running = remote.running().filter(|_| remote.tick.load(Ordering::Relaxed) == tick);
+        let running = running.map(crate::task::RawTask::facts_of_running);
         let names = remote.live_tasks().filter(|&task| Some(task) != remote.running());
         let waiting: Vec<_> = names.take(HELD_UP).map(|task| task.facts_of_running().name).collect();
         drop(held);

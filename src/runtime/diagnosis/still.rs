@@ -17,8 +17,8 @@
 //! the system has no such call, whoever looks waits for as long as no store stays in a core's buffer.
 //!
 //! # Invariants
-//! - `running` is the task that the worker's loop resumed last, or that began last, unless it has ended since. A task that it
-//!   points to has not ended as long as the turnstile is held.
+//! - `running` is the task that the worker's loop resumed last, or that began last, unless it has ended since, or the loop has
+//!   found nothing to run. A task that it points to has not ended as long as the turnstile is held.
 //! - Lists change, and tasks end, only within `change` and past `pass`.
 
 use std::sync::PoisonError;

@@ -559,6 +559,8 @@ impl Worker {
         if let Some(job) = self.find_task() {
             return Some(job);
         }
+        // What ran last holds it no longer, however long it stays here.
+        self.turnstile().begins(ptr::null_mut());
         let idle = &self.shared.idle;
         let mut searching = false;
         loop {
