@@ -10,7 +10,7 @@
 //! - `idle`: who sleeps, who wakes. `berth`: where a worker sleeps, `parker`: where any thread does. `reactor`: descriptors
 //!   that tasks wait for, as long as the feature `net` is on.
 //! - `inbox`: tasks on their way home. `timer`: a wheel.
-//! - `pace`: how often a loop looks at the clock. `pin`: a worker's core. `fork`: what becomes of all this in a child process.
+//! - `pace`: how often a loop looks at the clock. `thread`: how a runtime's threads start. `pin`: a worker's core. `fork`: what becomes of all this in a child process.
 //! - `test`: a seed, and time that is made up.
 //! - `metrics`: what each worker has done. `diagnosis`: what every task does, and why nothing goes on.
 //!
@@ -36,6 +36,7 @@ mod reactor;
 mod reactor;
 mod shared;
 mod test;
+mod thread;
 mod timer;
 mod worker;
 
@@ -65,7 +66,7 @@ use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread;
+use std::thread::{JoinHandle as Thread, available_parallelism};
 use std::time::Duration;
 
 use crate::coroutine::{region, unwind};
@@ -97,9 +98,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// ```
 pub struct Runtime {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+    threads: Mutex<Vec<Thread<()>>>,
     /// The monitor's thread, if there is one.
-    watch: Mutex<Option<thread::JoinHandle<()>>>,
+    watch: Mutex<Option<Thread<()>>>,
 }
 
 impl Runtime {
@@ -228,7 +229,7 @@ impl Runtime {
         let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
         let stop_watching = || {
             self.shared.monitor.stop();
-            _ = watch.map(thread::JoinHandle::join);
+            _ = watch.map(Thread::join);
         };
         let mut threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         if !self.shared.wait_for_workers(patience) {
@@ -236,7 +237,7 @@ impl Runtime {
             let leaked = self.shared.abandon();
             // Those that are not stuck in a task exit now; the others are left with it.
             self.shared.wait_for_workers(Duration::from_millis(100));
-            threads.retain(thread::JoinHandle::is_finished);
+            threads.retain(Thread::is_finished);
             threads.into_iter().for_each(|thread| _ = thread.join());
             return Err(ShutdownError { leaked });
         }
@@ -456,7 +457,7 @@ impl Builder {
     pub fn build(self) -> io::Result<Runtime> {
         let workers = match self.seed {
             Some(_) => 1,
-            None => self.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get),
+            None => self.workers.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get),
         };
         let deques: Vec<_> = (0..workers).map(|_| Deques::new()).collect();
         let shared = Shared::new(&deques, self.stack_size);
@@ -474,8 +475,7 @@ impl Builder {
                 Hook::call(on_stop.as_ref(), index);
                 shared.worker_exits();
             };
-            let thread = thread::Builder::new().name(format!("{}-{index}", self.thread_name)).spawn(body);
-            match thread {
+            match thread::start(format!("{}-{index}", self.thread_name), body) {
                 Ok(thread) => runtime.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread),
                 Err(error) => {
                     // The workers that do not exist neither run nor need to be waited for.

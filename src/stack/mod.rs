@@ -14,7 +14,7 @@
 //! ```
 //!
 //! # Rooms
-//! - `sys`: the four system calls, per operating system.
+//! - `sys`: the few system calls, per operating system.
 //! - `region`: reservations, slots and their guards, and the table the fault handler reads.
 //! - `pool`: which free slot is handed out next, and when pages go back.
 //! - `overflow`: a fault in a guard becomes a message that names the coroutine. `signal_stack`: where that runs.
@@ -85,6 +85,15 @@ fn exhausted(what: &'static str, error: &io::Error) -> io::Error {
     let hint = "no stack for a coroutine: the system refused";
     let advice = "check vm.max_map_count, ulimit -v and free memory";
     io::Error::new(error.kind(), format!("{hint} {what} ({error}); {advice}"))
+}
+
+/// Whether `bytes` of address space could be had now. They are not kept.
+///
+/// # Errors
+/// They could not.
+#[cfg(feature = "runtime")]
+pub(crate) fn ask_for(bytes: usize) -> io::Result<()> {
+    sys::ask_for(bytes)
 }
 
 /// How many stacks this process has cut and how many regions they lie in.

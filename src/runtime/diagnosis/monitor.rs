@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::thread;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::{clock, still};
 use crate::exception::{Report, report};
 use crate::runtime::parker::Parker;
 use crate::runtime::shared::Shared;
+use crate::runtime::thread;
 
 /// After how many looks at sleeping workers the monitor sleeps. A server with a request now and then is not slowed down by
 /// waking it for each.
@@ -54,8 +55,8 @@ impl Monitor {
 ///
 /// # Errors
 /// The system refuses a thread.
-pub(crate) fn start(shared: Arc<Shared>, name: &str, limit: Duration) -> std::io::Result<thread::JoinHandle<()>> {
-    thread::Builder::new().name(format!("watch {name}")).spawn(move || shared.watch(limit))
+pub(crate) fn start(shared: Arc<Shared>, name: &str, limit: Duration) -> std::io::Result<JoinHandle<()>> {
+    thread::start(format!("watch {name}"), move || shared.watch(limit))
 }
 
 impl Shared {

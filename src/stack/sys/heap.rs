@@ -21,6 +21,15 @@ pub(in crate::stack) fn reserve(bytes: usize) -> io::Result<NonNull<u8>> {
     NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(out_of_memory)
 }
 
+/// Asks nobody: address space is not measured here.
+///
+/// # Errors
+/// None; the other implementation has some.
+#[cfg(feature = "runtime")]
+pub(in crate::stack) fn ask_for(_bytes: usize) -> io::Result<()> {
+    Ok(())
+}
+
 /// Does nothing: nobody runs here.
 ///
 /// # Safety

@@ -51,6 +51,18 @@ pub(in crate::stack) fn reserve(bytes: usize) -> io::Result<NonNull<u8>> {
     NonNull::new(at.cast()).ok_or_else(io::Error::last_os_error)
 }
 
+/// Whether `bytes` could be mapped now. They are not kept.
+///
+/// # Errors
+/// They could not.
+#[cfg(feature = "runtime")]
+pub(in crate::stack) fn ask_for(bytes: usize) -> io::Result<()> {
+    let at = reserve(bytes)?;
+    // SAFETY: the range was mapped just now, and nobody has heard of it.
+    unsafe { libc::munmap(at.as_ptr().cast(), bytes) };
+    Ok(())
+}
+
 /// Makes every access to `bytes` at `at` fault.
 ///
 /// # Safety
