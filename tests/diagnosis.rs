@@ -273,3 +273,102 @@ fn workers_that_sleep_are_not_reported() {
     });
     assert!(!seen.lock().unwrap().iter().any(|line| line.contains("sleeps long")));
 }
+
+/// Makes the calling thread run on the first core that the process may use; if `idly`, when nobody else wants to.
+fn run_on_first_core(idly: bool) {
+    // SAFETY: plain calls on structs of this function's.
+    unsafe {
+        let mut cores: libc::cpu_set_t = std::mem::zeroed();
+        assert_eq!(libc::sched_getaffinity(0, size_of_val(&cores), &raw mut cores), 0);
+        let first = (0..1024).find(|&core| libc::CPU_ISSET(core, &cores)).unwrap();
+        libc::CPU_ZERO(&mut cores);
+        libc::CPU_SET(first, &mut cores);
+        assert_eq!(libc::sched_setaffinity(0, size_of_val(&cores), &raw const cores), 0);
+        if idly {
+            let normal = libc::sched_param { sched_priority: 0 };
+            assert_eq!(libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const normal), 0);
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_is_given_no_core_is_not_reported() {
+    let _watch = watch();
+    if common::miri_cannot("say who gets a core") {
+        return;
+    }
+    let seen = blocked();
+    let builder = Runtime::builder().workers(1).watchdog(Duration::from_millis(100));
+    let runtime = builder.on_thread_start(|_| run_on_first_core(true)).build().unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            run_on_first_core(false);
+            let began = Instant::now();
+            while !is_over.load(Ordering::SeqCst) && began.elapsed() < Duration::from_millis(600) {
+                std::hint::spin_loop();
+            }
+        });
+        let slow = task::Builder::new().name("gets no core");
+        runtime.run(|| slow.spawn(|| while common::thread_cpu_time() < Duration::from_millis(5) {}).join().unwrap());
+        is_over.store(true, Ordering::SeqCst);
+    });
+    assert!(!seen.lock().unwrap().iter().any(|line| line.contains("gets no core")));
+}
+
+// H37
+#[test]
+fn workers_that_all_block_are_reported_and_go_on() {
+    let _watch = watch();
+    let seen = blocked();
+    let runtime = Runtime::builder().workers(2).watchdog(Duration::from_millis(20)).build().unwrap();
+    let is_seen = |name: &str| seen.lock().unwrap().iter().any(|line| line.contains(name));
+    let names = ["first to block", "second to block"];
+    let blocks = |name: &'static str| {
+        let task = task::Builder::new().name(name);
+        runtime.run(|| {
+            task.spawn(move || {
+                while !is_seen(name) {
+                    common::hold_thread(Duration::from_millis(200));
+                }
+            })
+        })
+    };
+    let tasks = names.map(blocks);
+    tasks.into_iter().for_each(|task| task.join().unwrap());
+    assert_eq!(runtime.spawn(|| 7).join().unwrap(), 7, "the workers go on");
+}
+
+// H36
+#[test]
+fn a_task_that_computes_for_ever_is_reported_and_holds_up_neither_others_nor_the_shutdown() {
+    let _watch = watch();
+    let seen = blocked();
+    static RELEASE: AtomicBool = AtomicBool::new(false);
+    let runtime = Runtime::builder().workers(2).watchdog(Duration::from_millis(20)).build().unwrap();
+    let (pinned, is_pinned) = channel::bounded(1);
+    let endless = task::Builder::new().name("computes for ever");
+    let endless = runtime.run(|| {
+        endless.spawn(move || {
+            let neighbour =
+                task::Builder::new().name("lives beside it").spawn_local(|| sleep(Duration::from_secs(3600)));
+            task::yield_now();
+            pinned.send(()).unwrap();
+            while !RELEASE.load(Ordering::SeqCst) {
+                std::hint::spin_loop();
+            }
+            drop(neighbour);
+        })
+    });
+    is_pinned.recv().unwrap();
+    runtime.run(|| (0..100).map(|n| spawn(move || n)).for_each(|task| _ = task.join().unwrap()));
+    common::until(|| {
+        let lines = seen.lock().unwrap();
+        lines.iter().any(|line| line.contains("'computes for ever'") && line.contains("'lives beside it'"))
+    });
+    let began = Instant::now();
+    assert_eq!(runtime.shutdown(Duration::from_millis(50)).unwrap_err().leaked(), 2);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    RELEASE.store(true, Ordering::SeqCst);
+    drop(endless);
+}

@@ -3,7 +3,7 @@
 //! # Rooms
 //! - `still`: tasks that hold still while somebody looks at them. `clock`: what time it is, at the cost of a load.
 //! - `dump`: all there is to tell of a runtime's tasks. `text`: the same as lines, and as JSON.
-//! - `monitor`: the watchdog. `watched`: how long a worker has not moved.
+//! - `monitor`: the watchdog. `watched`: how long a worker has not moved. `thread_times`: whether it had a core.
 //! - `stack`: the frames of a task that is suspended, from outside.
 //!
 //! What is told and what it costs: `arch-notes/diagnosis.md`.
@@ -14,6 +14,7 @@ pub(super) mod monitor;
 mod stack;
 mod still;
 mod text;
+mod thread_times;
 mod watched;
 
 pub use dump::{Dump, TaskDump, WorkerDump};

@@ -2,12 +2,16 @@
 //!
 //! While workers work it looks four times within the time that a task may hold one, and winds the clock. When all have
 //! slept for a few looks it sleeps too, until one of them wakes up: an idle runtime wakes nobody.
+//!
+//! A worker that does not move is not stuck for that: the system may have taken its core away, or have stopped the process.
+//! So what counts is how long it computed or blocked meanwhile, of the time between two looks (`thread_times`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::thread_times::ThreadTimes;
 use super::{clock, still};
 use crate::exception::{Report, report};
 use crate::runtime::parker::Parker;
@@ -17,6 +21,9 @@ use crate::runtime::thread;
 /// After how many looks at sleeping workers the monitor sleeps. A server with a request now and then is not slowed down by
 /// waking it for each.
 const IDLE_LOOKS: u32 = 8;
+/// A look that comes later than after this many periods tells of the system, or of a process that was stopped: the rest of the
+/// time does not count.
+const LATE: u32 = 2;
 /// How many names of tasks that a stuck worker holds up are told.
 const HELD_UP: usize = 4;
 
@@ -59,15 +66,43 @@ pub(crate) fn start(shared: Arc<Shared>, name: &str, limit: Duration) -> std::io
     thread::start(format!("watch {name}"), move || shared.watch(limit))
 }
 
+/// What the monitor remembers of a worker that it looks at.
+#[derive(Debug, Default)]
+struct Suspicion {
+    /// When it looked last.
+    looked: Option<Instant>,
+    /// What was known of its thread then, if it had not moved before that either.
+    times: Option<ThreadTimes>,
+    /// For how long the task that it is in has held it, as far as has been seen.
+    held: Duration,
+    /// Whether it has been reported.
+    is_told: bool,
+}
+
+impl Suspicion {
+    /// Adds the time since the last look, in which the worker has not moved. `period` is the time between two looks.
+    fn add_up(&mut self, now: Instant, times: Option<ThreadTimes>, period: Duration) {
+        let before = self.looked.replace(now);
+        let elapsed = before.map_or(Duration::ZERO, |before| now.saturating_duration_since(before)).min(period * LATE);
+        self.held += match (times, self.times) {
+            (Some(times), Some(before)) => times.held_since(before, elapsed),
+            // The first look at a thread that does not move: what it did before is not known.
+            (Some(_), None) => Duration::ZERO,
+            (None, _) => elapsed,
+        };
+        self.times = times;
+    }
+}
+
 impl Shared {
     fn watch(&self, limit: Duration) {
         let period = (limit / 4).max(Duration::from_millis(1));
-        let mut told = vec![None; self.remotes.len()];
+        let mut suspicions: Vec<_> = self.remotes.iter().map(|_| Suspicion::default()).collect();
         let mut idle_looks = 0;
         while !self.monitor.is_over.load(Ordering::SeqCst) {
             let now = clock::wind();
-            for (index, told) in told.iter_mut().enumerate() {
-                self.watch_worker(index, now, limit, told);
+            for (index, suspicion) in suspicions.iter_mut().enumerate() {
+                self.watch_worker(index, now, limit, period, suspicion);
             }
             idle_looks = if self.all_sleep() { idle_looks + 1 } else { 0 };
             if idle_looks < IDLE_LOOKS {
@@ -94,12 +129,19 @@ impl Shared {
         self.monitor.is_asleep.store(false, Ordering::SeqCst);
     }
 
-    /// Reports a worker that has not moved for longer than `limit`, once each time.
-    fn watch_worker(&self, index: usize, now: u32, limit: Duration, told: &mut Option<u32>) {
+    /// Reports a worker that a task has held for longer than `limit`, once each time.
+    fn watch_worker(&self, index: usize, now: u32, limit: Duration, period: Duration, suspicion: &mut Suspicion) {
         let remote = &self.remotes[index];
         let tick = remote.tick.load(Ordering::Relaxed);
-        let since = remote.watched.look(tick, now);
-        if since < limit || *told == Some(tick) || self.idle.is_asleep(index) {
+        if remote.watched.look(tick, now) || self.idle.is_asleep(index) {
+            *suspicion = Suspicion { looked: Some(Instant::now()), ..Suspicion::default() };
+            return;
+        }
+        if suspicion.is_told {
+            return;
+        }
+        suspicion.add_up(Instant::now(), remote.watched.thread.times(), period);
+        if suspicion.held < limit {
             return;
         }
         let held = still::hold([&remote.turnstile]);
@@ -110,13 +152,29 @@ impl Shared {
         let waiting: Vec<_> = names.take(HELD_UP).map(|task| task.facts_of_running().name).collect();
         drop(held);
         let Some(task) = running else { return };
-        *told = Some(tick);
+        suspicion.is_told = true;
         report(&Report::Blocked {
             name: &task.name,
             spawned_at: task.spawned_at,
             worker: index,
-            time: since,
+            time: suspicion.held,
             waiting: &waiting,
         });
+    }
+}
+
+#[cfg(all(test, not(osier_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_seen_counts() {
+        let ms = Duration::from_millis;
+        let began = Instant::now();
+        let mut suspicion = Suspicion { looked: Some(began), ..Suspicion::default() };
+        suspicion.add_up(began + ms(25), None, ms(25));
+        assert_eq!(suspicion.held, ms(25), "where nothing is known of threads, all of it");
+        suspicion.add_up(began + ms(5000), None, ms(25));
+        assert_eq!(suspicion.held, ms(75), "but not what passed while the monitor itself could not look");
     }
 }

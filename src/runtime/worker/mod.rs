@@ -161,6 +161,7 @@ impl Worker {
         if let Some(seed) = seed {
             worker.choose_by(seed);
         }
+        worker.remote().watched.begins();
         current::set_worker((&raw const worker).cast());
         // A worker that unwinds or is ended from outside (`pthread_exit`) would take its tasks along, without a word.
         let dies = AbortsOnDrop;
