@@ -106,10 +106,12 @@ pub use greenlet::Greenlet;
 #[cfg(feature = "runtime")]
 pub use pool::{Executor, Group, Pool};
 #[cfg(feature = "runtime")]
-pub use runtime::{Runtime, run, shutdown};
+pub use runtime::{LocalRuntime, Runtime, run, shutdown};
 #[cfg(feature = "runtime")]
-pub use sync::{Wait, join_all, kill_all, wait};
+pub use sync::{AsyncResult, Wait, join_all, kill_all, wait};
 #[cfg(feature = "runtime")]
-pub use task::{JoinError, JoinHandle, LocalHandle, Task, scope, spawn, spawn_local, try_spawn, yield_now};
+pub use task::{
+    JoinError, JoinHandle, LocalHandle, Task, scope, spawn, spawn_later, spawn_local, try_spawn, yield_now,
+};
 #[cfg(feature = "runtime")]
-pub use time::sleep;
+pub use time::{Elapsed, sleep, timeout, timeout_raise};

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use common::{Log, OnDrop, ms, watch};
 use osier::sync::{Mutex, channel};
 use osier::time::{interval, timeout};
-use osier::{Runtime, sleep, spawn, task, time, yield_now};
+use osier::{Runtime, actor, sleep, spawn, task, time, yield_now};
 
 fn test_runtime(seed: u64) -> Runtime {
     Runtime::builder().test(seed).build().unwrap()
@@ -227,4 +227,16 @@ fn it_shuts_down_with_tasks_that_sleep_in_destructors() {
     });
     runtime.shutdown(Duration::from_secs(30)).unwrap();
     assert_eq!(log.take(), ["destructor ended"]);
+}
+
+#[test]
+fn an_actor_is_asked_until_the_made_up_time_is_up() {
+    let _watch = watch();
+    test_runtime(1).run(|| {
+        let deaf = actor::Builder::new().spawn(|_: &actor::Mailbox<actor::Reply<()>>| sleep(ms(3_600_000)));
+        let began = time::now();
+        assert_eq!(deaf.ask_timeout(ms(60_000), |reply| reply).unwrap_err(), actor::AskError::Timeout);
+        assert_eq!(time::now() - began, ms(60_000));
+        deaf.task().kill();
+    });
 }

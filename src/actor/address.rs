@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::error::{AskError, SendError};
 use super::reply::{self, Reply};
 use crate::sync::channel::{SendTimeoutError, Sender, TrySendError};
+use crate::sync::waiting::after;
 use crate::task::{self, Task};
 
 /// Where messages to an actor are sent to: a handle, of which clones are the same address.
@@ -87,10 +88,18 @@ impl<M> Address<M> {
     /// # Errors
     /// As [`try_send`](Self::try_send), when the time is up.
     pub fn send_timeout(&self, message: M, timeout: Duration) -> Result<(), SendError<M>> {
-        self.sender.send_timeout(message, timeout).map_err(|refused| match refused {
-            SendTimeoutError::Timeout(message) => SendError::Full(message),
-            SendTimeoutError::Disconnected(message) => SendError::Closed(message),
-        })
+        self.sender.send_timeout(message, timeout).map_err(too_late)
+    }
+
+    /// Queues `message`, waiting for room until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`send`](Self::send).
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send), when the time is up.
+    pub fn send_deadline(&self, message: M, deadline: Instant) -> Result<(), SendError<M>> {
+        self.sender.send_deadline(message, deadline).map_err(too_late)
     }
 
     /// Sends the message that `f` makes of a [`Reply`], and waits for the answer.
@@ -139,7 +148,18 @@ impl<M> Address<M> {
     /// # Errors
     /// As [`ask`](Self::ask); or the time is up.
     pub fn ask_timeout<R>(&self, timeout: Duration, f: impl FnOnce(Reply<R>) -> M) -> Result<R, AskError> {
-        self.ask_until(Instant::now().checked_add(timeout), f)
+        self.ask_until(after(timeout), f)
+    }
+
+    /// Asks as [`ask`](Self::ask) does, until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`ask`](Self::ask).
+    ///
+    /// # Errors
+    /// As [`ask_timeout`](Self::ask_timeout).
+    pub fn ask_deadline<R>(&self, deadline: Instant, f: impl FnOnce(Reply<R>) -> M) -> Result<R, AskError> {
+        self.ask_until(Some(deadline), f)
     }
 
     fn ask_until<R>(&self, deadline: Option<Instant>, f: impl FnOnce(Reply<R>) -> M) -> Result<R, AskError> {
@@ -182,6 +202,13 @@ impl<M> Address<M> {
     /// Whether the caller is the actor itself.
     fn is_mine(&self) -> bool {
         task::try_current().is_some_and(|current| current == self.task)
+    }
+}
+
+fn too_late<M>(refused: SendTimeoutError<M>) -> SendError<M> {
+    match refused {
+        SendTimeoutError::Timeout(message) => SendError::Full(message),
+        SendTimeoutError::Disconnected(message) => SendError::Closed(message),
     }
 }
 

@@ -29,7 +29,6 @@ impl Error for NameTaken {}
 
 /// Why a message was not sent; it comes back.
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum SendError<M> {
     /// No actor of that name runs.
     NoSuchName(M),

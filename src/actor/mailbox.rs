@@ -4,7 +4,7 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::coroutine::unwind;
 use crate::exception::{ExitKind, Leaving, Report, report};
@@ -72,7 +72,22 @@ impl<M> Mailbox<M> {
     /// # Panics
     /// As [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Option<M> {
-        match self.receiver.recv_timeout(timeout) {
+        self.in_time(self.receiver.recv_timeout(timeout))
+    }
+
+    /// Receives the next message, waiting until `deadline`; `None` if none has come.
+    ///
+    /// # Suspends
+    /// As [`recv`](Self::recv), and with its exit.
+    ///
+    /// # Panics
+    /// As [`recv`](Self::recv).
+    pub fn recv_deadline(&self, deadline: Instant) -> Option<M> {
+        self.in_time(self.receiver.recv_deadline(deadline))
+    }
+
+    fn in_time(&self, received: Result<M, RecvTimeoutError>) -> Option<M> {
+        match received {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => self.end(),

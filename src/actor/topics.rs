@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::sync::channel::{self, Receiver, RecvError, RecvTimeoutError, Sender, TryRecvError, TrySendError};
 
@@ -278,6 +278,17 @@ impl<M> Subscription<M> {
     /// As [`recv`](Self::recv); or the time is up.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<M, RecvTimeoutError> {
         self.receiver.recv_timeout(timeout)
+    }
+
+    /// Receives the next message, waiting until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Errors
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<M, RecvTimeoutError> {
+        self.receiver.recv_deadline(deadline)
     }
 
     /// Iterates over what comes, until nothing more will.

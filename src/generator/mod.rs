@@ -362,6 +362,52 @@ impl<F> Builder<F> {
         let owner = unsafe { Owner::new(self.body, plan) };
         Generator { owner, _thread: PhantomData }
     }
+
+    /// The items as something to iterate over that is `Send` when the body is: the generator is made where the iteration
+    /// begins. For functions that take a source to another task, as [`Pool::imap`](crate::pool::Pool::imap).
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(feature = "runtime")] {
+    /// use osier::{Generator, Pool, Yielder};
+    ///
+    /// let jobs = Generator::builder(|y: &Yielder<u32>| (1..=4).for_each(|n| y.yield_(n))).items();
+    /// assert_eq!(Pool::new(2).imap(jobs, |n| n * n).collect::<Vec<_>>(), [1, 4, 9, 16]);
+    /// # }
+    /// ```
+    pub fn items<Out, Ret>(self) -> Items<F, Out, Ret>
+    where
+        F: FnOnce(&Yielder<Out>) -> Ret + 'static,
+        Out: 'static,
+    {
+        Items { builder: self, _types: PhantomData }
+    }
+}
+
+/// The items of a generator that was not made yet: see [`Builder::items`].
+#[must_use = "nothing runs until it is iterated over"]
+pub struct Items<F, Out, Ret> {
+    builder: Builder<F>,
+    _types: PhantomData<fn() -> (Out, Ret)>,
+}
+
+impl<F, Out, Ret> IntoIterator for Items<F, Out, Ret>
+where
+    F: FnOnce(&Yielder<Out>) -> Ret + 'static,
+    Out: 'static,
+{
+    type Item = Out;
+    type IntoIter = Generator<Out, (), Ret>;
+
+    fn into_iter(self) -> Generator<Out, (), Ret> {
+        self.builder.build()
+    }
+}
+
+impl<F, Out, Ret> fmt::Debug for Items<F, Out, Ret> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Items").field(&self.builder).finish()
+    }
 }
 
 impl<F> fmt::Debug for Builder<F> {

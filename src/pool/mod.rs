@@ -36,12 +36,13 @@ pub use remote::Remote;
 
 use std::error::Error;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::crew::{Crew, Home};
 use crate::coroutine::unwind;
 use crate::exception::Raise;
 use crate::sync::waiting::after;
+use crate::sync::{Permit, Semaphore};
 use crate::task::{self, Anywhere, JoinError, JoinHandle, LocalHandle, Task, ThisThread};
 
 /// Tasks that are waited for, killed and mapped over together. Without a limit; see [`Pool`].
@@ -234,6 +235,14 @@ impl<P: Home> Pool<P> {
         self.crew.members.places().is_none_or(|places| places.wait_timeout(timeout))
     }
 
+    /// Waits until a member fits in, or until `deadline`. Whether one does.
+    ///
+    /// # Suspends
+    /// As [`wait_free`](Self::wait_free).
+    pub fn wait_free_deadline(&self, deadline: Instant) -> bool {
+        self.crew.members.places().is_none_or(|places| places.wait_deadline(deadline))
+    }
+
     /// Makes a task a member if there is a place; one that has ended, or is a member, needs none.
     ///
     /// # Errors
@@ -255,10 +264,25 @@ impl<P: Home> Pool<P> {
     /// # Errors
     /// No place has come in time; the task is no member.
     pub fn add_timeout(&self, task: &Task, timeout: Duration) -> Result<(), Full<()>> {
+        self.add_when(task, |places| places.hold_timeout(timeout))
+    }
+
+    /// Makes a task a member, waiting for a place until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`add`](Self::add).
+    ///
+    /// # Errors
+    /// No place has come in time; the task is no member.
+    pub fn add_deadline(&self, task: &Task, deadline: Instant) -> Result<(), Full<()>> {
+        self.add_when(task, |places| places.hold_deadline(deadline))
+    }
+
+    fn add_when(&self, task: &Task, hold: impl FnOnce(&Semaphore) -> Option<Permit>) -> Result<(), Full<()>> {
         let members = &self.crew.members;
         if !task.is_finished() && !members.contains(task) {
             let permit = match members.places() {
-                Some(places) => Some(places.hold_timeout(timeout).ok_or(Full(()))?),
+                Some(places) => Some(hold(places).ok_or(Full(()))?),
                 None => None,
             };
             members.enter(task, permit);
@@ -316,8 +340,7 @@ macro_rules! common {
             /// The earliest failure of a member that no `join` was told: a panic or an exception; a cancelled member has
             /// not failed.
             pub fn join(&self) -> Result<(), JoinError> {
-                self.crew.members.wait(u64::MAX, None);
-                self.crew.members.take_failure().map_or(Ok(()), Err)
+                self.join_until(None)
             }
 
             /// Waits as [`join`](Self::join) does, for at most `timeout`.
@@ -328,7 +351,22 @@ macro_rules! common {
             /// # Errors
             /// As [`join`](Self::join); with an error that [is a timeout](JoinError::is_timeout) if the time has passed.
             pub fn join_timeout(&self, timeout: Duration) -> Result<(), JoinError> {
-                if !self.crew.members.wait(u64::MAX, after(timeout)) {
+                self.join_until(after(timeout))
+            }
+
+            /// Waits as [`join`](Self::join) does, until `deadline`.
+            ///
+            /// # Suspends
+            /// As [`join`](Self::join).
+            ///
+            /// # Errors
+            /// As [`join_timeout`](Self::join_timeout).
+            pub fn join_deadline(&self, deadline: Instant) -> Result<(), JoinError> {
+                self.join_until(Some(deadline))
+            }
+
+            fn join_until(&self, deadline: Option<Instant>) -> Result<(), JoinError> {
+                if !self.crew.members.wait(u64::MAX, deadline) {
                     return Err(JoinError::timeout());
                 }
                 self.crew.members.take_failure().map_or(Ok(()), Err)

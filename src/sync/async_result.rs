@@ -4,7 +4,7 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::event::RawEvent;
 use super::raw_mutex::RawMutex;
@@ -144,6 +144,14 @@ impl<T> AsyncResult<T> {
         self.inner.ready.wait_timeout(timeout)
     }
 
+    /// Waits until it is set, or until `deadline`. Whether it was.
+    ///
+    /// # Suspends
+    /// As [`AsyncResult::wait`].
+    pub fn wait_deadline(&self, deadline: Instant) -> bool {
+        self.inner.ready.wait(Some(deadline))
+    }
+
     /// Waits for the value and returns a clone of it.
     ///
     /// # Suspends
@@ -171,6 +179,34 @@ impl<T> AsyncResult<T> {
         T: Clone,
     {
         if self.wait_timeout(timeout) { self.get() } else { Err(JoinError::timeout()) }
+    }
+
+    /// Waits for the value until `deadline`, and returns a clone of it.
+    ///
+    /// # Suspends
+    /// As [`AsyncResult::get`].
+    ///
+    /// # Errors
+    /// As [`AsyncResult::get_timeout`].
+    pub fn get_deadline(&self, deadline: Instant) -> Result<T, JoinError>
+    where
+        T: Clone,
+    {
+        if self.wait_deadline(deadline) { self.get() } else { Err(JoinError::timeout()) }
+    }
+
+    /// Returns a clone of the value, if it is there: gevent's `get_nowait`.
+    ///
+    /// # Suspends
+    /// While another getter clones the value, if that waits.
+    ///
+    /// # Errors
+    /// As [`AsyncResult::get`]; or it was not set: [`JoinError::is_timeout`].
+    pub fn try_get(&self) -> Result<T, JoinError>
+    where
+        T: Clone,
+    {
+        if self.is_ready() { self.get() } else { Err(JoinError::timeout()) }
     }
 
     /// Takes the result, without cloning it, if it is there and nobody has taken it. Those who get it later get an error.

@@ -62,12 +62,32 @@ impl Condition {
     /// # Suspends
     /// As [`RLock::lock`].
     pub fn lock(&self) -> ConditionGuard<'_> {
-        ConditionGuard { condition: self, _guard: self.lock.lock() }
+        self.locked(self.lock.lock())
     }
 
     /// Locks it if nobody else holds it.
     pub fn try_lock(&self) -> Option<ConditionGuard<'_>> {
-        self.lock.try_lock().map(|guard| ConditionGuard { condition: self, _guard: guard })
+        self.lock.try_lock().map(|guard| self.locked(guard))
+    }
+
+    /// Locks it, waiting for at most `timeout`.
+    ///
+    /// # Suspends
+    /// As [`RLock::lock`].
+    pub fn lock_timeout(&self, timeout: Duration) -> Option<ConditionGuard<'_>> {
+        self.lock.lock_timeout(timeout).map(|guard| self.locked(guard))
+    }
+
+    /// Locks it, waiting until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`RLock::lock`].
+    pub fn lock_deadline(&self, deadline: Instant) -> Option<ConditionGuard<'_>> {
+        self.lock.lock_deadline(deadline).map(|guard| self.locked(guard))
+    }
+
+    fn locked<'a>(&'a self, guard: RLockGuard<'a>) -> ConditionGuard<'a> {
+        ConditionGuard { condition: self, _guard: guard }
     }
 
     /// Whether the caller holds its lock.
@@ -97,6 +117,14 @@ impl ConditionGuard<'_> {
         self.wait_until(after(timeout))
     }
 
+    /// Waits to be notified, until `deadline`. Whether it was. Locking again afterwards may take longer.
+    ///
+    /// # Suspends
+    /// As [`ConditionGuard::wait`].
+    pub fn wait_deadline(&self, deadline: Instant) -> bool {
+        self.wait_until(Some(deadline))
+    }
+
     /// Waits until `condition` holds; it is asked with the lock held.
     ///
     /// # Suspends
@@ -111,8 +139,19 @@ impl ConditionGuard<'_> {
     ///
     /// # Suspends
     /// As [`ConditionGuard::wait`].
-    pub fn wait_for_timeout(&self, timeout: Duration, mut condition: impl FnMut() -> bool) -> bool {
-        let deadline = after(timeout);
+    pub fn wait_for_timeout(&self, timeout: Duration, condition: impl FnMut() -> bool) -> bool {
+        self.wait_for_until(after(timeout), condition)
+    }
+
+    /// Waits until `condition` holds, or until `deadline`. Whether it does.
+    ///
+    /// # Suspends
+    /// As [`ConditionGuard::wait`].
+    pub fn wait_for_deadline(&self, deadline: Instant, condition: impl FnMut() -> bool) -> bool {
+        self.wait_for_until(Some(deadline), condition)
+    }
+
+    fn wait_for_until(&self, deadline: Option<Instant>, mut condition: impl FnMut() -> bool) -> bool {
         loop {
             if condition() {
                 return true;

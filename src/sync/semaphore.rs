@@ -136,7 +136,15 @@ impl Semaphore {
     /// # Suspends
     /// As [`Semaphore::acquire`].
     pub fn acquire_deadline(&self, deadline: Instant) -> bool {
-        self.raw.acquire(1, Some(deadline))
+        self.acquire_many_deadline(1, deadline)
+    }
+
+    /// Takes `n` permits at once, waiting until `deadline`. Whether it did.
+    ///
+    /// # Suspends
+    /// As [`Semaphore::acquire`].
+    pub fn acquire_many_deadline(&self, n: usize, deadline: Instant) -> bool {
+        self.raw.acquire(n, Some(deadline))
     }
 
     /// Gives one permit back, or adds one.
@@ -169,12 +177,17 @@ impl Semaphore {
     /// As [`Semaphore::acquire`].
     pub fn hold_many(&self, n: usize) -> Permit {
         self.acquire_many(n);
-        Permit { semaphore: self.clone(), permits: n }
+        self.permit(n)
     }
 
     /// Takes one permit as [`try_acquire`](Self::try_acquire) does.
     pub fn try_hold(&self) -> Option<Permit> {
-        self.try_acquire().then(|| Permit { semaphore: self.clone(), permits: 1 })
+        self.try_hold_many(1)
+    }
+
+    /// Takes `n` permits as [`try_acquire_many`](Self::try_acquire_many) does.
+    pub fn try_hold_many(&self, n: usize) -> Option<Permit> {
+        self.try_acquire_many(n).then(|| self.permit(n))
     }
 
     /// Takes one permit, waiting for at most `timeout`.
@@ -182,7 +195,36 @@ impl Semaphore {
     /// # Suspends
     /// As [`Semaphore::acquire`].
     pub fn hold_timeout(&self, timeout: Duration) -> Option<Permit> {
-        self.acquire_timeout(timeout).then(|| Permit { semaphore: self.clone(), permits: 1 })
+        self.hold_many_timeout(1, timeout)
+    }
+
+    /// Takes `n` permits at once, waiting for at most `timeout`.
+    ///
+    /// # Suspends
+    /// As [`Semaphore::acquire`].
+    pub fn hold_many_timeout(&self, n: usize, timeout: Duration) -> Option<Permit> {
+        self.acquire_many_timeout(n, timeout).then(|| self.permit(n))
+    }
+
+    /// Takes one permit, waiting until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`Semaphore::acquire`].
+    pub fn hold_deadline(&self, deadline: Instant) -> Option<Permit> {
+        self.hold_many_deadline(1, deadline)
+    }
+
+    /// Takes `n` permits at once, waiting until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`Semaphore::acquire`].
+    pub fn hold_many_deadline(&self, n: usize, deadline: Instant) -> Option<Permit> {
+        self.acquire_many_deadline(n, deadline).then(|| self.permit(n))
+    }
+
+    /// Permits that were taken.
+    fn permit(&self, permits: usize) -> Permit {
+        Permit { semaphore: self.clone(), permits }
     }
 
     /// Waits until there is a permit to be taken, and takes none.
@@ -199,6 +241,14 @@ impl Semaphore {
     /// As [`Semaphore::acquire`].
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.raw.is_ready() || (!timeout.is_zero() && self.raw.wait(after(timeout)))
+    }
+
+    /// Waits until there is a permit to be taken, or until `deadline`, and takes none. Whether there was.
+    ///
+    /// # Suspends
+    /// As [`Semaphore::acquire`].
+    pub fn wait_deadline(&self, deadline: Instant) -> bool {
+        self.raw.wait(Some(deadline))
     }
 
     /// What waits and wakes, for `wait` over several objects.
@@ -314,6 +364,14 @@ impl BoundedSemaphore {
         self.semaphore.acquire_timeout(timeout)
     }
 
+    /// Takes one permit, waiting until `deadline`. Whether it did.
+    ///
+    /// # Suspends
+    /// As [`Semaphore::acquire`].
+    pub fn acquire_deadline(&self, deadline: Instant) -> bool {
+        self.semaphore.acquire_deadline(deadline)
+    }
+
     /// Gives one permit back.
     ///
     /// # Errors
@@ -330,6 +388,27 @@ impl BoundedSemaphore {
         self.semaphore.hold()
     }
 
+    /// Takes one permit if there is one and nobody waits for it.
+    pub fn try_hold(&self) -> Option<Permit> {
+        self.semaphore.try_hold()
+    }
+
+    /// Takes one permit, waiting for at most `timeout`.
+    ///
+    /// # Suspends
+    /// As [`Semaphore::acquire`].
+    pub fn hold_timeout(&self, timeout: Duration) -> Option<Permit> {
+        self.semaphore.hold_timeout(timeout)
+    }
+
+    /// Takes one permit, waiting until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`Semaphore::acquire`].
+    pub fn hold_deadline(&self, deadline: Instant) -> Option<Permit> {
+        self.semaphore.hold_deadline(deadline)
+    }
+
     /// Waits until there is a permit to be taken, and takes none.
     ///
     /// # Suspends
@@ -344,6 +423,14 @@ impl BoundedSemaphore {
     /// As [`Semaphore::acquire`].
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.semaphore.wait_timeout(timeout)
+    }
+
+    /// Waits until there is a permit to be taken, or until `deadline`, and takes none. Whether there was.
+    ///
+    /// # Suspends
+    /// As [`Semaphore::acquire`].
+    pub fn wait_deadline(&self, deadline: Instant) -> bool {
+        self.semaphore.wait_deadline(deadline)
     }
 
     /// What waits and wakes, for `wait` over several objects.

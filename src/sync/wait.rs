@@ -161,6 +161,12 @@ impl Waiting<'_> {
         self
     }
 
+    /// Ends at `deadline`.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.limit = Limit::Until(deadline);
+        self
+    }
+
     /// Leaves all objects.
     fn leave(&mut self) {
         if let Some(places) = self.places.take() {

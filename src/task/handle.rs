@@ -138,6 +138,17 @@ impl Task {
         self.join_until(clock::now().checked_add(d))
     }
 
+    /// Waits as [`join`](Self::join) does, until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`join`](Self::join).
+    ///
+    /// # Errors
+    /// As [`join_timeout`](Self::join_timeout).
+    pub fn join_deadline(&self, deadline: Instant) -> Result<(), JoinError> {
+        self.join_until(Some(deadline))
+    }
+
     fn join_until(&self, deadline: Option<Instant>) -> Result<(), JoinError> {
         let task = self.raw();
         if !self.is_finished() && (deadline.is_some() || !Worker::join_in_place(task)) {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::error::JoinError;
 use super::handle::Task;
@@ -142,9 +142,29 @@ impl<T, P> JoinHandle<T, P> {
     /// });
     /// ```
     pub fn join_timeout(&mut self, d: Duration) -> Result<T, JoinError> {
+        if d.is_zero() && !self.is_finished() {
+            return Err(JoinError::timeout());
+        }
+        self.join_until(current::now().checked_add(d))
+    }
+
+    /// Waits as [`join_timeout`](Self::join_timeout) does, until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`join`](Self::join).
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: the handle still has the result.
+    ///
+    /// # Errors
+    /// As [`join_timeout`](Self::join_timeout).
+    pub fn join_deadline(&mut self, deadline: Instant) -> Result<T, JoinError> {
+        self.join_until(Some(deadline))
+    }
+
+    fn join_until(&mut self, deadline: Option<Instant>) -> Result<T, JoinError> {
         let task = self.raw();
-        let deadline = current::now().checked_add(d);
-        if !self.is_finished() && (d.is_zero() || task.wait_for_end(deadline) == Woken::Elapsed) {
+        if !self.is_finished() && task.wait_for_end(deadline) == Woken::Elapsed {
             return Err(JoinError::timeout());
         }
         if task.header().end.is_linked() && task.wait_for_links(deadline) == Woken::Elapsed {

@@ -60,7 +60,7 @@ pub use facts::TaskState;
 pub use handle::{Task, TaskId, current, try_current};
 pub use join::{Anywhere, JoinHandle, LocalHandle, ThisThread};
 pub use link::Link;
-pub use park::{park, park_timeout, yield_now};
+pub use park::{park, park_deadline, park_timeout, yield_now};
 pub use scope::{InScope, InScopeHere, Scope, ScopedHandle, ScopedLocalHandle, scope};
 pub use stepped::{Hop, Step, spawn_hop, spawn_stepped};
 #[cfg(feature = "blocking")]

@@ -62,6 +62,14 @@ pub fn park_timeout(d: Duration) -> bool {
     park_until(now.checked_add(d))
 }
 
+/// Waits as [`park`] does, until `deadline`. True as for [`park_timeout`].
+///
+/// # Suspends
+/// As [`park`].
+pub fn park_deadline(deadline: Instant) -> bool {
+    park_until(Some(deadline))
+}
+
 fn park_until(deadline: Option<Instant>) -> bool {
     let Some(task) = RawTask::current() else { return park_thread_until(deadline) };
     spend();

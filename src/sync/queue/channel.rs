@@ -113,6 +113,17 @@ impl<T> Channel<T> {
         self.put_until(item, after(timeout)).into_result()
     }
 
+    /// Puts an item as [`put`](Self::put) does; waits for a getter until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`put`](Self::put).
+    ///
+    /// # Errors
+    /// As [`put_timeout`](Self::put_timeout).
+    pub fn put_deadline(&self, item: T, deadline: Instant) -> Result<(), PutError<T>> {
+        self.put_until(item, Some(deadline)).into_result()
+    }
+
     /// Gets an item, waiting for a putter.
     ///
     /// # Suspends
@@ -151,6 +162,17 @@ impl<T> Channel<T> {
     /// The time is up; the channel is shut down.
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
         if timeout.is_zero() { self.try_get() } else { self.get_until(after(timeout)).into_result() }
+    }
+
+    /// Gets an item, waiting for a putter until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`get`](Self::get).
+    ///
+    /// # Errors
+    /// As [`get_timeout`](Self::get_timeout).
+    pub fn get_deadline(&self, deadline: Instant) -> Result<T, GetError> {
+        self.get_until(Some(deadline)).into_result()
     }
 
     /// Shuts the channel down: everybody who waits gets an error, putters with their items.

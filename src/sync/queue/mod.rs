@@ -278,6 +278,20 @@ impl<T, S: Store<T>> QueueOf<T, S> {
         if timeout.is_zero() { self.try_peek() } else { self.core.peek(after(timeout)).into_result() }
     }
 
+    /// A clone of the next item; waits for one until `deadline`. See [`peek`](Self::peek).
+    ///
+    /// # Suspends
+    /// As [`get`](Self::get).
+    ///
+    /// # Errors
+    /// As [`get_timeout`](Self::get_timeout).
+    pub fn peek_deadline(&self, deadline: Instant) -> Result<T, GetError>
+    where
+        T: Clone,
+    {
+        self.core.peek(Some(deadline)).into_result()
+    }
+
     /// How many items have been put for which [`task_done`](Self::task_done) was not called.
     pub fn unfinished(&self) -> usize {
         self.core.unfinished()
@@ -305,6 +319,14 @@ impl<T, S: Store<T>> QueueOf<T, S> {
     /// As [`join`](Self::join).
     pub fn join_timeout(&self, timeout: Duration) -> bool {
         self.unfinished() == 0 || (!timeout.is_zero() && self.core.join(after(timeout)))
+    }
+
+    /// Waits as [`join`](Self::join) does, until `deadline`. Whether all work is done.
+    ///
+    /// # Suspends
+    /// As [`join`](Self::join).
+    pub fn join_deadline(&self, deadline: Instant) -> bool {
+        self.core.join(Some(deadline))
     }
 
     /// Shuts the queue down: nothing is put any more, what is in it can be got. Putters that wait get their items back,

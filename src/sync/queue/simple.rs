@@ -1,7 +1,7 @@
 //! The queue without a limit, without joiners and without an end.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{GetError, Queue};
 
@@ -60,6 +60,17 @@ impl<T> SimpleQueue<T> {
     /// The time is up.
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
         self.queue.get_timeout(timeout)
+    }
+
+    /// Gets the next item, waiting until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`get`](Self::get).
+    ///
+    /// # Errors
+    /// The time is up.
+    pub fn get_deadline(&self, deadline: Instant) -> Result<T, GetError> {
+        self.queue.get_deadline(deadline)
     }
 
     /// How many items are in it.
