@@ -19,6 +19,8 @@
 //! | tasks known by name, that send each other messages | [`mod@actor`] | all workers, or a thread each |
 //! | jobs with results, on tasks, on threads or in processes | [`Executor`] | all workers, or a pool's |
 //! | sockets that read like blocking code | [`net`] | any |
+//! | other programs, and signals | [`process`], [`signal`] | any |
+//! | files | [`fs`] | a pool's |
 //! | a call that blocks its thread | [`task::unblock`] | a pool's |
 //!
 //! Whoever knows generators, greenlet or gevent: [`porting`] says what becomes of every construct.
@@ -65,13 +67,15 @@
 //! - `runtime` (default): tasks, channels, time. Without it only generators and greenlets, on corosensei and libc alone.
 //! - `blocking` (default): [`task::unblock`].
 //! - `processes` (default): `pool::Processes`, jobs in processes of this program, with serde's traits.
-//! - `net` (default): sockets, and [`net::Ready`] for other descriptors.
+//! - `net` (default): sockets, children, signals, files, and [`net::Ready`] for other descriptors.
 //!
 //! Linux on x86-64 is what is tested; other Unixes and aarch64 are meant to work.
 
 #[cfg(feature = "runtime")]
 pub mod actor;
 pub mod exception;
+#[cfg(feature = "net")]
+pub mod fs;
 pub mod generator;
 pub mod greenlet;
 #[cfg(feature = "net")]
@@ -86,6 +90,8 @@ mod primitives;
 pub mod process;
 #[cfg(feature = "runtime")]
 pub mod runtime;
+#[cfg(feature = "net")]
+pub mod signal;
 pub mod stack;
 #[cfg(feature = "runtime")]
 pub mod sync;

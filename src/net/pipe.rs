@@ -3,9 +3,9 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::process::{ChildStderr, ChildStdin, ChildStdout};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
 
-use super::ready::Ready;
+use super::ready::{Ready, set_blocking};
 use crate::runtime::Direction;
 
 /// Makes a pipe, as `std::io::pipe` does: what is written into the second end is read from the first.
@@ -82,6 +82,15 @@ macro_rules! pipe_end {
         impl From<$name> for OwnedFd {
             fn from(end: $name) -> Self {
                 end.into_fd()
+            }
+        }
+
+        /// For a child: puts the end back into blocking mode, which programs expect.
+        impl From<$name> for Stdio {
+            fn from(end: $name) -> Self {
+                let fd = end.into_fd();
+                set_blocking(fd.as_fd());
+                fd.into()
             }
         }
 

@@ -160,6 +160,14 @@ fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     if flags & libc::O_NONBLOCK == 0 && set() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Puts a descriptor of ours back into blocking mode. That does not fail for one that is open.
+pub(super) fn set_blocking(fd: BorrowedFd<'_>) {
+    // SAFETY: it takes no pointers, and the descriptor is open.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    // SAFETY: as above.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK) };
+}
+
 /// Whether the system says that a call would not block.
 fn is_ready(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<bool> {
     let events = match direction {

@@ -226,6 +226,8 @@ impl Reactor {
 #[derive(Debug)]
 pub(crate) struct Source {
     fd: RawFd,
+    /// Whether waiting for it is something to wait for: not so where it may well never come.
+    counts: bool,
     readiness: Readiness<Watchers>,
 }
 
@@ -357,7 +359,7 @@ impl Source {
     fn wait(self: &Arc<Self>, direction: Direction, deadline: Option<Instant>) -> io::Result<Woken> {
         let Some(task) = RawTask::current() else { return self.wait_on_thread(direction, deadline) };
         let reactor = Worker::here().reactor();
-        let _counted = Counted::new(task, reactor);
+        let _counted = self.counts.then(|| Counted::new(task, reactor));
         let enter = |watchers: &mut Watchers, is_alone| watchers.enter(self, reactor, direction, is_alone);
         match self.readiness.wait(direction, deadline, enter) {
             // epoll refuses what is always ready: files.
@@ -465,7 +467,12 @@ impl Drop for Registration {
 impl Registration {
     /// For a descriptor that stays open until this is dropped.
     pub(crate) fn new(fd: RawFd) -> Self {
-        Self(Arc::new(Source { fd, readiness: Readiness::new(Watchers::default()) }))
+        Self(Arc::new(Source { fd, counts: true, readiness: Readiness::new(Watchers::default()) }))
+    }
+
+    /// As [`new`](Self::new); a task that waits for it does not keep its runtime from being idle.
+    pub(crate) fn uncounted(fd: RawFd) -> Self {
+        Self(Arc::new(Source { fd, counts: false, readiness: Readiness::new(Watchers::default()) }))
     }
 
     /// Calls `call` until it does not fail for want of readiness, waiting in between for at most `timeout` in all.
