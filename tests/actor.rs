@@ -497,3 +497,224 @@ fn many_actors_pass_a_message_round() {
         }
     });
 }
+
+// ---- actors as values
+
+/// Writes down what happens to it.
+struct Clerk(common::Log);
+
+enum Task {
+    Note(&'static str),
+    /// Receives one more before it goes on.
+    Two,
+    Address(Reply<Address<Task>>),
+    Stop,
+    Raise,
+}
+
+impl actor::Actor for Clerk {
+    type Message = Task;
+
+    fn started(&mut self, _: &actor::Context<'_, Task>) {
+        self.0.push("starts");
+    }
+
+    fn receive(&mut self, message: Task, context: &actor::Context<'_, Task>) {
+        match message {
+            Task::Note(text) => self.0.push(text),
+            Task::Two => {
+                let Task::Note(text) = context.mailbox().recv() else { panic!("a note is expected") };
+                self.0.push(format!("two: {text}"));
+            }
+            Task::Address(reply) => _ = reply.send(context.address()),
+            Task::Stop => context.stop(),
+            Task::Raise => raise(std::fmt::Error),
+        }
+    }
+
+    fn stopped(&mut self, why: actor::Stop, _: &actor::Context<'_, Task>) {
+        // It may wait, also when it is killed.
+        osier::sleep(Duration::from_micros(1));
+        self.0.push(format!("stops: {why:?}"));
+    }
+}
+
+#[test]
+fn an_actor_is_told_of_its_start_its_messages_and_its_end() {
+    let _watch = watch();
+    both(|builder| {
+        let log = common::Log::default();
+        let clerk = builder.clone().start_actor("clerk", Clerk(log.clone())).unwrap();
+        let refused = builder.clone().start_actor("clerk", Clerk(log.clone())).unwrap_err();
+        assert_eq!(refused.name(), "clerk");
+        clerk.send(Task::Note("one")).unwrap();
+        clerk.send(Task::Two).unwrap();
+        actor::send("clerk", Task::Note("three")).unwrap();
+        clerk.ask(Task::Address).unwrap().send(Task::Note("four")).unwrap();
+        clerk.close();
+        clerk.join().unwrap();
+        assert_eq!(log.take(), ["starts", "one", "two: three", "four", "stops: Closed"]);
+
+        for (message, lines) in [(Task::Stop, ["starts", "stops: Asked"]), (Task::Raise, ["starts", "stops: Failed"])] {
+            let is_failure = matches!(message, Task::Raise);
+            let clerk = builder.clone().spawn_actor(Clerk(log.clone()));
+            clerk.send(message).unwrap();
+            assert_eq!(clerk.join().is_err(), is_failure);
+            assert_eq!(log.take(), lines);
+        }
+        let clerk = builder.spawn_actor(Clerk(log.clone()));
+        clerk.ask(Task::Address).unwrap();
+        clerk.kill();
+        assert!(clerk.join().unwrap_err().is_cancelled());
+        assert_eq!(log.take(), ["starts", "stops: Killed"]);
+    });
+}
+
+#[test]
+fn an_actor_that_stops_leaves_dead_letters() {
+    let _watch = watch();
+    let lines = reports(|| {
+        let log = common::Log::default();
+        // One thread: nothing is received before all is sent.
+        osier::runtime::LocalRuntime::new().run(|| {
+            let clerk = Builder::new().start_actor("stops early", Clerk(log.clone())).unwrap();
+            clerk.send(Task::Stop).unwrap();
+            clerk.send(Task::Note("never")).unwrap();
+            clerk.join().unwrap();
+        });
+        assert_eq!(log.take(), ["starts", "stops: Asked"]);
+    });
+    assert!(lines.contains(&"actor 'stops early' ended with unread messages: 1".to_owned()), "{lines:?}");
+}
+
+#[test]
+fn a_failure_at_the_end_does_not_hide_the_first() {
+    let _watch = watch();
+    struct Fails(bool);
+    impl actor::Actor for Fails {
+        type Message = ();
+        fn receive(&mut self, (): (), _: &actor::Context<'_, ()>) {
+            if self.0 {
+                panic!("the first");
+            }
+        }
+        fn stopped(&mut self, _: actor::Stop, _: &actor::Context<'_, ()>) {
+            panic!("the last");
+        }
+    }
+    for (fails, text) in [(true, "the first"), (false, "the last")] {
+        let actor = Builder::new().spawn_actor(Fails(fails));
+        actor.send(()).unwrap();
+        actor.close();
+        let error = actor.join().unwrap_err();
+        assert!(error.to_string().contains(text), "{error}");
+    }
+}
+
+#[test]
+fn joining_with_a_timeout_says_so() {
+    let _watch = watch();
+    both(|builder| {
+        let actor = builder.spawn(|inbox: &Mailbox<()>| inbox.recv());
+        assert!(actor.join_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+        actor.send(()).unwrap();
+        actor.join_timeout(Duration::from_secs(60)).unwrap();
+    });
+}
+
+// ---- who dies tells whom
+
+fn receives_one(inbox: &Mailbox<u32>) {
+    assert_ne!(inbox.recv(), 0, "a bug");
+}
+
+#[test]
+fn a_monitor_tells_how_an_actor_has_ended() {
+    let _watch = watch();
+    both(|builder| {
+        let (sender, receiver) = channel::unbounded();
+        let watcher = builder.clone().spawn(move |inbox: &Mailbox<(u32, actor::Down)>| {
+            for (n, down) in inbox {
+                sender.send((n, down.name().to_owned(), down.end().clone())).unwrap();
+            }
+        });
+        let watched = builder.clone().start("watched", receives_one).unwrap();
+        watched.monitor(&watcher, |down| (1, down));
+        assert!(watched.monitor(&watcher, |_| unreachable!("it was taken back")).unlink());
+        watched.send(0).unwrap();
+        let (n, name, outcome) = receiver.recv().unwrap();
+        assert_eq!((n, name.as_str()), (1, "watched"));
+        assert!(outcome.unwrap_err().is_panic());
+        watched.monitor(&watcher, |down| (2, down));
+        assert_eq!(receiver.recv().unwrap().0, 2, "also of what has ended");
+
+        let killed = builder.clone().spawn(receives_one);
+        killed.monitor(&watcher, |down| (3, down));
+        killed.kill();
+        assert!(receiver.recv().unwrap().2.unwrap_err().is_cancelled());
+        end(&watcher);
+    });
+}
+
+#[test]
+fn a_link_takes_the_other_along() {
+    let _watch = watch();
+    both(|builder| {
+        let pair = || [(); 2].map(|()| builder.clone().spawn(receives_one));
+        // Either way round, by a failure or a kill.
+        for (fails, killed) in [(0, false), (1, false), (0, true)] {
+            let actors = pair();
+            let link = actors[0].link(&actors[1]);
+            if killed {
+                actors[fails].kill();
+            } else {
+                actors[fails].send(0).unwrap();
+            }
+            let error = actors[1 - fails].join().unwrap_err();
+            let told = error.exception().unwrap().downcast_ref::<actor::LinkedEnd>().unwrap();
+            assert_eq!((told.name(), told.reason().is_cancelled()), ("actor", killed));
+            assert!(!link.unlink());
+        }
+        // Not when it ends well, nor when they were parted.
+        let [one, other] = pair();
+        one.link(&other);
+        one.send(1).unwrap();
+        one.join().unwrap();
+        other.send(1).unwrap();
+        other.join().unwrap();
+        let [one, other] = pair();
+        let link = one.link(&other);
+        assert!(link.unlink() && !link.unlink());
+        one.kill();
+        other.send(1).unwrap();
+        other.join().unwrap();
+        // To one that has failed.
+        let [one, other] = pair();
+        one.kill();
+        other.link(&one);
+        assert!(other.join().is_err());
+    });
+}
+
+#[test]
+fn a_linked_actor_may_catch_what_it_is_told() {
+    let _watch = watch();
+    both(|builder| {
+        let (sender, receiver) = channel::bounded(1);
+        let fragile = builder.clone().spawn(receives_one);
+        let stays = builder.clone().spawn(move |inbox: &Mailbox<u32>| {
+            sender.send(true).unwrap();
+            let error = osier::catch(|| inbox.recv()).unwrap_err();
+            sender.send(error.is::<actor::LinkedEnd>()).unwrap();
+            assert_eq!(inbox.recv(), 1);
+        });
+        // One that has not begun has nothing to catch it with.
+        assert!(receiver.recv().unwrap());
+        stays.link(&fragile);
+        stays.link(&stays);
+        fragile.send(0).unwrap();
+        assert!(receiver.recv().unwrap());
+        stays.send(1).unwrap();
+        stays.join().unwrap();
+    });
+}

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{AskError, SendError};
+use super::life::Life;
 use super::reply::{self, Reply};
 use crate::sync::channel::{SendTimeoutError, Sender, TrySendError};
 use crate::sync::waiting::after;
-use crate::task::{self, Task};
+use crate::task::{self, JoinError, Task};
 
 /// Where messages to an actor are sent to: a handle, of which clones are the same address.
 ///
@@ -16,12 +17,12 @@ use crate::task::{self, Task};
 pub struct Address<M> {
     name: Arc<str>,
     sender: Sender<M>,
-    task: Task,
+    life: Life,
 }
 
 impl<M> Address<M> {
-    pub(super) fn new(name: Arc<str>, sender: Sender<M>, task: Task) -> Self {
-        Self { name, sender, task }
+    pub(super) fn new(name: Arc<str>, sender: Sender<M>, life: Life) -> Self {
+        Self { name, sender, life }
     }
 
     /// The name it was started with; "actor" if with none.
@@ -29,7 +30,8 @@ impl<M> Address<M> {
         &self.name
     }
 
-    /// The task that runs the actor: to join, link to, and kill.
+    /// The task that runs the actor: to link closures to, and to watch. An actor of a [supervisor](super::Supervisor) has a
+    /// new one after each restart; this is the newest.
     ///
     /// # Examples
     /// ```
@@ -43,7 +45,40 @@ impl<M> Address<M> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn task(&self) -> Task {
-        self.task.clone()
+        self.life.task()
+    }
+
+    /// Kills the actor, and waits until it has ended: it unwinds from the wait that it is in, or from its next one, and what
+    /// is left in its mailbox are dead letters. One in another process is not asked: the process is killed.
+    ///
+    /// A supervisor counts that as a failure, and may start it again. To end an actor for good, [close](Self::close) it.
+    ///
+    /// # Suspends
+    /// The calling task, or on a plain thread the thread. An actor that kills itself unwinds at once.
+    pub fn kill(&self) {
+        self.task().kill();
+    }
+
+    /// Waits until the actor has ended, for good if it has a supervisor.
+    ///
+    /// # Suspends
+    /// The calling task, or on a plain thread the thread.
+    ///
+    /// # Errors
+    /// It has failed, or was killed. Whoever asks counts as told.
+    pub fn join(&self) -> Result<(), JoinError> {
+        self.life.join(None)
+    }
+
+    /// Waits as [`join`](Self::join) does, for at most `timeout`.
+    ///
+    /// # Suspends
+    /// As [`join`](Self::join).
+    ///
+    /// # Errors
+    /// As [`join`](Self::join); or an error that [is a timeout](JoinError::is_timeout).
+    pub fn join_timeout(&self, timeout: Duration) -> Result<(), JoinError> {
+        self.life.join(Some(timeout))
     }
 
     /// Queues `message` for the actor, behind those that were sent before. The actor never runs within this call.
@@ -178,8 +213,8 @@ impl<M> Address<M> {
         answer.wait(deadline)
     }
 
-    /// Lets the actor receive what is queued, and no more: then it ends. Sends are refused from now on. Does not wait:
-    /// for that, join its task.
+    /// Lets the actor receive what is queued, and no more: then it ends, and no supervisor starts it again. Sends are refused
+    /// from now on. Does not wait: for that, [join](Self::join) it.
     pub fn close(&self) {
         self.sender.close();
     }
@@ -201,7 +236,7 @@ impl<M> Address<M> {
 
     /// Whether the caller is the actor itself.
     fn is_mine(&self) -> bool {
-        task::try_current().is_some_and(|current| current == self.task)
+        task::try_current().is_some_and(|current| self.life.is_run_by(&current))
     }
 }
 
@@ -214,7 +249,7 @@ fn too_late<M>(refused: SendTimeoutError<M>) -> SendError<M> {
 
 impl<M> Clone for Address<M> {
     fn clone(&self) -> Self {
-        Self { name: self.name.clone(), sender: self.sender.clone(), task: self.task.clone() }
+        Self { name: self.name.clone(), sender: self.sender.clone(), life: self.life.clone() }
     }
 }
 

@@ -6,13 +6,16 @@
 //! ```
 
 use std::io;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, LazyLock, mpsc};
 use std::thread;
 
 use super::address::Address;
+use super::behaviour::{Actor, live};
 use super::error::NameTaken;
+use super::life::Life;
 use super::mailbox::Mailbox;
 use super::registry::{self, Name};
+use super::supervisor::Child;
 use crate::exception::{ExitKind, catch_exit};
 use crate::runtime::LocalRuntime;
 use crate::sync::Event;
@@ -109,7 +112,39 @@ impl Builder {
     /// assert_eq!(receiver.iter().collect::<Vec<_>>(), [1, 4, 9]);
     /// ```
     pub fn spawn<M: Send + 'static>(self, body: impl FnOnce(&Mailbox<M>) + Send + 'static) -> Address<M> {
-        self.launch("actor".into(), None, body)
+        self.launch(no_name(), None, body)
+    }
+
+    /// Starts `actor` under the name `name`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_actor<A>(self, name: &str, actor: A) -> Result<Address<A::Message>, NameTaken>
+    where
+        A: Actor + Send + 'static,
+    {
+        self.start(name, |inbox| live(actor, inbox))
+    }
+
+    /// Starts `actor` without a name. It ends as if closed when the last clone of its address is dropped.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn spawn_actor<A: Actor + Send + 'static>(self, actor: A) -> Address<A::Message> {
+        self.spawn(|inbox| live(actor, inbox))
+    }
+
+    /// Describes an actor for a [`Supervisor`](super::Supervisor), that is made anew by `make` for each start.
+    pub fn child<A: Actor + 'static>(self, make: impl Fn() -> A + Send + Sync + 'static) -> Child<A::Message> {
+        self.child_body(move |inbox| live(make(), inbox))
+    }
+
+    /// Describes an actor for a [`Supervisor`](super::Supervisor) by its body, which is called at each start.
+    pub fn child_body<M: Send + 'static>(self, body: impl Fn(&Mailbox<M>) + Send + Sync + 'static) -> Child<M> {
+        Child::new(self, body)
     }
 
     fn launch<M: Send + 'static>(
@@ -118,43 +153,65 @@ impl Builder {
         taken: Option<Name>,
         body: impl FnOnce(&Mailbox<M>) + Send + 'static,
     ) -> Address<M> {
+        let (sender, residence) = self.residence(name.clone(), taken);
+        let task = self.run(&name, move || residence.live(body)).unwrap_or_else(|error| panic!("{error}"));
+        Address::new(name, sender, Life::Once(task))
+    }
+
+    /// What an actor needs to live.
+    pub(super) fn residence<M>(&self, name: Arc<str>, taken: Option<Name>) -> (Sender<M>, Residence<M>) {
         let (sender, receiver) = self.mailbox.map_or_else(channel::unbounded, channel::bounded);
-        let mailbox = Mailbox::new(name.clone(), receiver);
-        let publication = taken.as_ref().map(|taken| (taken.id(), name.clone(), sender.clone()));
-        let residence = Residence { mailbox, _name: taken };
-        let run = move || {
-            let residence = residence;
-            publish_myself(publication);
-            let ended = catch_exit(|| body(&residence.mailbox));
-            if let Err(exit) = ended
-                && exit.kind() != ExitKind::ActorClosed
-            {
-                exit.resume();
-            }
-        };
-        let mut builder = task::Builder::new().name(name.to_string());
+        (sender, Residence { mailbox: Mailbox::new(name, receiver), name: taken })
+    }
+
+    /// Runs an actor, as a task or on a thread. An error if the runtime is shutting down, or the system refuses a thread.
+    pub(super) fn run(&self, name: &Arc<str>, run: impl FnOnce() + Send + 'static) -> io::Result<Task> {
+        let mut builder = task::Builder::new();
+        builder = if **name == *NO_NAME { builder.name(NO_NAME) } else { builder.name(name.to_string()) };
         if let Some(bytes) = self.stack_size {
             builder = builder.stack_size(bytes);
         }
-        let task = if self.has_thread {
-            on_a_thread(&name, builder, run).unwrap_or_else(|error| panic!("no thread for actor '{name}': {error}"))
-        } else {
-            builder.spawn(run).task()
-        };
-        Address::new(name, sender, task)
+        if self.has_thread {
+            return on_a_thread(name, builder, run)
+                .map_err(|error| io::Error::new(error.kind(), format!("no thread for actor '{name}': {error}")));
+        }
+        let spawned = builder.try_spawn(run).map_err(|refused| io::Error::other(refused.to_string()))?;
+        Ok(spawned.task())
     }
 }
 
-/// What an actor has as long as it lives. Fields are dropped in this order.
-struct Residence<M> {
-    mailbox: Mailbox<M>,
-    _name: Option<Name>,
+/// What actors are called that have no name.
+const NO_NAME: &str = "actor";
+
+/// One text for all of them.
+fn no_name() -> Arc<str> {
+    static NAME: LazyLock<Arc<str>> = LazyLock::new(|| NO_NAME.into());
+    NAME.clone()
 }
 
-/// Lets others find the running actor, in case it sends to itself before whoever starts it has done so.
-fn publish_myself<M: Send + 'static>(publication: Option<(u64, Arc<str>, Sender<M>)>) {
-    if let Some((id, name, sender)) = publication {
-        registry::publish(id, Address::new(name, sender, task::current()));
+/// What an actor has as long as it lives. Fields are dropped in this order.
+pub(super) struct Residence<M> {
+    mailbox: Mailbox<M>,
+    name: Option<Name>,
+}
+
+impl<M: Send + 'static> Residence<M> {
+    pub(super) fn mailbox(&self) -> &Mailbox<M> {
+        &self.mailbox
+    }
+
+    /// Runs the body in the task that is the actor, or one of those that a supervisor lets be it.
+    pub(super) fn live(&self, body: impl FnOnce(&Mailbox<M>)) {
+        self.mailbox.set_life(Life::Once(task::current()));
+        // Others may find it now, in case it sends to itself before whoever starts it has done so.
+        if let Some(name) = &self.name {
+            registry::publish(name.id(), self.mailbox.address());
+        }
+        if let Err(exit) = catch_exit(|| body(&self.mailbox))
+            && exit.kind() != ExitKind::ActorClosed
+        {
+            exit.resume();
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::iter::FusedIterator;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::address::Address;
+use super::life::Life;
 use crate::coroutine::unwind;
 use crate::exception::{ExitKind, Leaving, Report, report};
 use crate::sync::channel::{Receiver, RecvTimeoutError};
@@ -33,13 +35,41 @@ pub struct Mailbox<M> {
     /// Of the actor.
     name: Arc<str>,
     receiver: Receiver<M>,
+    /// Who runs the actor. Written when it begins to run, if it was not known before.
+    life: OnceLock<Life>,
     /// Whether the actor was told that nothing more comes.
     has_ended: AtomicBool,
 }
 
 impl<M> Mailbox<M> {
     pub(super) fn new(name: Arc<str>, receiver: Receiver<M>) -> Self {
-        Self { name, receiver, has_ended: AtomicBool::new(false) }
+        Self { name, receiver, life: OnceLock::new(), has_ended: AtomicBool::new(false) }
+    }
+
+    /// Notes who runs the actor; the first one counts.
+    pub(super) fn set_life(&self, life: Life) {
+        _ = self.life.set(life);
+    }
+
+    /// The actor's address, to be sent to others. An actor without a name lives at least as long as that.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::actor::Builder;
+    /// use osier::sync::channel;
+    ///
+    /// let (sender, receiver) = channel::bounded(1);
+    /// let actor = Builder::new().spawn(move |inbox| {
+    ///     sender.send(inbox.address()).unwrap();
+    ///     assert_eq!(inbox.recv(), "by way of the actor itself");
+    /// });
+    /// receiver.recv()?.send("by way of the actor itself")?;
+    /// actor.task().join()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn address(&self) -> Address<M> {
+        let Some(life) = self.life.get() else { unreachable!("an actor has its mailbox only while it runs") };
+        Address::new(self.name.clone(), self.receiver.sender(), life.clone())
     }
 
     /// Receives the next message, waiting for one.

@@ -25,23 +25,32 @@
 //!
 //! # Rooms
 //! - `builder`: how an actor is started, and how it ends. `registry`: the names.
-//! - `address`, `mailbox`, `reply`: what users hold. `error`: errors.
+//! - `behaviour`: actors as values, with `receive`. `supervisor`: actors that are started again.
+//! - `address`, `mailbox`, `reply`: what users hold. `life`: who runs an actor. `watch`: who dies tells whom.
+//! - `error`: errors.
 //! - `topics`: a gateway that publishes to whoever has subscribed.
 
 mod address;
+mod behaviour;
 mod builder;
 mod error;
+mod life;
 mod mailbox;
 mod registry;
 mod reply;
+mod supervisor;
 mod topics;
+mod watch;
 
 pub use address::Address;
+pub use behaviour::{Actor, Context, Stop};
 pub use builder::Builder;
 pub use error::{AskError, NameTaken, SendError};
 pub use mailbox::{Iter, Mailbox};
 pub use reply::Reply;
+pub use supervisor::{Child, ChildError, Restart, Strategy, Supervisor, SupervisorBuilder, TooManyRestarts};
 pub use topics::{Overflow, Subscription, Topics};
+pub use watch::{ActorLink, Down, LinkedEnd};
 
 /// Starts an actor that is known as `name`, on the runtime of the running task; elsewhere on the default runtime.
 ///

@@ -34,6 +34,12 @@ impl Leaving {
         payload.downcast_ref()
     }
 
+    /// Who asked.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn kind(&self) -> ExitKind {
+        self.kind
+    }
+
     /// Whether it is meant for the coroutine whose address is `whom`.
     pub(crate) fn is_for(&self, kind: ExitKind, whom: usize) -> bool {
         self.kind == kind && self.whom == whom

@@ -60,6 +60,15 @@ pub enum Report<'a> {
         /// How many messages.
         count: usize,
     },
+    /// An actor has failed, or was killed, and its supervisor starts it again.
+    #[cfg(feature = "runtime")]
+    #[non_exhaustive]
+    Restarted {
+        /// The actor's.
+        name: &'a str,
+        /// Why it has ended.
+        error: &'a crate::JoinError,
+    },
     /// A task has held its worker for longer than [`Builder::watchdog`](crate::runtime::Builder::watchdog) allows: it computes
     /// without a wait, or blocks its thread. Told once each time, by a thread that only watches.
     #[cfg(feature = "runtime")]
@@ -97,6 +106,8 @@ impl fmt::Display for Report<'_> {
             #[cfg(feature = "runtime")]
             Self::LinkFailed { name, error } => write!(f, "link of task '{name}' failed: {error}"),
             Self::DeadLetters { name, count } => write!(f, "actor '{name}' ended with unread messages: {count}"),
+            #[cfg(feature = "runtime")]
+            Self::Restarted { name, error } => write!(f, "actor '{name}' is started again: {error}"),
             #[cfg(feature = "runtime")]
             Self::Blocked { name, spawned_at, worker, time, waiting } => {
                 let ms = time.as_millis();

@@ -213,6 +213,12 @@ impl<T> Receiver<T> {
         Iter { receiver: self }
     }
 
+    /// A sender into this channel, also if there was none left: then it is closed.
+    pub(crate) fn sender(&self) -> Sender<T> {
+        self.exchange.add_sender();
+        Sender { exchange: self.exchange.clone() }
+    }
+
     /// Takes everything out at once: what lies in the channel, then what those who wait would send. Does not wait.
     pub fn drain(&self) -> Drain<T> {
         Drain { values: self.exchange.drain() }
