@@ -24,7 +24,8 @@
 //!
 //! # Rooms
 //! - `coroutines`: switches, items, creation. `bare`: the same without osier. `ratios`: both in turns.
-//! - `tasks`: spawning, joining, yielding. `messages`: channels. `idle`: what waiting tasks cost. `sleep`: timers.
+//! - `tasks`: spawning, joining, yielding. `messages`: channels. `idle`: what waiting tasks cost. `sleep`: timers. `wake`: how late
+//!   wake-ups come.
 //! - `echo`: sockets.
 //! - `line`: what all systems share: the command line, repetitions, JSON, the work itself.
 
@@ -40,6 +41,7 @@ mod messages;
 mod ratios;
 mod sleep;
 mod tasks;
+mod wake;
 
 #[cfg(test)]
 mod tests;
@@ -105,6 +107,7 @@ fn osier(workload: &str) -> Option<Measure> {
         "idle_mem" => idle::idle_mem,
         "sleep_many" => sleep::sleep_many,
         "timeout_churn" => sleep::timeout_churn,
+        "wake_latency" => wake::latency,
         "mutex" => locks::mutex,
         "parallel_speedup" => tasks::parallel_speedup,
         #[cfg(all(feature = "net", target_os = "linux"))]

@@ -147,6 +147,8 @@ const TINY: &[&str] = &[
     "sleep_many n=50 reps=1",
     "timeout_churn n=1000 reps=2",
     "timeout_churn n=1000 reps=2 wait=1",
+    "wake_latency n=100 hz=2000 reps=2",
+    "wake_latency n=100 hz=2000 reps=2 load=2 from=thread",
 ];
 
 #[test]

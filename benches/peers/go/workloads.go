@@ -41,6 +41,7 @@ var workloads = []workload{
 	{"mutex", []key{number("n", 1_000_000), number("tasks", 8), number("yield_in", 0), threads}, mutex},
 	{"parallel_speedup", []key{number("n", 10_000), number("iters", 30_000), threads}, parallelSpeedup},
 	{"wake_remote", []key{number("n", 200_000), number("threads", 2)}, wakeRemote},
+	{"wake_latency", []key{number("n", 20_000), number("hz", 5_000), number("tasks", 16), number("load", 0), word("from", "timer", "thread"), number("threads", 2)}, wakeLatency},
 	{"stall", []key{number("ms", 300), number("threads", 2)}, stall},
 }
 
@@ -612,4 +613,78 @@ func stall(p params) *report {
 	}
 	return r.with("sleep_p50_us", of(sleepers, 0.5)).with("sleep_p99_us", of(sleepers, 0.99)).with("sleep_max_us", of(sleepers, 1)).
 		with("spawn_p50_us", of(fresh, 0.5)).with("spawn_p99_us", of(fresh, 0.99)).with("spawn_max_us", of(fresh, 1))
+}
+
+// Wake-ups at a fixed rate: how late each comes, counted from when it was due, also when the one before it was late.
+func wakeLatency(p params) *report {
+	var all []float64
+	tasks, hz := p.get("tasks"), p.get("hz")
+	r := measure(p, p.get("n"), func(n int) sample {
+		late, over := make([]float64, n), make(chan bool)
+		var loads, waking sync.WaitGroup
+		loads.Add(p.get("load"))
+		for i := 0; i < p.get("load"); i++ {
+			go func() {
+				defer loads.Done()
+				x := uint64(1)
+				for {
+					select {
+					case <-over:
+						return
+					default:
+						x = compute(x, 30_000)
+						runtime.Gosched()
+					}
+				}
+			}()
+		}
+		cpu := cpuTime()
+		start := time.Now().Add(10 * time.Millisecond)
+		due := func(wake int) time.Time { return start.Add(time.Duration(wake * 1_000_000_000 / hz)) }
+		waking.Add(tasks)
+		if p.is("from", "thread") {
+			inboxes := make([]chan int, tasks)
+			for task := range inboxes {
+				// As many as there are wake-ups: the thread never waits.
+				inboxes[task] = make(chan int, n/tasks+1)
+				go func(inbox chan int) {
+					for wake := range inbox {
+						late[wake] = float64(time.Since(due(wake)).Nanoseconds())
+					}
+					waking.Done()
+				}(inboxes[task])
+			}
+			go func() {
+				runtime.LockOSThread()
+				for wake := 0; wake < n; wake++ {
+					time.Sleep(time.Until(due(wake)))
+					inboxes[wake%tasks] <- wake
+				}
+				for _, inbox := range inboxes {
+					close(inbox)
+				}
+			}()
+		} else {
+			for task := 0; task < tasks; task++ {
+				go func(task int) {
+					for wake := task; wake < n; wake += tasks {
+						time.Sleep(time.Until(due(wake)))
+						late[wake] = float64(time.Since(due(wake)).Nanoseconds())
+					}
+					waking.Done()
+				}(task)
+			}
+		}
+		waking.Wait()
+		close(over)
+		loads.Wait()
+		if n == p.get("n") {
+			all = append(all, late...)
+		}
+		sort.Float64s(late)
+		return sample{time.Duration(late[(n-1)/2]) * time.Duration(n), cpuTime() - cpu}
+	})
+	sort.Float64s(all)
+	of := func(part float64) float64 { return all[int(float64(len(all)-1)*part)] / 1e3 }
+	return r.with("p50_us", of(0.5)).with("p99_us", of(0.99)).with("p999_us", of(0.999)).with("max_us", of(1))
 }
