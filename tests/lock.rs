@@ -1090,22 +1090,25 @@ fn a_wait_does_not_hold_the_worker() {
     let _watch = watch();
     runtime(1).run(|| {
         let mutex = Arc::new(Mutex::new(()));
+        let goes_on = Event::new();
         let holder = {
-            let mutex = mutex.clone();
+            let (mutex, goes_on) = (mutex.clone(), goes_on.clone());
             started(move || {
                 let _guard = mutex.lock();
-                sleep(ms(20));
+                goes_on.wait();
             })
         };
         let waiter = {
             let mutex = mutex.clone();
             started(move || drop(mutex.lock()))
         };
-        let ticks = (0..).take_while(|_| {
+        for _ in 0..3 {
+            // Others run meanwhile.
             sleep(ms(1));
-            !waiter.is_finished()
-        });
-        assert!(ticks.count() > 1, "others run meanwhile");
+            assert!(!waiter.is_finished());
+        }
+        goes_on.set();
+        waiter.join().unwrap();
         holder.join().unwrap();
     });
 }

@@ -85,6 +85,20 @@ pub enum Report<'a> {
         /// The names of a few tasks that cannot go on meanwhile, since they belong to the same worker.
         waiting: &'a [String],
     },
+    /// A task waits while it holds a lock: whoever wants that waits for the same, and longer. Told in builds with debug
+    /// assertions, once for each place where a lock was taken, by a thread that only tells; what has not been told at the end
+    /// of the process is lost. See [`set_held_reports`](crate::sync::set_held_reports).
+    #[cfg(feature = "runtime")]
+    #[non_exhaustive]
+    HeldOverWait {
+        /// The task's.
+        name: &'a str,
+        /// The code that took the lock.
+        locked_at: &'static std::panic::Location<'static>,
+        /// The code that waits: its file and line, as far as debug info and the feature `backtrace` tell; what it waits for, if
+        /// not.
+        waits_at: &'a str,
+    },
     /// A task caught its cancellation with `std::panic::catch_unwind`. It is thrown again, at the wait it is in now.
     #[non_exhaustive]
     Swallowed {
@@ -116,6 +130,10 @@ impl fmt::Display for Report<'_> {
                     write!(f, "; held up meanwhile: '{}'", waiting.join("', '"))?;
                 }
                 Ok(())
+            }
+            #[cfg(feature = "runtime")]
+            Self::HeldOverWait { name, locked_at, waits_at } => {
+                write!(f, "task '{name}' waits at {waits_at} and holds the lock that it took at {locked_at}")
             }
             Self::Swallowed { name } => {
                 write!(f, "task '{name}' swallowed its cancellation, which is thrown again")

@@ -45,6 +45,8 @@ pub use local::LocalRuntime;
 pub use metrics::{Metrics, WorkerMetrics};
 
 pub(crate) use diagnosis::clock;
+#[cfg(debug_assertions)]
+pub(crate) use diagnosis::report_held;
 pub(crate) use fork::check as check_fork;
 pub(crate) use inbox::Linked;
 pub(crate) use pace::fitting_step;

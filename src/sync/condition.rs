@@ -61,29 +61,33 @@ impl Condition {
     ///
     /// # Suspends
     /// As [`RLock::lock`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> ConditionGuard<'_> {
         self.locked(self.lock.lock())
     }
 
     /// Locks it if nobody else holds it.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_lock(&self) -> Option<ConditionGuard<'_>> {
-        self.lock.try_lock().map(|guard| self.locked(guard))
+        Some(self.locked(self.lock.try_lock()?))
     }
 
     /// Locks it, waiting for at most `timeout`.
     ///
     /// # Suspends
     /// As [`RLock::lock`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_timeout(&self, timeout: Duration) -> Option<ConditionGuard<'_>> {
-        self.lock.lock_timeout(timeout).map(|guard| self.locked(guard))
+        Some(self.locked(self.lock.lock_timeout(timeout)?))
     }
 
     /// Locks it, waiting until `deadline`.
     ///
     /// # Suspends
     /// As [`RLock::lock`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_deadline(&self, deadline: Instant) -> Option<ConditionGuard<'_>> {
-        self.lock.lock_deadline(deadline).map(|guard| self.locked(guard))
+        Some(self.locked(self.lock.lock_deadline(deadline)?))
     }
 
     fn locked<'a>(&'a self, guard: RLockGuard<'a>) -> ConditionGuard<'a> {

@@ -140,10 +140,10 @@ impl Condvar {
         // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
         unsafe { lock(&self.waiters).push(&raw const waiter) };
         // Only now: whoever changes something under the mutex, and then notifies, finds the waiter.
-        let mutex = guard.unlock();
+        let unlocked = guard.unlock();
         // SAFETY: it was pushed there.
         let woken = waiter.wait(deadline, || unsafe { lock(&self.waiters).remove(&waiter) });
-        (MutexGuard::relock(mutex), woken)
+        (MutexGuard::relock(unlocked), woken)
     }
 
     /// Notifies the one who has waited longest, if anybody waits.

@@ -21,7 +21,8 @@
 //! | gevent's lock and condition, which the owner may lock again | [`RLock`], [`Condition`] |
 //!
 //! std's types come with std's names and without poisoning; they can be `static`. gevent's are handles: a clone is the
-//! same object. Guards stay with their task: they are not `Send`.
+//! same object. Guards stay with their task: they are not `Send`. A task that waits while it holds one is reported in debug
+//! builds, once for each place ([`set_held_reports`]).
 //!
 //! # Rooms
 //! - `mutex`, `condvar`, `rwlock`, `once`: std's. `wait_group`: crossbeam's. `barrier`: Python's.
@@ -67,3 +68,30 @@ pub use select::expansion as select_expansion;
 pub use semaphore::{BoundedSemaphore, Permit, ReleasedTooOften, Semaphore};
 pub use wait::{Wait, Waiting, join_all, kill_all, wait};
 pub use wait_group::WaitGroup;
+
+/// Turns the reports of locks that a task holds while it waits on or off, for the whole process; returns whether they were
+/// on. In builds with debug assertions they are on at first; in others there are none, and this does nothing.
+///
+/// A lock of this room may be held over a wait, and sometimes that is what it is for: a connection that one request at a
+/// time uses. Mostly it is a mistake: everybody who wants the lock waits along, and if the holder waits for one of those, for
+/// ever. So a task that parks while it holds a guard of a [`Mutex`], an [`RwLock`], an [`RLock`] or a [`Condition`] is
+/// [reported](crate::Report::HeldOverWait), with both places in the code, once for each place where such a guard was taken. A
+/// yield does not count, nor does the wait for another lock, nor that of a condition with the lock that it gives up.
+///
+/// # Examples
+/// ```
+/// use osier::sync::{Mutex, set_held_reports};
+/// use std::time::Duration;
+///
+/// let connection = Mutex::new(0);
+/// let before = set_held_reports(false);
+/// osier::run(|| {
+///     let mut connection = connection.lock();
+///     osier::sleep(Duration::from_millis(1));
+///     *connection += 1;
+/// });
+/// set_held_reports(before);
+/// ```
+pub fn set_held_reports(on: bool) -> bool {
+    crate::task::held::set_reports(on)
+}

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use super::raw_mutex::RawMutex;
 use super::waiting::after;
 use crate::primitives::const_unless_modelled;
+use crate::task::held::{self, Held};
 use crate::task::{give_way, is_spent, spend};
 
 /// A value that one task or thread uses at a time: `std::sync::Mutex` for code that waits while it holds it.
 ///
-/// A task that waits for it leaves its worker to others, so the lock may be held over any wait. Uncontended, locking and
+/// A task that waits for it leaves its worker to others, so the lock may be held over any wait; builds with debug assertions
+/// report where that is done, for it is rarely meant ([`set_held_reports`](super::set_held_reports)). Uncontended, locking and
 /// unlocking are one atomic exchange each. A task that runs may overtake one that waits; who has been overtaken for a
 /// millisecond is given the lock by the next unlock. There is no poisoning: a guard dropped by an unwind unlocks.
 ///
@@ -50,6 +52,7 @@ unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 #[must_use = "the mutex is unlocked as soon as the guard is dropped"]
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
+    held: Held,
     /// Not `Send`: who unlocks is who locked.
     _here: PhantomData<*const ()>,
 }
@@ -80,9 +83,10 @@ impl<T: ?Sized> Mutex<T> {
     /// # Cancel safety
     /// A task that is cancelled while it waits unwinds from here, without the lock; the others' turns stay.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         _ = self.raw.lock_until(None);
-        let guard = self.guard();
+        let guard = self.guard(held::site());
         // Now, and not before: a store right before the exchange that locks would hold that up (4 ns).
         if is_spent() { Self::lock_later(guard) } else { guard }
     }
@@ -90,36 +94,43 @@ impl<T: ?Sized> Mutex<T> {
     /// Lets others run, and locks it then.
     #[cold]
     fn lock_later(guard: MutexGuard<'_, T>) -> MutexGuard<'_, T> {
-        let mutex = guard.unlock();
+        let (mutex, site) = guard.unlock();
         give_way();
         _ = mutex.raw.lock_until(None);
-        mutex.guard()
+        mutex.guard(site)
     }
 
     /// Locks it if nobody holds it.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.raw.try_lock().then(|| self.guard())
+        let site = held::site();
+        self.raw.try_lock().then(|| self.guard(site))
     }
 
     /// Locks it, waiting for at most `timeout`.
     ///
     /// # Suspends
     /// As [`Mutex::lock`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_timeout(&self, timeout: Duration) -> Option<MutexGuard<'_, T>> {
         if !timeout.is_zero() {
             spend();
         }
-        self.try_lock().or_else(|| (!timeout.is_zero() && self.raw.lock_until(after(timeout))).then(|| self.guard()))
+        let site = held::site();
+        let locked = self.raw.try_lock() || (!timeout.is_zero() && self.raw.lock_until(after(timeout)));
+        locked.then(|| self.guard(site))
     }
 
     /// Locks it, waiting until `deadline`.
     ///
     /// # Suspends
     /// As [`Mutex::lock`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_deadline(&self, deadline: Instant) -> Option<MutexGuard<'_, T>> {
         spend();
-        self.raw.lock_until(Some(deadline)).then(|| self.guard())
+        let site = held::site();
+        self.raw.lock_until(Some(deadline)).then(|| self.guard(site))
     }
 
     /// Whether somebody holds it now.
@@ -134,21 +145,21 @@ impl<T: ?Sized> Mutex<T> {
 
     /// The guard of the lock that the caller has just taken.
     #[inline]
-    fn guard(&self) -> MutexGuard<'_, T> {
-        MutexGuard { mutex: self, _here: PhantomData }
+    fn guard(&self, site: held::Site) -> MutexGuard<'_, T> {
+        MutexGuard { mutex: self, held: Held::new(&raw const self.raw, site), _here: PhantomData }
     }
 }
 
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
-    /// Unlocks, and gives the mutex to lock again.
-    pub(super) fn unlock(self) -> &'a Mutex<T> {
-        self.mutex
+    /// Unlocks, and gives the mutex to lock again, and where it was locked.
+    pub(super) fn unlock(self) -> (&'a Mutex<T>, held::Site) {
+        (self.mutex, self.held.site())
     }
 
     /// Locks again, and does not unwind when the task is cancelled meanwhile.
-    pub(super) fn relock(mutex: &'a Mutex<T>) -> Self {
+    pub(super) fn relock((mutex, site): (&'a Mutex<T>, held::Site)) -> Self {
         mutex.raw.lock_through_cancel();
-        mutex.guard()
+        mutex.guard(site)
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::raw_mutex::RawMutex;
 use super::waiting::after;
 use crate::coroutine::current;
+use crate::task::held::{self, Held};
 use crate::task::spend;
 
 /// A lock that whoever holds it may lock again: gevent's and Python's `RLock`. It is free when all its guards are gone.
@@ -52,6 +53,7 @@ struct Inner {
 #[must_use = "the lock is given up as soon as the guard is dropped"]
 pub struct RLockGuard<'a> {
     lock: &'a RLock,
+    _held: Held,
     /// Not `Send`: who unlocks is who locked.
     _here: PhantomData<*const ()>,
 }
@@ -72,35 +74,39 @@ impl RLock {
     ///
     /// # Cancel safety
     /// A task that is cancelled while it waits unwinds from here, without the lock; the others' turns stay.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> RLockGuard<'_> {
         spend();
-        let entered = self.enter(|mutex| mutex.lock_until(None));
+        let entered = self.enter(held::site(), |mutex| mutex.lock_until(None));
         entered.unwrap_or_else(|| unreachable!("a wait without a limit ends with the lock"))
     }
 
     /// Locks it if nobody else holds it.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_lock(&self) -> Option<RLockGuard<'_>> {
-        self.enter(RawMutex::try_lock)
+        self.enter(held::site(), RawMutex::try_lock)
     }
 
     /// Locks it, waiting for at most `timeout`.
     ///
     /// # Suspends
     /// As [`RLock::lock`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_timeout(&self, timeout: Duration) -> Option<RLockGuard<'_>> {
         if !timeout.is_zero() {
             spend();
         }
-        self.enter(|mutex| mutex.try_lock() || (!timeout.is_zero() && mutex.lock_until(after(timeout))))
+        self.enter(held::site(), |mutex| mutex.try_lock() || (!timeout.is_zero() && mutex.lock_until(after(timeout))))
     }
 
     /// Locks it, waiting until `deadline`.
     ///
     /// # Suspends
     /// As [`RLock::lock`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_deadline(&self, deadline: Instant) -> Option<RLockGuard<'_>> {
         spend();
-        self.enter(|mutex| mutex.lock_until(Some(deadline)))
+        self.enter(held::site(), |mutex| mutex.lock_until(Some(deadline)))
     }
 
     /// Whether anybody holds it.
@@ -114,7 +120,7 @@ impl RLock {
         self.inner.owner.load(Ordering::Relaxed) == current::context()
     }
 
-    fn enter(&self, lock: impl FnOnce(&RawMutex) -> bool) -> Option<RLockGuard<'_>> {
+    fn enter(&self, site: held::Site, lock: impl FnOnce(&RawMutex) -> bool) -> Option<RLockGuard<'_>> {
         let Inner { mutex, owner, depth } = &*self.inner;
         if self.is_owned() {
             depth.fetch_add(1, Ordering::Relaxed);
@@ -124,7 +130,7 @@ impl RLock {
         } else {
             return None;
         }
-        Some(RLockGuard { lock: self, _here: PhantomData })
+        Some(RLockGuard { lock: self, _held: Held::new(&raw const *mutex, site), _here: PhantomData })
     }
 
     /// Unlocks whatever the depth, which is returned.
@@ -132,6 +138,7 @@ impl RLock {
     /// # Safety
     /// - The caller holds it, and calls `restore` before a guard is dropped.
     pub(super) unsafe fn release_all(&self) -> usize {
+        held::lift(&raw const self.inner.mutex, true);
         self.inner.owner.store(0, Ordering::Relaxed);
         let depth = self.inner.depth.swap(0, Ordering::Relaxed);
         // SAFETY: the caller holds it.
@@ -144,6 +151,7 @@ impl RLock {
         self.inner.mutex.lock_through_cancel();
         self.inner.owner.store(current::context(), Ordering::Relaxed);
         self.inner.depth.store(depth, Ordering::Relaxed);
+        held::lift(&raw const self.inner.mutex, false);
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::raw_rwlock::RawRwLock;
 use super::waiting::after;
 use crate::primitives::const_unless_modelled;
+use crate::task::held::{self, Held};
 use crate::task::spend;
 
 /// A value that many read or one writes at a time: `std::sync::RwLock` for code that waits while it holds it.
@@ -49,6 +50,7 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
 #[must_use = "the lock is given up as soon as the guard is dropped"]
 pub struct RwLockReadGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
+    _held: Held,
     /// Not `Send`: who unlocks is who locked.
     _here: PhantomData<*const ()>,
 }
@@ -64,6 +66,7 @@ pub struct RwLockReadGuard<'a, T: ?Sized> {
 #[must_use = "the lock is given up as soon as the guard is dropped"]
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
+    held: Held,
     /// Not `Send`: who unlocks is who locked.
     _here: PhantomData<*const ()>,
 }
@@ -95,36 +98,43 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Cancel safety
     /// A task that is cancelled while it waits unwinds from here, without the lock; the others' turns stay.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
         spend();
         _ = self.raw.read_until(None);
-        self.read_guard()
+        self.read_guard(held::site())
     }
 
     /// Locks it for reading if nobody writes or waits to.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-        self.raw.try_read().then(|| self.read_guard())
+        let site = held::site();
+        self.raw.try_read().then(|| self.read_guard(site))
     }
 
     /// Locks it for reading, waiting for at most `timeout`.
     ///
     /// # Suspends
     /// As [`RwLock::read`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn read_timeout(&self, timeout: Duration) -> Option<RwLockReadGuard<'_, T>> {
         if !timeout.is_zero() {
             spend();
         }
-        self.try_read()
-            .or_else(|| (!timeout.is_zero() && self.raw.read_until(after(timeout))).then(|| self.read_guard()))
+        let site = held::site();
+        let locked = self.raw.try_read() || (!timeout.is_zero() && self.raw.read_until(after(timeout)));
+        locked.then(|| self.read_guard(site))
     }
 
     /// Locks it for reading, waiting until `deadline`.
     ///
     /// # Suspends
     /// As [`RwLock::read`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn read_deadline(&self, deadline: Instant) -> Option<RwLockReadGuard<'_, T>> {
         spend();
-        self.raw.read_until(Some(deadline)).then(|| self.read_guard())
+        let site = held::site();
+        self.raw.read_until(Some(deadline)).then(|| self.read_guard(site))
     }
 
     /// Locks it for writing, waiting while others read or write.
@@ -134,36 +144,43 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Cancel safety
     /// As [`RwLock::read`]; readers that waited only for this call get in.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
         spend();
         _ = self.raw.write_until(None);
-        self.write_guard()
+        self.write_guard(held::site())
     }
 
     /// Locks it for writing if nobody reads or writes.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
-        self.raw.try_write().then(|| self.write_guard())
+        let site = held::site();
+        self.raw.try_write().then(|| self.write_guard(site))
     }
 
     /// Locks it for writing, waiting for at most `timeout`.
     ///
     /// # Suspends
     /// As [`RwLock::read`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn write_timeout(&self, timeout: Duration) -> Option<RwLockWriteGuard<'_, T>> {
         if !timeout.is_zero() {
             spend();
         }
-        let wait = || (!timeout.is_zero() && self.raw.write_until(after(timeout))).then(|| self.write_guard());
-        self.try_write().or_else(wait)
+        let site = held::site();
+        let locked = self.raw.try_write() || (!timeout.is_zero() && self.raw.write_until(after(timeout)));
+        locked.then(|| self.write_guard(site))
     }
 
     /// Locks it for writing, waiting until `deadline`.
     ///
     /// # Suspends
     /// As [`RwLock::read`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn write_deadline(&self, deadline: Instant) -> Option<RwLockWriteGuard<'_, T>> {
         spend();
-        self.raw.write_until(Some(deadline)).then(|| self.write_guard())
+        let site = held::site();
+        self.raw.write_until(Some(deadline)).then(|| self.write_guard(site))
     }
 
     /// The value, which nobody else can reach meanwhile.
@@ -172,13 +189,13 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// The guard of the lock that the caller has just taken.
-    fn read_guard(&self) -> RwLockReadGuard<'_, T> {
-        RwLockReadGuard { lock: self, _here: PhantomData }
+    fn read_guard(&self, site: held::Site) -> RwLockReadGuard<'_, T> {
+        RwLockReadGuard { lock: self, _held: Held::new(&raw const self.raw, site), _here: PhantomData }
     }
 
     /// The guard of the lock that the caller has just taken.
-    fn write_guard(&self) -> RwLockWriteGuard<'_, T> {
-        RwLockWriteGuard { lock: self, _here: PhantomData }
+    fn write_guard(&self, site: held::Site) -> RwLockWriteGuard<'_, T> {
+        RwLockWriteGuard { lock: self, held: Held::new(&raw const self.raw, site), _here: PhantomData }
     }
 }
 
@@ -196,10 +213,11 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// assert_eq!((*reader, *lock.read()), (2, 2));
     /// ```
     pub fn downgrade(guard: Self) -> RwLockReadGuard<'a, T> {
-        let lock = ManuallyDrop::new(guard).lock;
+        let mut guard = ManuallyDrop::new(guard);
+        let (lock, held) = (guard.lock, guard.held.take());
         // SAFETY: the guard has locked it for writing, and is gone.
         unsafe { lock.raw.downgrade() };
-        lock.read_guard()
+        RwLockReadGuard { lock, _held: held, _here: PhantomData }
     }
 }
 

@@ -40,6 +40,8 @@ mod end_state;
 mod error;
 mod facts;
 mod handle;
+#[cfg_attr(not(debug_assertions), path = "held_off.rs")]
+pub(crate) mod held;
 mod join;
 mod link;
 mod park;

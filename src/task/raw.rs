@@ -33,6 +33,7 @@ use super::carrier::Carrier;
 use super::end::Watchers;
 use super::end_state::EndState;
 use super::error::JoinError;
+use super::held;
 use super::run_state::{Notice, RunState};
 use super::sleeper::Leave;
 use super::stepped::{Body, Turn};
@@ -91,6 +92,8 @@ pub(crate) struct Header {
     inbox_link: AtomicPtr<Header>,
     /// While it is parked: how to take it out of what it waits in, for a task that is left behind. Lies on its stack.
     leaves: Cell<Option<NonNull<dyn Leave>>>,
+    /// The locks that it holds.
+    pub(super) held: held::Ledger,
     /// The list of the tasks that have suspended, on their home worker.
     pub(crate) live_previous: Cell<*const Header>,
     pub(crate) live_next: Cell<*const Header>,
@@ -722,6 +725,7 @@ impl TaskRef {
             was_thrown_into: Cell::new(false),
             inbox_link: AtomicPtr::new(ptr::null_mut()),
             leaves: Cell::new(None),
+            held: held::Ledger::new(),
             watchers: Mutex::new(Watchers::new()),
             name: plan.name,
             site: plan.site,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::cancel;
+use super::held;
 use super::park::Alarm;
 use super::raw::RawTask;
 use super::run_state::Notice;
@@ -237,6 +238,7 @@ impl Sleeper {
     /// Parks the running task; one that is left behind in there gives up.
     #[inline(always)]
     fn park(task: RawTask, give_up: &dyn Leave) {
+        held::look(task, give_up);
         // SAFETY: `give_up` stays where it is until the task has come back.
         unsafe { task.set_leaves(Some(give_up)) };
         task.park();

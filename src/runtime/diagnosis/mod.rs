@@ -3,6 +3,7 @@
 //! # Rooms
 //! - `still`: tasks that hold still while somebody looks at them. `clock`: what time it is, at the cost of a load.
 //! - `dump`: all there is to tell of a runtime's tasks. `text`: the same as lines, and as JSON.
+//! - `held`: who is told of locks that are held over a wait.
 //! - `monitor`: the watchdog. `watched`: how long a worker has not moved. `thread_times`: whether it had a core.
 //! - `stack`: the frames of a task that is suspended, from outside.
 //!
@@ -10,6 +11,8 @@
 
 pub(crate) mod clock;
 mod dump;
+#[cfg(debug_assertions)]
+mod held;
 pub(super) mod monitor;
 mod stack;
 mod still;
@@ -20,6 +23,8 @@ mod watched;
 pub use dump::{Dump, TaskDump, WorkerDump};
 pub use stack::StackFrame;
 
+#[cfg(debug_assertions)]
+pub(crate) use held::report_held;
 pub(crate) use monitor::Monitor;
 pub(crate) use still::Turnstile;
 pub(crate) use watched::Watched;

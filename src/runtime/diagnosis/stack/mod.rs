@@ -10,6 +10,8 @@
 #[cfg(all(feature = "backtrace", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod imp {
     pub(in crate::runtime::diagnosis) use super::symbols::Symbols;
+    #[cfg(debug_assertions)]
+    pub(in crate::runtime::diagnosis) use super::symbols::running;
     pub(in crate::runtime::diagnosis) use super::walk::Walker;
 }
 #[cfg(all(feature = "backtrace", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -23,6 +25,8 @@ mod walk;
 #[path = "none.rs"]
 mod imp;
 
+#[cfg(debug_assertions)]
+pub(super) use imp::running;
 pub(super) use imp::{Symbols, Walker};
 
 /// A function that a task is in.

@@ -10,6 +10,18 @@ pub(in crate::runtime::diagnosis) struct Symbols {
     known: HashMap<usize, Vec<StackFrame>>,
 }
 
+/// Where the running code is, and its callers, the innermost first: as many as are needed to leave this crate.
+#[cfg(debug_assertions)]
+pub(in crate::runtime::diagnosis) fn running() -> Vec<usize> {
+    const DEEPEST: usize = 64;
+    let mut calls = Vec::new();
+    backtrace::trace(|frame| {
+        calls.push(frame.ip().addr());
+        calls.len() < DEEPEST
+    });
+    calls
+}
+
 impl Symbols {
     /// The functions of a task, without what is only machinery: what the outermost wait of this crate does below it, and what
     /// starts the task's closure.
