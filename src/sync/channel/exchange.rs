@@ -93,8 +93,11 @@ impl<T> Waiting<T> {
         ptr::from_ref(self).cast()
     }
 
-    fn into_value(self) -> Option<T> {
-        self.value.into_inner()
+    /// What is in the place, after the wait. Taken from where it lies: to move the record would read what others have
+    /// just written, in larger pieces than they wrote.
+    #[inline(always)]
+    fn take_value(&mut self) -> Option<T> {
+        self.value.get_mut().take()
     }
 }
 
@@ -181,14 +184,15 @@ impl<T> Exchange<T> {
     #[inline(never)]
     fn send_slow<'a>(&'a self, mut state: SpinGuard<'a, State<T>>, mut value: T, deadline: Option<Instant>) -> Sent<T> {
         loop {
-            let waiting = Waiting::new(Some(value));
+            let mut waiting = Waiting::new(Some(value));
             // SAFETY: the waiter is new, and stays here until the wait below has ended, when it is in no queue.
             unsafe { state.waiting_senders.push(waiting.as_waiter()) };
             // Only where nobody keeps a value for them: who would receive may do so now.
             Self::tell_watchers(state);
             // SAFETY: it was pushed there.
             let unlink = || unsafe { self.lock().waiting_senders.remove(&waiting.entry.waiter) };
-            value = match (waiting.entry.waiter.wait(deadline, unlink), waiting.into_value()) {
+            let woken = waiting.entry.waiter.wait(deadline, unlink);
+            value = match (woken, waiting.take_value()) {
                 (_, None) => return Sent::Delivered,
                 (Woken::Elapsed, Some(value)) => return Sent::NoRoom(value),
                 (Woken::Notified, Some(value)) => value,
@@ -252,14 +256,15 @@ impl<T> Exchange<T> {
                 Ok(received) => return received,
                 Err(state) => state,
             };
-            let waiting = Waiting::new(None);
+            let mut waiting = Waiting::new(None);
             // SAFETY: the waiter is new, and stays here until the wait below has ended, when it is in no queue.
             unsafe { state.waiting_receivers.push(waiting.as_waiter()) };
             // Selects that would send may do so now.
             Self::tell_watchers(state);
             // SAFETY: it was pushed there.
             let unlink = || unsafe { self.lock().waiting_receivers.remove(&waiting.entry.waiter) };
-            match (waiting.entry.waiter.wait(deadline, unlink), waiting.into_value()) {
+            let woken = waiting.entry.waiter.wait(deadline, unlink);
+            match (woken, waiting.take_value()) {
                 (_, Some(value)) => return Received::Value(value),
                 (Woken::Elapsed, None) => return Received::Nothing,
                 (Woken::Notified, None) => {}
