@@ -6,6 +6,8 @@
 //! seed 42: 318 rounds in 10 s: channels 160, broadcasts 158; nothing lost, nothing hangs
 //! cargo run --release --example stress -- parks=100_000_000
 //! 100000000 parked and were woken in N s: nothing lost
+//! cargo run --release --example stress -- sockets=10_000
+//! 10000 connections, idle and echoing, twice: 100000 messages in N s, N bytes of memory each: nothing left
 //! ```
 //!
 //! Each round has a seed of its own, made from the first one and its number. A round that finds a mistake, or that has
@@ -28,6 +30,8 @@ mod parks;
 mod queues;
 mod random;
 mod remotes;
+#[cfg(all(feature = "net", target_os = "linux"))]
+mod sockets;
 mod tickets;
 mod waits;
 
@@ -110,13 +114,47 @@ fn stress(seed: u64, time: Duration, only: Option<&str>) -> Vec<(&'static str, u
     counts
 }
 
+/// Many connections between this process and another.
+#[cfg(all(feature = "net", target_os = "linux"))]
+fn many_sockets(count: u64, server: process::Command) {
+    let outcome = sockets::many(count, server).unwrap_or_else(|error| panic!("{error}"));
+    let sockets::Outcome { connections, messages, time, memory_each } = outcome;
+    println!(
+        "{connections} connections, idle and echoing, twice: {messages} messages in {} s, {memory_each} bytes of memory \
+         each: nothing left",
+        time.as_secs()
+    );
+}
+
+#[cfg(not(all(feature = "net", target_os = "linux")))]
+fn many_sockets(_: u64, _: process::Command) {
+    eprintln!("sockets: needs the feature `net`, and Linux");
+}
+
+/// Whether this process is the server of `sockets=N`, which then has served.
+fn was_server(argument: Option<&str>) -> bool {
+    #[cfg(all(feature = "net", target_os = "linux"))]
+    if argument == Some(SERVER) {
+        sockets::serve().unwrap_or_else(|error| panic!("{error}"));
+        return true;
+    }
+    argument == Some(SERVER)
+}
+
+/// Names that server on the command line, and to the test that is it.
+const SERVER: &str = "serve-sockets";
+
 fn main() {
-    let (mut seed, mut seconds, mut only, mut parks) = (None, 10, None, None);
+    if was_server(std::env::args().nth(1).as_deref()) {
+        return;
+    }
+    let (mut seed, mut seconds, mut only, mut parks, mut sockets) = (None, 10, None, None, None);
     for argument in std::env::args().skip(1) {
         let known = match argument.split_once('=') {
             Some(("seed", n)) => n.parse().map(|n| seed = Some(n)).is_ok(),
             Some(("seconds", n)) => n.parse().map(|n| seconds = n).is_ok(),
             Some(("parks", n)) => n.replace('_', "").parse().map(|n| parks = Some(n)).is_ok(),
+            Some(("sockets", n)) => n.replace('_', "").parse().map(|n| sockets = Some(n)).is_ok(),
             Some(("only", name)) if ROUNDS.iter().any(|(known, _)| *known == name) => {
                 only = Some(name.to_owned());
                 true
@@ -125,7 +163,7 @@ fn main() {
         };
         if !known {
             let names: Vec<_> = ROUNDS.iter().map(|(name, _)| name).collect();
-            eprintln!("'{argument}': expected parks=N, seed=N, seconds=N or only=NAME, of {names:?}");
+            eprintln!("'{argument}': expected parks=N, sockets=N, seed=N, seconds=N or only=NAME, of {names:?}");
             process::exit(2);
         }
     }
@@ -134,6 +172,11 @@ fn main() {
         let count = parks::many(count);
         println!("{count} parked and were woken in {} s: nothing lost", began.elapsed().as_secs());
         return;
+    }
+    if let Some(count) = sockets {
+        let mut server = process::Command::new(std::env::current_exe().expect("the path of this program"));
+        server.arg(SERVER);
+        return many_sockets(count, server);
     }
     let seed = seed.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs()) << 20);
     println!("seed {seed}, {seconds} s");
@@ -147,6 +190,19 @@ fn main() {
 #[test]
 fn a_million_wake_ups_and_none_is_lost() {
     assert!(parks::many(1_000_000) >= 1_000_000);
+}
+
+#[test]
+fn the_server_of_many_connections() {
+    was_server(std::env::var("OSIER_STRESS").ok().as_deref());
+}
+
+#[cfg(all(feature = "net", target_os = "linux"))]
+#[test]
+fn many_connections_leave_nothing() {
+    let mut server = process::Command::new(std::env::current_exe().expect("the path of this program"));
+    server.args(["--exact", "the_server_of_many_connections", "--nocapture"]).env("OSIER_STRESS", SERVER);
+    many_sockets(400, server);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! # Invariants
 //! - The number of connections that are being served never exceeds the limit: a place is taken before a connection is.
 //! - Out of descriptors, no connection is left to hang: a reserve is given up for the time of taking one and closing it.
+//! - Whatever a worker needs to wait for a connection is made before the first one comes.
 
 use std::fmt;
 use std::fs::File;
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
+use crate::runtime::make_pollers;
 use crate::sync::waiting::lock;
 use crate::sync::{Event, Semaphore};
 use crate::task::{Builder, JoinHandle, Place, Task};
@@ -19,6 +21,9 @@ use crate::time;
 
 /// How long accepting pauses after an error, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How long it pauses after it has disconnected somebody, which takes two calls: so that there are at most a hundred calls a
+/// second, and nobody waits for long to be disconnected.
+const DISCONNECTING: Duration = Duration::from_millis(20);
 
 /// What a [`StreamServer`] accepts from: [`TcpListener`] or [`UnixListener`].
 pub trait Listener: Send + Sync + 'static {
@@ -74,7 +79,7 @@ type Handle<L> = Box<dyn Fn(<L as Listener>::Stream, <L as Listener>::Address) +
 ///
 /// A handler that panics, or raises, ends its own connection; the server goes on, and the failure is reported as that of
 /// any task that nobody joins. When accepting fails, the server tries again after 10 ms, and ever less often up to once a
-/// second. If that is for want of descriptors, those who connect meanwhile are disconnected one by one.
+/// second. If that is for want of descriptors, those who connect meanwhile are disconnected, up to fifty a second.
 ///
 /// # Examples
 /// ```
@@ -242,6 +247,8 @@ impl<L: Listener> fmt::Debug for StreamServer<L> {
 
 impl<L: Listener> Inner<L> {
     fn accept(self: Arc<Self>) {
+        // Where this fails, a worker makes its own when it can.
+        _ = make_pollers();
         let open_reserve = || File::open("/dev/null").ok();
         let mut reserve = open_reserve();
         let mut pause = PAUSE.0;
@@ -269,8 +276,12 @@ impl<L: Listener> Inner<L> {
                 Some(libc::EBADF | libc::EINVAL) => return,
                 Some(libc::EMFILE | libc::ENFILE) if reserve.take().is_some() => {
                     // There was a connection, or accepting would not have failed; another acceptor may take it.
-                    drop(time::timeout(PAUSE.0, || self.listener.accept()));
+                    let disconnects = time::timeout(PAUSE.0, || self.listener.accept().is_ok()) == Ok(true);
                     reserve = open_reserve();
+                    if disconnects {
+                        time::sleep(DISCONNECTING);
+                        continue;
+                    }
                 }
                 _ => reserve = reserve.or_else(open_reserve),
             }

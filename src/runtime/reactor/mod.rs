@@ -41,7 +41,7 @@ const ALONE: u32 = 8;
 /// What one worker watches.
 #[derive(Debug)]
 pub(crate) struct Reactor {
-    /// Made when the first descriptor comes: a runtime without any has none.
+    /// Made when the first descriptor comes, or a server starts: a runtime without any has none.
     poller: OnceLock<Poller>,
     slots: Mutex<Slots>,
     /// Events on their way, with whom they concern; empty between waits, and kept for its room.
@@ -157,14 +157,21 @@ impl Reactor {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn poller(&self) -> io::Result<&Poller> {
+        match self.poller.get() {
+            Some(poller) => Ok(poller),
+            None => self.make_poller(),
+        }
+    }
+
+    #[cold]
+    fn make_poller(&self) -> io::Result<&Poller> {
+        let new = Poller::new()?;
+        Ok(self.poller.get_or_init(|| new))
+    }
+
     fn add(&self, source: &Arc<Source>, interest: Interest) -> io::Result<Key> {
-        let poller = match self.poller.get() {
-            Some(poller) => poller,
-            None => {
-                let new = Poller::new()?;
-                self.poller.get_or_init(|| new)
-            }
-        };
+        let poller = self.poller()?;
         let mut slots = self.slots();
         if slots.is_retired {
             return Err(io::Error::other("the worker has ended"));
@@ -220,6 +227,12 @@ impl Reactor {
             source.readiness.set_ready([(Direction::Read, false), (Direction::Write, false)]);
         }
     }
+}
+
+/// Makes the pollers of all workers of the calling task's runtime: when a server has run out of descriptors it is too late, and
+/// whom a worker without one is to serve could not be waited for.
+pub(crate) fn make_pollers() -> io::Result<()> {
+    Worker::here().shared().remotes.iter().try_for_each(|remote| remote.parker.reactor.poller().map(drop))
 }
 
 /// A descriptor, and who waits for it.

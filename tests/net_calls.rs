@@ -1,0 +1,449 @@
+//! Each call on a socket that can wait, ended in each way that a wait can end: cancelled, out of time, cancelled at the very
+//! moment, closed by somebody else. Afterwards the call must go through as if nothing had been, and no descriptor is left.
+//! H16.
+
+#![cfg(all(feature = "net", target_os = "linux"))]
+
+mod common;
+
+use std::any::Any;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{OnDrop, count_in_proc, ms, until, watch};
+use osier::net::selector::{Interest, Selector};
+use osier::net::{
+    Listener, PipeReader, PipeWriter, Ready, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream,
+    pipe,
+};
+use osier::{Runtime, catch_exit, spawn, time, yield_now};
+
+/// What a pipe that is full has no room for, however little it has.
+const PAGE: &[u8] = &[0; 4096];
+
+type Act = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
+
+/// A call that waits, since nothing is there.
+struct Call {
+    wait: Arc<Act>,
+    /// Lets every later call through, or the one that waits.
+    allow: Box<dyn FnOnce() + Send>,
+    /// Limits how long it waits, if the socket can do that by itself.
+    limit: Option<Box<dyn Fn(Option<Duration>)>>,
+    close: Option<Act>,
+    /// What must stay open meanwhile.
+    _keep: Box<dyn Any>,
+}
+
+impl Call {
+    fn new(
+        wait: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+        allow: impl FnOnce() + Send + 'static,
+        keep: impl Any,
+    ) -> Self {
+        let wait: Act = Box::new(wait);
+        Self { wait: Arc::new(wait), allow: Box::new(allow), limit: None, close: None, _keep: Box::new(keep) }
+    }
+
+    fn limited(mut self, limit: impl Fn(Option<Duration>) + 'static) -> Self {
+        self.limit = Some(Box::new(limit));
+        self
+    }
+
+    fn closed(mut self, close: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Self {
+        self.close = Some(Box::new(close));
+        self
+    }
+}
+
+fn tcp_pair() -> (Arc<TcpStream>, Arc<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (Arc::new(client), Arc::new(listener.accept().unwrap().0))
+}
+
+fn unix_pair() -> (Arc<UnixStream>, Arc<UnixStream>) {
+    let (a, b) = UnixStream::pair().unwrap();
+    (Arc::new(a), Arc::new(b))
+}
+
+/// A path that nobody else has.
+struct Path(PathBuf);
+
+impl Path {
+    fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(std::env::temp_dir().join(format!("osier-calls-{}-{number}", std::process::id())))
+    }
+}
+
+impl Drop for Path {
+    fn drop(&mut self) {
+        _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Writes until there is no room.
+fn fill(mut writer: impl Write) {
+    let piece = vec![0; 1 << 16];
+    while time::timeout(ms(30), || writer.write(&piece)).is_ok() {}
+}
+
+/// Reads all that ever comes, in a task that ends with the writer.
+fn swallow(mut reader: impl Read + Send + 'static) {
+    drop(spawn(move || _ = io::copy(&mut reader, &mut io::sink())));
+}
+
+/// A handle to a shared socket that reads.
+struct Shared<T>(Arc<T>);
+
+impl<T> Read for Shared<T>
+where
+    for<'a> &'a T: Read,
+{
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self.0).read(buffer)
+    }
+}
+
+/// One of a read, given a pair of streams.
+macro_rules! reading {
+    ($pair:expr, |$from:ident| $read:expr) => {{
+        let ($from, to) = $pair;
+        let [limits, closes] = [$from.clone(), $from.clone()];
+        let writes = to.clone();
+        // Enough for all who come.
+        let allow = move || (&*writes).write_all(&[7; 16]).unwrap();
+        Call::new(move || $read.map(drop), allow, to)
+            .limited(move |limit| limits.set_read_timeout(limit).unwrap())
+            .closed(move || closes.close())
+    }};
+}
+
+/// One of a write that finds no room, given a pair of streams.
+macro_rules! writing {
+    ($pair:expr, |$to:ident| $write:expr) => {{
+        let ($to, from) = $pair;
+        fill(&*$to);
+        let [limits, closes] = [$to.clone(), $to.clone()];
+        let reader = Shared(from.clone());
+        Call::new(move || $write.map(drop), move || swallow(reader), from)
+            .limited(move |limit| limits.set_write_timeout(limit).unwrap())
+            .closed(move || closes.close())
+    }};
+}
+
+type Make = fn() -> Call;
+
+const CALLS: &[(&str, Make)] = &[
+    ("TcpStream::read", || reading!(tcp_pair(), |from| (&*from).read(&mut [0]))),
+    ("TcpStream::peek", || reading!(tcp_pair(), |from| from.peek(&mut [0]))),
+    ("TcpStream::read_vectored", || {
+        reading!(tcp_pair(), |from| (&*from).read_vectored(&mut [io::IoSliceMut::new(&mut [0])]))
+    }),
+    ("TcpStream::write", || writing!(tcp_pair(), |to| (&*to).write(&[0]))),
+    ("TcpStream::write_vectored", || writing!(tcp_pair(), |to| (&*to).write_vectored(&[io::IoSlice::new(&[0])]))),
+    ("UnixStream::read", || reading!(unix_pair(), |from| (&*from).read(&mut [0]))),
+    ("UnixStream::write", || writing!(unix_pair(), |to| (&*to).write(&[0]))),
+    ("TcpListener::accept", tcp_accept),
+    ("TcpStream::connect", tcp_connect),
+    ("UnixListener::accept", unix_accept),
+    ("UnixStream::connect", unix_connect),
+    ("UdpSocket::recv", || udp(|socket| socket.recv(&mut [0]).map(drop))),
+    ("UdpSocket::recv_from", || udp(|socket| socket.recv_from(&mut [0]).map(drop))),
+    ("UdpSocket::peek", || udp(|socket| socket.peek(&mut [0]).map(drop))),
+    ("UdpSocket::peek_from", || udp(|socket| socket.peek_from(&mut [0]).map(drop))),
+    ("UnixDatagram::recv", || unix_datagram(|socket| socket.recv(&mut [0]).map(drop))),
+    ("UnixDatagram::recv_from", || unix_datagram(|socket| socket.recv_from(&mut [0]).map(drop))),
+    ("UnixDatagram::send", unix_send),
+    ("UnixDatagram::send_to", unix_send_to),
+    ("PipeReader::read", pipe_read),
+    ("PipeWriter::write", pipe_write),
+    ("Ready::readable", || ready_read(|ready| ready.readable())),
+    ("Ready::io", || ready_read(|ready| ready.io(|| ready.get_ref().read(&mut [0])).map(drop))),
+    ("Ready::writable", || ready_write(|ready| ready.writable())),
+    ("Ready::io_write", || ready_write(|ready| ready.io_write(|| ready.get_ref().write(PAGE)).map(drop))),
+    ("Selector::select", select),
+];
+
+fn tcp_accept() -> Call {
+    let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = listener.local_addr().unwrap();
+    let closes = listener.clone();
+    // Who has connected may go: the listener gives the connection all the same.
+    let allow = move || (0..3).for_each(|_| drop(TcpStream::connect(address).unwrap()));
+    Call::new(move || listener.accept().map(drop), allow, ()).closed(move || closes.close())
+}
+
+/// Accepts whoever comes, in a task that ends when the second value goes.
+fn accept_all<L: Listener>(listener: L) -> (impl FnOnce() + Send + 'static, impl Any) {
+    let listener = Arc::new(listener);
+    let closes = listener.clone();
+    (move || drop(spawn(move || while listener.accept().is_ok() {})), OnDrop(move || closes.close().unwrap()))
+}
+
+fn tcp_connect() -> Call {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let listener = TcpListener::bind_with(&address, 0, false).unwrap();
+    let address = listener.local_addr().unwrap();
+    // A listener whose backlog is full does not answer.
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, ms(50)) {
+        queued.push(stream);
+    }
+    let (allow, keep) = accept_all(listener);
+    Call::new(move || TcpStream::connect(address).map(drop), allow, (queued, keep))
+}
+
+fn unix_accept() -> Call {
+    let path = Path::new();
+    let listener = Arc::new(UnixListener::bind(&path.0).unwrap());
+    let closes = listener.clone();
+    let to = path.0.clone();
+    let allow = move || (0..3).for_each(|_| drop(UnixStream::connect(&to).unwrap()));
+    Call::new(move || listener.accept().map(drop), allow, path).closed(move || closes.close())
+}
+
+fn unix_connect() -> Call {
+    let path = Path::new();
+    let address = socket2::SockAddr::unix(&path.0).unwrap();
+    let listener = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&address).unwrap();
+    listener.listen(0).unwrap();
+    let listener = UnixListener::from_std(std::os::fd::OwnedFd::from(listener).into()).unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = time::timeout(ms(30), || UnixStream::connect(&path.0)) {
+        queued.push(stream.unwrap());
+    }
+    let to = path.0.clone();
+    let (allow, keep) = accept_all(listener);
+    Call::new(move || UnixStream::connect(&to).map(drop), allow, (queued, path, keep))
+}
+
+fn udp(wait: fn(&UdpSocket) -> io::Result<()>) -> Call {
+    let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+    let [sends, limits, closes] = [socket.clone(), socket.clone(), socket.clone()];
+    let allow = move || {
+        let address = sends.local_addr().unwrap();
+        (0..3).for_each(|_| _ = sends.send_to(&[7], address).unwrap());
+    };
+    Call::new(move || wait(&socket), allow, ())
+        .limited(move |limit| limits.set_read_timeout(limit).unwrap())
+        .closed(move || closes.close())
+}
+
+fn unix_datagram(wait: fn(&UnixDatagram) -> io::Result<()>) -> Call {
+    let (socket, other) = UnixDatagram::pair().unwrap();
+    let socket = Arc::new(socket);
+    let [limits, closes] = [socket.clone(), socket.clone()];
+    let allow = move || (0..3).for_each(|_| _ = other.send(&[7]).unwrap());
+    Call::new(move || wait(&socket), allow, ())
+        .limited(move |limit| limits.set_read_timeout(limit).unwrap())
+        .closed(move || closes.close())
+}
+
+fn unix_send() -> Call {
+    let (socket, reader) = UnixDatagram::pair().unwrap();
+    while time::timeout(ms(30), || socket.send(&[0; 1000])).is_ok() {}
+    let socket = Arc::new(socket);
+    let [limits, closes] = [socket.clone(), socket.clone()];
+    let reader = Arc::new(reader);
+    let receives = reader.clone();
+    // All of it: the system calls a socket writable once most of its memory is free.
+    let allow = move || while time::timeout(ms(10), || receives.recv(&mut [0; 1000])).is_ok() {};
+    Call::new(move || socket.send(&[1]).map(drop), allow, reader)
+        .limited(move |limit| limits.set_write_timeout(limit).unwrap())
+        .closed(move || closes.close())
+}
+
+fn unix_send_to() -> Call {
+    let path = Path::new();
+    let reader = Arc::new(UnixDatagram::bind(&path.0).unwrap());
+    let socket = UnixDatagram::unbound().unwrap();
+    while time::timeout(ms(30), || socket.send_to(&[0; 1000], &path.0)).is_ok() {}
+    let receives = reader.clone();
+    // All of it: the system calls a socket writable once most of its memory is free.
+    let allow = move || while time::timeout(ms(10), || receives.recv(&mut [0; 1000])).is_ok() {};
+    let to = path.0.clone();
+    Call::new(move || socket.send_to(&[1], &to).map(drop), allow, (path, reader))
+}
+
+fn pipe_read() -> Call {
+    let (reader, writer): (PipeReader, PipeWriter) = pipe().unwrap();
+    let writer = Arc::new(writer);
+    let writes = writer.clone();
+    Call::new(move || (&reader).read(&mut [0]).map(drop), move || (&*writes).write_all(&[7; 16]).unwrap(), writer)
+}
+
+fn pipe_write() -> Call {
+    let (reader, writer) = pipe().unwrap();
+    fill(&writer);
+    Call::new(move || (&writer).write(&[0]).map(drop), move || swallow(reader), ())
+}
+
+fn ready_read(wait: fn(&Ready<io::PipeReader>) -> io::Result<()>) -> Call {
+    let (reader, mut writer) = io::pipe().unwrap();
+    let keep = writer.try_clone().unwrap();
+    let ready = Ready::new(reader).unwrap();
+    Call::new(move || wait(&ready), move || writer.write_all(&[7; 16]).unwrap(), keep)
+}
+
+fn ready_write(wait: fn(&Ready<io::PipeWriter>) -> io::Result<()>) -> Call {
+    let (reader, writer) = io::pipe().unwrap();
+    let ready = Ready::new(writer).unwrap();
+    while (&mut ready.get_ref()).write(PAGE).is_ok() {}
+    let reader = PipeReader::try_from(std::os::fd::OwnedFd::from(reader)).unwrap();
+    Call::new(move || wait(&ready), move || swallow(reader), ())
+}
+
+fn select() -> Call {
+    let (reader, mut writer) = io::pipe().unwrap();
+    let selector = Selector::new().unwrap();
+    selector.register(&reader, Interest::Read).unwrap();
+    let allow = move || writer.write_all(&[7]).map(|()| drop(writer)).unwrap();
+    Call::new(move || selector.select(None).map(|ready| assert_eq!(ready.len(), 1)), allow, reader)
+}
+
+fn open_files() -> usize {
+    count_in_proc("fd")
+}
+
+/// Runs `body` with each call, on one worker: a task that is spawned has come to its wait when the caller has yielded. Each
+/// leaves as many descriptors open as it found.
+fn for_each_call(body: impl Fn(Call) + Send + Sync) {
+    // One test at a time, for descriptors are counted.
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one = common::lock(&ONE);
+    let _watch = watch();
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    runtime.run(|| {
+        // So that the worker has its poller.
+        drop(time::timeout(ms(1), || pipe_read().wait.as_ref()()));
+        for (name, make) in CALLS {
+            eprintln!("{name}");
+            let before = open_files();
+            body(make());
+            let patience = Instant::now() + Duration::from_secs(10);
+            // Tasks that accept or read to the end let go a moment later.
+            until(|| open_files() == before || Instant::now() > patience);
+            assert_eq!(open_files(), before, "{name}");
+        }
+    });
+    assert!(runtime.wait_idle(Duration::from_secs(10)), "no task is left");
+}
+
+/// The call goes through once it may.
+fn goes_through(call: Call) {
+    (call.allow)();
+    (call.wait)().unwrap();
+}
+
+#[test]
+fn cancelled_it_unwinds_and_the_next_one_goes_through() {
+    for_each_call(|call| {
+        for _ in 0..3 {
+            let waits = spawn({
+                let wait = call.wait.clone();
+                move || catch_exit(|| wait()).is_err()
+            });
+            yield_now();
+            assert!(!waits.is_finished());
+            waits.cancel();
+            assert!(waits.join().unwrap(), "an exit came through it");
+        }
+        goes_through(call);
+    });
+}
+
+#[test]
+fn killed_its_task_counts_as_cancelled() {
+    for_each_call(|call| {
+        let waits = spawn({
+            let wait = call.wait.clone();
+            move || wait()
+        });
+        yield_now();
+        waits.kill();
+        assert!(waits.join().unwrap_err().is_cancelled());
+        goes_through(call);
+    });
+}
+
+#[test]
+fn out_of_the_time_of_a_region_it_unwinds_and_the_next_one_goes_through() {
+    for_each_call(|call| {
+        for _ in 0..2 {
+            assert!(time::timeout(ms(3), || (call.wait)()).is_err());
+        }
+        goes_through(call);
+    });
+}
+
+#[test]
+fn out_of_its_own_time_it_says_so_and_the_next_one_goes_through() {
+    for_each_call(|call| {
+        if let Some(limit) = &call.limit {
+            limit(Some(ms(3)));
+            for _ in 0..2 {
+                assert_eq!((call.wait)().unwrap_err().kind(), ErrorKind::TimedOut);
+            }
+            // A thread that is no worker waits in another way.
+            let wait = call.wait.clone();
+            let thread = thread::spawn(move || wait().unwrap_err().kind());
+            assert_eq!(thread.join().unwrap(), ErrorKind::TimedOut);
+            limit(None);
+        }
+        goes_through(call);
+    });
+}
+
+#[test]
+fn cancelled_when_it_may_go_on_it_has_gone_through_or_leaves_all_for_the_next() {
+    for_each_call(|call| {
+        let waits = spawn({
+            let wait = call.wait.clone();
+            move || wait()
+        });
+        yield_now();
+        (call.allow)();
+        waits.cancel();
+        match waits.join() {
+            Ok(done) => done.unwrap(),
+            Err(error) => assert!(error.is_cancelled()),
+        }
+        (call.wait)().unwrap();
+    });
+}
+
+#[test]
+fn a_thread_goes_through_when_it_may() {
+    for_each_call(|call| {
+        let wait = call.wait.clone();
+        let thread = thread::spawn(move || wait());
+        (call.allow)();
+        until(|| thread.is_finished());
+        thread.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn closed_by_another_it_fails_and_so_does_the_next() {
+    for_each_call(|call| {
+        let Some(close) = call.close else { return };
+        let waits = spawn({
+            let wait = call.wait.clone();
+            move || wait()
+        });
+        yield_now();
+        close().unwrap();
+        let code = |result: io::Result<()>| result.unwrap_err().raw_os_error();
+        assert_eq!(code(waits.join().unwrap()), Some(libc::EBADF));
+        assert_eq!(code((call.wait)()), Some(libc::EBADF));
+        assert!(close().is_err());
+    });
+}
