@@ -9,6 +9,7 @@
 //! | `g = greenlet(run)` | `let g = Greenlet::new(run)` |
 //! | `g.switch(v)` | `g.switch(v)` |
 //! | `greenlet.getcurrent()` | `Greenlet::<T>::current()` |
+//! | `getcurrent().parent.switch(v)` | [`greenlet::parent().switch(v)`](parent()) |
 //! | `g.parent`, `g.parent = p` | `g.parent()`, `g.set_parent(&p)` |
 //! | `raise GreenletExit` in a body | [`exit(value)`](exit()) |
 //! | `g.throw()` | `g.throw_exit(value)` |
@@ -52,7 +53,7 @@ mod weak;
 
 pub use builder::Builder;
 pub use error::{ParentError, SwitchError};
-pub use switch::exit;
+pub use switch::{exit, parent};
 pub use trace::{AnyGreenlet, Event, Tracer, set_trace, trace};
 pub use weak::Weak;
 
@@ -151,6 +152,10 @@ impl<T: 'static> Greenlet<T> {
     ///
     /// Where no tree of `T` runs, this makes the root of one, which stands for the thread, the task, or the greenlet of
     /// another type that runs.
+    ///
+    /// The handle counts. A body that still has it when it switches away holds itself, and no drop from outside ends it;
+    /// a temporary lives as long as its statement, so that is what `Greenlet::current().parent().unwrap().switch(v)` does.
+    /// [`greenlet::parent().switch(v)`](parent()) does not.
     ///
     /// # Examples
     /// ```

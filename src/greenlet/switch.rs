@@ -275,3 +275,22 @@ impl<T: 'static> Greenlet<T> {
 pub fn exit<T: 'static>(value: T) -> ! {
     tree::leave(Some(value))
 }
+
+/// The parent of the running greenlet of `T`: Python's `getcurrent().parent`, which is what most bodies switch to.
+///
+/// # Panics
+/// If no greenlet of `T` runs, or only the root of its tree does.
+///
+/// # Examples
+/// ```
+/// use osier::{Greenlet, greenlet};
+///
+/// // Hands on what it is given, one by one.
+/// let g = Greenlet::new(|mut n: u32| loop { n = greenlet::parent().switch(n + 1); });
+/// assert_eq!(g.switch(1), 2);
+/// assert_eq!(g.switch(5), 6);
+/// ```
+pub fn parent<T: 'static>() -> Greenlet<T> {
+    let parent = tree::running().and_then(|me: Greenlet<T>| me.parent());
+    parent.unwrap_or_else(|| panic!("only a greenlet has a parent, and no greenlet of that type runs"))
+}

@@ -236,16 +236,21 @@ pub(super) fn locate<T: 'static>(from: *const Frame) -> Option<Link<T>> {
     }
 }
 
+/// The running greenlet of `T`, or the root of its innermost tree; `None` where there is no tree.
+pub(super) fn running<T: 'static>() -> Option<Greenlet<T>> {
+    // SAFETY: it runs, or is the root of a context that does, so it is not freed.
+    locate::<T>(current::frame()).map(|me| unsafe { Greenlet::of_link(me) })
+}
+
 /// The running greenlet of `T`, or a new root for the innermost context.
 ///
 /// `None` when the thread is past its end, and `T` has no tree that runs.
 pub(super) fn current_or_root<T: 'static>() -> Option<Greenlet<T>> {
-    let top = current::frame();
-    if let Some(me) = locate::<T>(top) {
-        // SAFETY: it runs, or is the root of a context that does, so it is not freed.
-        return Some(unsafe { Greenlet::of_link(me) });
+    let running = running();
+    if running.is_some() {
+        return running;
     }
-    let context = context_of(top);
+    let context = context_of(current::frame());
     let root = Node::<T>::new_root(context);
     // SAFETY: null, or a frame of the running chain.
     match unsafe { context.as_ref() } {
