@@ -22,6 +22,7 @@
 //! | other programs, and signals | [`process`], [`signal`] | any |
 //! | files | [`fs`] | a pool's |
 //! | a call that blocks its thread | [`task::unblock`] | a pool's |
+//! | a future awaited by code that is not `async`, and the other way round | [`mod@future`] | any |
 //!
 //! Whoever knows generators, greenlet or gevent: [`porting`] says what becomes of every construct.
 //!
@@ -76,6 +77,8 @@ pub mod actor;
 pub mod exception;
 #[cfg(feature = "net")]
 pub mod fs;
+#[cfg(feature = "runtime")]
+pub mod future;
 pub mod generator;
 pub mod greenlet;
 #[cfg(feature = "net")]

@@ -1080,8 +1080,8 @@ fn locks_work_between_runtimes() {
         }
         sender.send(*lock.lock()).unwrap();
     };
-    let _ = one.spawn(body.clone());
-    let _ = other.spawn(body);
+    drop(one.spawn(body.clone()));
+    drop(other.spawn(body));
     assert_eq!(receiver.iter().take(2).max(), Some(2000));
 }
 

@@ -284,12 +284,12 @@ fn a_member_may_spawn_members_and_join_waits_for_them() {
             fn grow(group: &Group, done: &Arc<AtomicUsize>, depth: u32) {
                 for _ in 0..2 {
                     let (inner, count) = (group.clone(), done.clone());
-                    let _ = group.spawn(move || {
+                    drop(group.spawn(move || {
                         if depth > 0 {
                             grow(&inner, &count, depth - 1);
                         }
                         count.fetch_add(1, Ordering::SeqCst);
-                    });
+                    }));
                 }
             }
             grow(&group, &done, 4);
@@ -714,10 +714,10 @@ fn with_joins_and_kills_on_an_unwind() {
             let value = Pool::with(2, |pool| {
                 for _ in 0..5 {
                     let done = done.clone();
-                    let _ = pool.spawn(move || {
+                    drop(pool.spawn(move || {
                         yield_now();
                         done.fetch_add(1, Ordering::SeqCst);
-                    });
+                    }));
                 }
                 "value"
             });
@@ -729,10 +729,10 @@ fn with_joins_and_kills_on_an_unwind() {
             let says = log.clone();
             let text = panic_text(|| {
                 Group::with(|group| {
-                    let _ = group.spawn(move || {
+                    drop(group.spawn(move || {
                         let _at_end = says.at_drop("unwound");
                         inner.pass();
-                    });
+                    }));
                     gate.wait_for(1);
                     panic!("out of here")
                 })
@@ -743,10 +743,10 @@ fn with_joins_and_kills_on_an_unwind() {
             let (inner, says) = (gate.clone(), log.clone());
             let joining = spawn(move || {
                 Pool::with(1, |pool| {
-                    let _ = pool.spawn(move || {
+                    drop(pool.spawn(move || {
                         let _at_end = says.at_drop("unwound");
                         inner.pass();
-                    });
+                    }));
                 });
             });
             gate.wait_for(1);
@@ -772,12 +772,12 @@ fn with_raises_the_earliest_failure_that_nobody_was_told() {
                 Pool::with(1, |pool| {
                     for n in 0..3 {
                         let count = count.clone();
-                        let _ = pool.spawn(move || {
+                        drop(pool.spawn(move || {
                             count.fetch_add(1, Ordering::SeqCst);
                             if n > 0 {
                                 raise(std::io::Error::other(n.to_string()))
                             }
-                        });
+                        }));
                     }
                 });
             });
@@ -788,7 +788,7 @@ fn with_raises_the_earliest_failure_that_nobody_was_told() {
             let told = Pool::with(1, |pool| pool.spawn(|| raise(std::fmt::Error)).join().is_err());
             assert!(told);
             let told = Pool::with(1, |pool| {
-                let _ = pool.spawn(|| raise(std::fmt::Error));
+                drop(pool.spawn(|| raise(std::fmt::Error)));
                 pool.join().is_err()
             });
             assert!(told);
@@ -831,10 +831,10 @@ fn local_pools_ask_for_nothing_to_be_send() {
         let (pool, log) = (Pool::local(2), Rc::new(RefCell::new(Vec::new())));
         for n in 0..5 {
             let log = log.clone();
-            let _ = pool.spawn(move || {
+            drop(pool.spawn(move || {
                 log.borrow_mut().push(n);
                 yield_now();
-            });
+            }));
         }
         pool.join().unwrap();
         assert_eq!(*log.borrow(), [0, 1, 2, 3, 4]);
@@ -849,7 +849,7 @@ fn local_pools_ask_for_nothing_to_be_send() {
         assert!(pool.try_spawn(|| ()).is_ok());
         assert_eq!(pool.apply_async(|| Rc::new(4)).join().unwrap(), Rc::new(4));
         let group = Group::local();
-        let _ = group.spawn(move || log.borrow_mut().clear());
+        drop(group.spawn(move || log.borrow_mut().clear()));
         group.join().unwrap();
     });
 }
@@ -888,10 +888,10 @@ fn pools_are_shared_by_threads_and_tasks() {
         move || {
             for _ in 0..100 {
                 let count = count.clone();
-                let _ = pool.spawn(move || {
+                drop(pool.spawn(move || {
                     yield_now();
                     count.fetch_add(1, Ordering::SeqCst);
-                });
+                }));
             }
         }
     };

@@ -111,7 +111,7 @@ impl Group {
     ///     let (group, count) = (Group::local(), Rc::new(Cell::new(0)));
     ///     for _ in 0..3 {
     ///         let count = count.clone();
-    ///         let _ = group.spawn(move || count.set(count.get() + 1));
+    ///         drop(group.spawn(move || count.set(count.get() + 1)));
     ///     }
     ///     group.join().unwrap();
     ///     count.get()
@@ -173,7 +173,7 @@ impl Pool {
     /// let done = Event::new();
     /// Pool::with(1, |pool| {
     ///     let done = done.clone();
-    ///     let _ = pool.spawn(move || done.set());
+    ///     drop(pool.spawn(move || done.set()));
     /// });
     /// assert!(done.is_set());
     /// ```

@@ -58,6 +58,7 @@ pub use barrier::{Barrier, BrokenBarrier};
 pub use condition::{Condition, ConditionGuard};
 pub use condvar::{Condvar, WaitTimeoutResult};
 pub use event::Event;
+pub(crate) use event::RawEvent;
 pub use mutex::{Mutex, MutexGuard};
 pub use once::{Once, OnceCell};
 pub use queue::{Channel, JoinableQueue, LifoQueue, PriorityQueue, Queue, SimpleQueue};

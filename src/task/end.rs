@@ -159,18 +159,41 @@ impl RawTask {
     pub(super) fn wait_for_links(self, deadline: Option<Instant>) -> Woken {
         loop {
             let waiter = Waiter::new();
-            {
-                let mut watchers = self.watchers();
-                if self.is_settled(watchers.more()) {
-                    return Woken::Notified;
-                }
-                // SAFETY: as in `watch`.
-                unsafe { watchers.queue.push(&raw const waiter) };
+            // SAFETY: the waiter is new, and stays here until it was notified or taken out.
+            if !unsafe { self.watch_links(&raw const waiter) } {
+                return Woken::Notified;
             }
             if waiter.wait(deadline, || self.unwatch(&waiter)) == Woken::Elapsed {
                 return Woken::Elapsed;
             }
         }
+    }
+
+    /// Enters `waiter` among those who wait for the links of the task, which has ended. False if they have returned.
+    ///
+    /// # Safety
+    /// - As [`watch`](Self::watch).
+    unsafe fn watch_links(self, waiter: *const Waiter) -> bool {
+        let mut watchers = self.watchers();
+        let waits = !self.is_settled(watchers.more());
+        if waits {
+            // SAFETY: the caller's promise.
+            unsafe { watchers.queue.push(waiter) };
+        }
+        waits
+    }
+
+    /// Enters `waiter`, to be notified when the task has ended, and again, if it comes back then, when its links have
+    /// returned. False if all of that has happened.
+    ///
+    /// # Safety
+    /// - As [`watch`](Self::watch).
+    pub(super) unsafe fn watch_result(self, waiter: *const Waiter) -> bool {
+        let end = &self.header().end;
+        // SAFETY: the caller's promise.
+        let watches_end = !end.is_done() && unsafe { self.watch(waiter) };
+        // SAFETY: as above; it was not entered, or is out again.
+        watches_end || (end.is_linked() && unsafe { self.watch_links(waiter) })
     }
 
     // ---- the end

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::error::JoinError;
 use super::handle::Task;
 use super::link::Link;
+use super::polled::Polled;
 use super::raw::{RawTask, TaskRef};
 use super::sleeper::Woken;
 use super::wait_queue::Waiter;
@@ -33,6 +36,8 @@ use crate::sync::AsyncResult;
 /// ```
 pub struct JoinHandle<T, P = Anywhere> {
     task: TaskRef,
+    /// Whoever polls the handle as a future waits for the task by this.
+    polled: Polled,
     _value: PhantomData<fn() -> T>,
     _place: PhantomData<P>,
 }
@@ -61,7 +66,7 @@ unsafe impl<T: Send, P: Send> Sync for JoinHandle<T, P> {}
 impl<T, P> JoinHandle<T, P> {
     /// Makes the handle of a task that was made with the result type `T`.
     pub(crate) fn new(task: TaskRef) -> Self {
-        Self { task, _value: PhantomData, _place: PhantomData }
+        Self { task, polled: Polled::new(), _value: PhantomData, _place: PhantomData }
     }
 
     /// The same handle, marked otherwise.
@@ -189,7 +194,8 @@ impl<T, P> JoinHandle<T, P> {
 
     /// Takes the result of a task that is settled, and disposes of the handle.
     #[inline]
-    fn into_result(self) -> Result<T, JoinError> {
+    fn into_result(mut self) -> Result<T, JoinError> {
+        self.leave();
         let result = self.take_result();
         let this = ManuallyDrop::new(self);
         // SAFETY: read once, out of a handle that is not dropped. There is no result left to give up.
@@ -211,6 +217,13 @@ impl<T, P> JoinHandle<T, P> {
             }
             None => Err(JoinError::taken()),
         }
+    }
+
+    /// Gives up what was polled for.
+    #[inline]
+    fn leave(&mut self) {
+        let task = self.raw();
+        self.polled.leave(|waiter| task.unwatch(waiter));
     }
 
     /// Whether the task has ended, so that `join` would wait for nothing but links.
@@ -426,8 +439,39 @@ impl<T, E: fmt::Debug, P> JoinHandle<Result<T, E>, P> {
     }
 }
 
+// Nothing in it is reached through a pinned reference: who polls it waits by a record of its own.
+impl<T, P> Unpin for JoinHandle<T, P> {}
+
+/// What [`join`](JoinHandle::join) gives, for whoever polls. Once it has been given, an error.
+///
+/// # Cancel safety
+/// Nothing is lost when whoever awaits a `&mut JoinHandle` stops doing so: the handle still has the result. Dropping the
+/// handle detaches the task.
+///
+/// # Examples
+/// ```
+/// use futures_lite::future::{block_on, zip};
+///
+/// let (one, two) = (osier::spawn(|| 1), osier::spawn(|| 2));
+/// let (one, two) = block_on(zip(one, two));
+/// assert_eq!(one.unwrap() + two.unwrap(), 3);
+/// ```
+impl<T, P> Future for JoinHandle<T, P> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let task = self.raw();
+        // SAFETY: where it waits it is left before the handle goes, or else the waiter stays for ever.
+        let watch = |waiter| unsafe { task.watch_result(waiter) };
+        // SAFETY: the waiter is left by the same task's `unwatch`.
+        let poll = unsafe { self.polled.poll(context.waker(), watch, |waiter| task.unwatch(waiter)) };
+        poll.map(|()| self.take_result())
+    }
+}
+
 impl<T, P> Drop for JoinHandle<T, P> {
     fn drop(&mut self) {
+        self.leave();
         let task = self.raw();
         if task.detach() {
             // SAFETY: the task is settled and leaves its result to its handle, which is this one.

@@ -21,7 +21,8 @@
 //! - `raw`: the task in memory. `carrier`: the coroutine it runs on.
 //! - `park`: going away and coming back. `cancel`: unwinding from there.
 //! - `budget`, `checkpoint`: letting others run, in calls that need not wait and in loops that compute.
-//! - `sleeper`: who waits, and how. `wait_queue`: for what. `choice`, `crowd`: for several things at once.
+//! - `sleeper`: who waits, and how. `wait_queue`: for what. `choice`, `crowd`: for several things at once. `polled`: as a
+//!   future.
 //! - `builder`: how a task is to be made, and where it starts.
 //! - `end`: who is told when a task has ended, in which order.
 //! - `scope`: tasks that borrow. `stepped`: tasks that change their worker between steps.
@@ -45,6 +46,7 @@ pub(crate) mod held;
 mod join;
 mod link;
 mod park;
+mod polled;
 mod raw;
 mod run_state;
 mod scope;
@@ -76,6 +78,7 @@ pub(crate) use choice::Choice;
 pub(crate) use crowd::Crowd;
 pub(crate) use error::Refusal;
 pub(crate) use facts::Facts;
+pub(crate) use polled::Polled;
 pub(crate) use raw::{Header, RawTask};
 #[cfg(feature = "net")]
 pub(crate) use sleeper::Sleeper;

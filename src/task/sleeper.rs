@@ -9,6 +9,7 @@
 
 use std::ptr;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
 use super::cancel;
@@ -18,6 +19,7 @@ use super::raw::RawTask;
 use super::run_state::Notice;
 use crate::coroutine::current;
 use crate::coroutine::region::{self, Scan};
+use crate::coroutine::unwind;
 use crate::runtime::Parker;
 
 /// See the module's page.
@@ -73,6 +75,8 @@ pub(crate) enum Wakeup {
     /// It is a task of another worker.
     Called(RawTask),
     Thread(Arc<Parker>),
+    /// Whoever polls a future.
+    Polled(Box<Waker>),
 }
 
 impl Wakeup {
@@ -93,6 +97,15 @@ impl Wakeup {
             Self::Ready(task) => task.wake(Notice::Ready),
             Self::Called(task) => task.wake(Notice::Call),
             Self::Thread(parker) => parker.unpark(),
+            Self::Polled(waker) => Self::call(*waker),
+        }
+    }
+
+    /// Calls a waker, which is somebody else's code: whoever wakes neither waits here, nor fails because of it.
+    #[cold]
+    fn call(waker: Waker) {
+        if let Err(payload) = unwind::intercept(|| region::no_suspend(|| waker.wake())) {
+            unwind::drop_quietly(payload);
         }
     }
 }

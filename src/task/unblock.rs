@@ -2,8 +2,8 @@
 
 use crate::coroutine::unwind;
 use crate::exception::{catch, raise};
+use crate::future;
 use crate::runtime::Busy;
-use crate::sync::channel;
 
 /// Runs `f` on a pool of threads made for blocking, and waits for its value as a task waits.
 ///
@@ -14,7 +14,8 @@ use crate::sync::channel;
 /// The calling task, until `f` has returned; on a plain thread, the thread.
 ///
 /// # Cancel safety
-/// A cancelled task unwinds from here at once; `f` runs on to its end, and its value is dropped on the pool's thread.
+/// A cancelled task unwinds from here at once. If `f` has begun it runs on to its end, and its value is dropped on the
+/// pool's thread; if no thread of the pool was free for it, it never runs.
 ///
 /// # Panics
 /// With `f`'s panic. An exception that leaves `f` is [raised](crate::raise) here.
@@ -31,18 +32,34 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let (sender, receiver) = channel::bounded(1);
-    let busy = Busy::begin();
-    let work = move || {
-        let _busy = busy;
-        // The receiver is gone if its task was cancelled: then the value is dropped here.
-        _ = sender.try_send(unwind::catch(|| catch(f)));
-    };
-    ::blocking::unblock(work).detach();
-    match receiver.recv() {
-        Ok(Ok(Ok(value))) => value,
-        Ok(Ok(Err(exception))) => raise(exception),
-        Ok(Err(payload)) => unwind::throw(payload),
-        Err(_) => unreachable!("the closure always sends what became of it"),
+    let (busy, f) = (Busy::begin(), Quiet::new(f));
+    // The mark comes back with the value: until the caller goes on, something is under way that wakes it.
+    let (result, _busy) = future::wait(::blocking::unblock(move || {
+        let f = f.take();
+        (Quiet::new(unwind::catch(|| catch(f))), busy)
+    }));
+    match result.take() {
+        Ok(Ok(value)) => value,
+        Ok(Err(exception)) => raise(exception),
+        Err(payload) => unwind::throw(payload),
+    }
+}
+
+/// What is dropped on the pool's thread if the caller has gone, where a destructor that panics would end the process.
+struct Quiet<T>(Option<T>);
+
+impl<T> Quiet<T> {
+    fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+
+    fn take(mut self) -> T {
+        self.0.take().expect("it is taken once")
+    }
+}
+
+impl<T> Drop for Quiet<T> {
+    fn drop(&mut self) {
+        unwind::drop_quietly(self.0.take());
     }
 }

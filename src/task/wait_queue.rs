@@ -5,7 +5,8 @@
 //! task's state changed; that gives a [`Wakeup`]. After unlocking, the wakeup is fired, which queues the task or
 //! unparks the thread. Between the two the task cannot end (see `task::state`), so no reference is counted.
 //!
-//! A waiter waits alone, or is one of several of a [`Choice`], or one of the many of a [`Crowd`]: the queue does not mind.
+//! A waiter waits alone, or is one of several of a [`Choice`], or one of the many of a [`Crowd`], or stands for a future
+//! that somebody polls: the queue does not mind.
 //! Protocol and proof: arch-notes/sync.md, "The wait queue".
 //!
 //! # Invariants
@@ -14,7 +15,9 @@
 //! - The mark says that it is coming before the task is notified: a task that takes the notification waits for it.
 
 use std::cell::Cell;
+use std::fmt;
 use std::ptr;
+use std::task::Waker;
 use std::time::Instant;
 
 use super::choice::Choice;
@@ -45,13 +48,26 @@ const TOUCHED: u8 = 3;
 const NOTIFIED: u8 = 4;
 
 /// Who is notified. The pointers are valid as long as the waiter is in a queue.
-#[derive(Debug)]
 enum Who {
     Alone(Sleeper),
     /// One of several, by its number.
     OneOf(*const Choice, usize),
     /// One of many, by its number.
     Among(*const Crowd, usize),
+    /// A future, which was last polled with this waker. Set by its owner while the waiter is out, taken by whoever
+    /// notifies it.
+    Polled(Cell<Option<Box<Waker>>>),
+}
+
+impl fmt::Debug for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alone(sleeper) => sleeper.fmt(f),
+            Self::OneOf(_, index) => write!(f, "OneOf({index})"),
+            Self::Among(_, index) => write!(f, "Among({index})"),
+            Self::Polled(_) => f.write_str("Polled"),
+        }
+    }
 }
 
 impl Waiter {
@@ -76,6 +92,11 @@ impl Waiter {
         Self::with(Who::Among(crowd, index))
     }
 
+    /// A waiter for a future that was polled with `waker`.
+    pub(crate) fn polled(waker: &Waker) -> Self {
+        Self::with(Who::Polled(Cell::new(Some(Box::new(waker.clone())))))
+    }
+
     /// Whether what it waits for has come; then nobody touches it any more.
     #[inline]
     pub(crate) fn is_notified(&self) -> bool {
@@ -96,7 +117,7 @@ impl Waiter {
         match self.who {
             // SAFETY: the waiter was linked, and the lock is held, so its choice is alive.
             Who::OneOf(choice, index) => unsafe { &*choice }.claim(index),
-            Who::Alone(_) | Who::Among(..) => true,
+            Who::Alone(_) | Who::Among(..) | Who::Polled(_) => true,
         }
     }
 
@@ -105,7 +126,7 @@ impl Waiter {
         match self.who {
             // SAFETY: the waiter is linked, and the lock is held, so its choice is alive.
             Who::OneOf(choice, _) => unsafe { &*choice }.is_open(),
-            Who::Alone(_) | Who::Among(..) => true,
+            Who::Alone(_) | Who::Among(..) | Who::Polled(_) => true,
         }
     }
 
@@ -121,6 +142,8 @@ impl Waiter {
             Who::OneOf(choice, _) => unsafe { &*choice }.notify(),
             // SAFETY: as above.
             Who::Among(crowd, index) => unsafe { &*crowd }.report(index),
+            // Moved out, for nothing of the waker's may run under the lock.
+            Who::Polled(ref waker) => waker.take().map_or(Wakeup::None, Wakeup::Polled),
         };
         // Release: pairs with the Acquire in `is_notified`. The last touch: the waiter may be gone right after it.
         self.mark.store(NOTIFIED, Ordering::Release);
@@ -149,6 +172,7 @@ impl Waiter {
         match &self.who {
             Who::Alone(sleeper) => sleeper,
             Who::OneOf(..) | Who::Among(..) => unreachable!("its choice or crowd does the waiting"),
+            Who::Polled(_) => unreachable!("whoever polls the future does the waiting"),
         }
     }
 }
@@ -449,7 +473,7 @@ pub(super) mod support {
         match waiter.who {
             // SAFETY: the waiter was linked, and the lock is held, so its choice is alive.
             Who::OneOf(choice, index) => unsafe { &*choice }.claim_in_two_steps(index),
-            Who::Alone(_) | Who::Among(..) => true,
+            Who::Alone(_) | Who::Among(..) | Who::Polled(_) => true,
         }
     }
 }

@@ -66,14 +66,14 @@ pub type Queue<T> = QueueOf<T, Fifo<T>>;
 /// use osier::sync::JoinableQueue;
 ///
 /// let jobs = JoinableQueue::new();
-/// let _ = osier::spawn({
+/// drop(osier::spawn({
 ///     let jobs = jobs.clone();
 ///     move || {
 ///         for _job in &jobs {
 ///             jobs.task_done();
 ///         }
 ///     }
-/// });
+/// }));
 /// (0..10).for_each(|n| jobs.put(n).unwrap());
 /// jobs.join();
 /// assert_eq!(jobs.unfinished(), 0);
