@@ -67,10 +67,7 @@ pub(crate) fn may_unwind() -> bool {
 #[inline]
 pub(crate) fn take_stack(size: StackSize) -> io::Result<Stack> {
     unwind::prepare();
-    current::with_stack_cache(|cache| match cache {
-        Some(cache) => cache.take(size),
-        None => crate::stack::StackCache::take_uncached(size),
-    })
+    take_spare(size)
 }
 
 /// Calls `f` on a larger stack if it is a coroutine's small one that runs out otherwise: for panic hooks.
@@ -79,16 +76,39 @@ pub(crate) fn on_ample_stack(f: impl FnOnce()) {
     if stack::usable_here().is_none_or(|usable| usable >= AMPLE) {
         return f();
     }
-    // Not by `take_stack`: a thread that panics cannot look at the hook.
-    let taken = current::with_stack_cache(|cache| match cache {
-        Some(cache) => cache.take(StackSize::OF_HOOKS),
-        None => stack::StackCache::take_uncached(StackSize::OF_HOOKS),
-    });
     // Without memory for it, the hook does what it can where it is.
-    let Ok(ample) = taken else { return f() };
-    ample.name_tag().set("panic hook");
-    switch::on_stack(&ample, f);
-    give_stack(StackSize::OF_HOOKS, ample);
+    let Ok(ample) = take_spare(StackSize::OF_HOOKS) else { return f() };
+    on_spare(StackSize::OF_HOOKS, ample, "panic hook", f);
+}
+
+/// Calls `f`, which does not unwind, on a big stack, whose overflow names `name`; on the running one if that is as large.
+///
+/// # Errors
+/// The system has no memory for it; nothing was called.
+#[cfg(feature = "runtime")]
+pub(crate) fn on_big_stack<T>(name: &str, f: impl FnOnce() -> T) -> io::Result<T> {
+    if stack::usable_here().is_some_and(|usable| usable >= stack::BIG_STACK_SIZE) {
+        return Ok(f());
+    }
+    let big = take_spare(StackSize::BIG)?;
+    Ok(on_spare(StackSize::BIG, big, name, f))
+}
+
+/// Takes a stack; a thread that panics may do so too.
+#[inline]
+fn take_spare(size: StackSize) -> io::Result<Stack> {
+    current::with_stack_cache(|cache| match cache {
+        Some(cache) => cache.take(size),
+        None => stack::StackCache::take_uncached(size),
+    })
+}
+
+/// Calls `f`, which does not unwind, on a stack of this size, and gives it back.
+fn on_spare<T>(size: StackSize, stack: Stack, name: &str, f: impl FnOnce() -> T) -> T {
+    stack.name_tag().set(name);
+    let value = switch::on_stack(&stack, f);
+    give_stack(size, stack);
+    value
 }
 
 /// Gives a stack that nobody runs on back to this thread's cache.

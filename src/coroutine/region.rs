@@ -68,7 +68,12 @@ use super::unwind::Payload;
 /// ```
 #[track_caller]
 pub fn no_suspend<T>(f: impl FnOnce() -> T) -> T {
-    Region::new(Rule::NoSuspend(Location::caller())).run(f)
+    no_suspend_at(Location::caller(), f)
+}
+
+/// [`no_suspend`], opened for somebody else, at `opened`.
+pub(crate) fn no_suspend_at<T>(opened: &'static Location<'static>, f: impl FnOnce() -> T) -> T {
+    Region::new(Rule::NoSuspend(opened)).run(f)
 }
 
 /// See the module's page. Lies on its opener's stack while it is open.

@@ -55,6 +55,10 @@ pub const MIN_STACK_SIZE: usize = 16 * 1024;
 /// frames are up to six times as large.
 pub const DEFAULT_STACK_SIZE: usize = if cfg!(debug_assertions) { 512 * 1024 } else { 80 * 1024 };
 
+/// The usable bytes of the stack that `task::with_big_stack` lends: what a program's main thread has, and six times that in
+/// debug builds.
+pub const BIG_STACK_SIZE: usize = if cfg!(debug_assertions) { 48 << 20 } else { 8 << 20 };
+
 /// The largest stack that can be asked for, in usable bytes.
 pub const MAX_STACK_SIZE: usize = 1 << 30;
 
@@ -65,6 +69,9 @@ pub(crate) struct StackSize(usize);
 impl StackSize {
     /// What a panic hook needs, with a full backtrace, in any build.
     pub(crate) const OF_HOOKS: Self = Self(256 * 1024);
+
+    #[cfg(feature = "runtime")]
+    pub(crate) const BIG: Self = Self(BIG_STACK_SIZE);
 
     pub(crate) const DEFAULT: Self = Self(DEFAULT_STACK_SIZE);
 

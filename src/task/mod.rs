@@ -27,8 +27,9 @@
 //! - `end`: who is told when a task has ended, in which order.
 //! - `scope`: tasks that borrow. `stepped`: tasks that change their worker between steps.
 //! - `facts`: what can be told of a task from outside.
-//! - `join`, `handle`, `link`, `error`, `unblock`: what users hold.
+//! - `join`, `handle`, `link`, `error`, `unblock`, `big_stack`: what users hold and call.
 
+mod big_stack;
 mod budget;
 mod builder;
 mod cancel;
@@ -56,6 +57,7 @@ mod stepped;
 mod unblock;
 mod wait_queue;
 
+pub use big_stack::with_big_stack;
 pub use builder::{Builder, HasTask, Order, Place};
 pub use cancel::{is_cancelled, shield};
 pub use checkpoint::checkpoint;
