@@ -765,7 +765,10 @@ fn roots_and_outsiders_cannot_exit() {
     let root = Greenlet::<u64>::current();
     assert_eq!(panic_text(|| root.throw_exit(1)), expected);
     assert_eq!(panic_text(|| greenlet::exit(1u64)), expected);
-    assert_eq!(panic_text(|| greenlet::exit("a type without a tree")), "exit outside every greenlet of this type");
+    assert_eq!(
+        panic_text(|| greenlet::exit("a type without a tree")),
+        "`exit` is for code that runs in a greenlet, and no greenlet of that type runs"
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ use osier::task::spawn_later;
 use osier::time::{self, interval};
 use osier::{Generator, Report, Runtime, Yielder, catch, raise, run, set_report_hook, sleep, spawn, yield_now};
 
-use common::{Log, OnDrop, lock, ms, watch};
+use common::{Log, OnDrop, lock, ms, panic_text, watch};
 
 /// One report hook for the process: the tests that set it take turns.
 static HOOK: Mutex<()> = Mutex::new(());
@@ -184,4 +184,16 @@ fn a_failing_hook_within_a_drop_harms_nobody() {
     });
     drop(set_report_hook(old));
     assert_eq!(caught.unwrap(), 7);
+}
+
+// GV-053: of the task that `run` waits for.
+#[test]
+fn a_root_task_that_ends_itself_is_a_panic_of_run_that_says_so() {
+    let _watch = watch();
+    let expected = "the task of `run` was cancelled, or its runtime shut down, before it returned";
+    assert_eq!(panic_text(|| run(|| osier::task::current().kill())), expected);
+    let local = osier::LocalRuntime::new();
+    assert_eq!(panic_text(|| local.run(|| osier::task::current().kill())), expected);
+    // The runtime goes on.
+    assert_eq!(local.run(|| spawn(|| 42).join().unwrap()), 42);
 }

@@ -57,7 +57,7 @@ pub use or_raise::OrRaise;
 pub use report::{Report, set_report_hook};
 
 pub(crate) use exit::Leaving;
-pub(crate) use or_raise::Raise;
+pub(crate) use or_raise::{Raise, raised_itself};
 pub(crate) use report::report;
 
 use std::any::Any;
@@ -92,6 +92,23 @@ pub struct Exception {
 }
 
 impl Exception {
+    /// Makes one of an error in a box, which is no error itself.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Exception, catch, raise};
+    /// use std::error::Error;
+    ///
+    /// fn parse(text: &str) -> Result<u32, Box<dyn Error + Send + Sync>> {
+    ///     Ok(text.parse()?)
+    /// }
+    /// let number = || parse("four").unwrap_or_else(|e| raise(Exception::from_boxed(e)));
+    /// assert!(catch(number).unwrap_err().is::<std::num::ParseIntError>());
+    /// ```
+    pub fn from_boxed(error: Box<dyn Error + Send + Sync>) -> Self {
+        Self { error: error.into() }
+    }
+
     /// Whether the error is an `E`.
     pub fn is<E: Error + 'static>(&self) -> bool {
         self.error.is::<E>()

@@ -1,6 +1,6 @@
 //! From a `Result` of ours to a value or an exception.
 
-use super::{Exception, Exit, raise};
+use super::{Exception, Exit};
 
 /// Errors that [`OrRaise`] knows how to raise.
 #[allow(unnameable_types, reason = "the errors of this crate alone")]
@@ -54,12 +54,20 @@ mod sealed {
     impl<T, E: super::Raise> Sealed for Result<T, E> {}
 }
 
-impl Raise for Exception {
-    #[track_caller]
-    fn raise(self) -> ! {
-        raise(self)
-    }
+/// Errors that are raised themselves: those that hold nothing of users'.
+macro_rules! raised_itself {
+    ($($error:ty),+) => {$(
+        impl $crate::exception::Raise for $error {
+            #[track_caller]
+            fn raise(self) -> ! {
+                $crate::exception::raise(self)
+            }
+        }
+    )+};
 }
+pub(crate) use raised_itself;
+
+raised_itself!(Exception);
 
 impl Raise for Exit {
     fn raise(self) -> ! {

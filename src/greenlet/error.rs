@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use crate::exception::{Raise, raise};
+use crate::exception::{Raise, raise, raised_itself};
 
 /// Why a switch did not happen. Nothing has changed, and the value comes back in it.
 #[non_exhaustive]
@@ -102,3 +102,5 @@ impl fmt::Display for ParentError {
 }
 
 impl Error for ParentError {}
+
+raised_itself!(ParentError);

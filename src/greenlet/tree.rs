@@ -612,7 +612,7 @@ pub(super) fn leave<T: 'static>(value: Option<T>) -> ! {
     match locate::<T>(current::frame()) {
         // SAFETY: who was located runs, so it is not freed.
         Some(me) => unsafe { me.as_ref() }.leave(value),
-        None => panic!("exit outside every greenlet of this type"),
+        None => panic!("`exit` is for code that runs in a greenlet, and no greenlet of that type runs"),
     }
 }
 

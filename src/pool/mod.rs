@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 
 use self::crew::{Crew, Home};
 use crate::coroutine::unwind;
-use crate::exception::Raise;
+use crate::exception::{Raise, raise};
 use crate::sync::waiting::after;
 use crate::sync::{Permit, Semaphore};
 use crate::task::{self, Anywhere, JoinError, JoinHandle, LocalHandle, Task, ThisThread};
@@ -665,3 +665,11 @@ impl<F> fmt::Display for Full<F> {
 }
 
 impl<F> Error for Full<F> {}
+
+/// Raises the error, without what was to be spawned.
+impl<F> Raise for Full<F> {
+    #[track_caller]
+    fn raise(self) -> ! {
+        raise(Full(()))
+    }
+}

@@ -109,7 +109,8 @@ impl LocalRuntime {
     /// do.
     ///
     /// # Panics
-    /// With `f`'s panic. If the runtime is entered further down the stack, through a task of another one.
+    /// With `f`'s panic; an exception that leaves `f` is raised. If `f` ends by a cancel of its task. If the runtime is
+    /// entered further down the stack, through a task of another one.
     #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
     where
@@ -147,7 +148,7 @@ impl LocalRuntime {
             Ok(value) => value,
             Err(error) if error.is_cancelled() => {
                 task::throw_if_due();
-                panic!("the runtime shut down before the task of `run` returned")
+                panic!("the task of `run` was cancelled, or its runtime shut down, before it returned")
             }
             Err(error) => error.raise(),
         }

@@ -72,7 +72,7 @@ use std::thread::{JoinHandle as Thread, available_parallelism};
 use std::time::Duration;
 
 use crate::coroutine::{region, unwind};
-use crate::exception::Raise;
+use crate::exception::{Raise, raised_itself};
 use crate::stack::StackSize;
 use crate::task::{self, JoinHandle, SpawnError};
 
@@ -135,7 +135,8 @@ impl Runtime {
     /// and waited for, before the caller unwinds.
     ///
     /// # Panics
-    /// With `f`'s panic; if the runtime has shut down, or does so before `f` returns.
+    /// With `f`'s panic; an exception that leaves `f` is raised. If the runtime has shut down, or does so before `f` returns;
+    /// or if `f` ends by a cancel of its task.
     #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
     where
@@ -288,6 +289,8 @@ impl fmt::Display for ShutdownError {
 }
 
 impl Error for ShutdownError {}
+
+raised_itself!(ShutdownError);
 
 /// Describes a runtime.
 #[derive(Clone, Debug)]
@@ -548,7 +551,7 @@ where
         Ok(value) => value,
         Err(error) if error.is_cancelled() => {
             task::throw_if_due();
-            panic!("the runtime shut down before the task of `run` returned")
+            panic!("the task of `run` was cancelled, or its runtime shut down, before it returned")
         }
         Err(error) => error.raise(),
     }

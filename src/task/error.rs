@@ -246,3 +246,11 @@ impl<F> fmt::Debug for SpawnError<F> {
 }
 
 impl<F> Error for SpawnError<F> {}
+
+/// Raises the error, without the closure.
+impl<F> Raise for SpawnError<F> {
+    #[track_caller]
+    fn raise(self) -> ! {
+        raise(SpawnError { closure: (), reason: self.reason })
+    }
+}

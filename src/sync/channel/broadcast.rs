@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::SendError;
 use super::log::{Log, Next};
+use crate::exception::raised_itself;
 use crate::sync::waiting::after;
 
 /// Makes a channel of which every receiver gets every value, as a clone. The last `capacity` values are kept for those
@@ -272,3 +273,5 @@ impl fmt::Display for BroadcastRecvTimeoutError {
 impl Error for BroadcastRecvError {}
 impl Error for BroadcastTryRecvError {}
 impl Error for BroadcastRecvTimeoutError {}
+
+raised_itself!(BroadcastRecvError, BroadcastTryRecvError, BroadcastRecvTimeoutError);

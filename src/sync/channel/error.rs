@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::exception::{Raise, raise, raised_itself};
+
 /// Every receiver is gone; the value comes back.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SendError<T>(pub T);
@@ -158,3 +160,35 @@ impl<T> Error for SendTimeoutError<T> {}
 impl Error for RecvError {}
 impl Error for TryRecvError {}
 impl Error for RecvTimeoutError {}
+
+raised_itself!(RecvError, TryRecvError, RecvTimeoutError);
+
+/// Raises the error, without the value.
+impl<T> Raise for SendError<T> {
+    #[track_caller]
+    fn raise(self) -> ! {
+        raise(SendError(()))
+    }
+}
+
+/// Raises the error, without the value.
+impl<T> Raise for TrySendError<T> {
+    #[track_caller]
+    fn raise(self) -> ! {
+        raise(match self {
+            Self::Full(_) => TrySendError::Full(()),
+            Self::Disconnected(_) => TrySendError::Disconnected(()),
+        })
+    }
+}
+
+/// Raises the error, without the value.
+impl<T> Raise for SendTimeoutError<T> {
+    #[track_caller]
+    fn raise(self) -> ! {
+        raise(match self {
+            Self::Timeout(_) => SendTimeoutError::Timeout(()),
+            Self::Disconnected(_) => SendTimeoutError::Disconnected(()),
+        })
+    }
+}
