@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Tally, panic_text, until, watch};
-use osier::actor::{Overflow, Topics};
+use osier::actor::{Builder, Mailbox, Overflow, Topics};
 use osier::spawn;
 use osier::sync::Event;
 use osier::sync::channel::TryRecvError;
@@ -32,16 +32,164 @@ fn smoke() {
 }
 
 #[test]
-fn patterns_match_what_begins_so() {
+fn patterns_stand_for_words() {
     let _watch = watch();
     let topics = Topics::new();
-    let [all, a, ab, exact] = ["*", "a*", "a.b*", "a.b"].map(|pattern| topics.subscribe(pattern));
-    for (n, topic) in ["a", "a.b", "a.b.c", "b", "*"].into_iter().enumerate() {
-        topics.publish(topic, n);
+    let patterns = [">", "a.*", "a.>", "a.*.c", "*.b", "a.b", "*"];
+    let subscriptions = patterns.map(|pattern| topics.subscribe(pattern));
+    for topic in ["a", "a.b", "a.b.c", "a.x.c", "x.b", "a.", "*"] {
+        topics.publish(topic, topic);
     }
     drop(topics);
-    let got = [all, a, ab, exact].map(|subscription| subscription.iter().collect::<Vec<_>>());
-    assert_eq!(got, [vec![0, 1, 2, 3, 4], vec![0, 1, 2], vec![1, 2], vec![1]]);
+    let got = subscriptions.map(|subscription| subscription.iter().collect::<Vec<_>>());
+    let expected: [&[&str]; 7] = [
+        &["a", "a.b", "a.b.c", "a.x.c", "x.b", "a.", "*"],
+        &["a.b", "a."],
+        &["a.b", "a.b.c", "a.x.c", "a."],
+        &["a.b.c", "a.x.c"],
+        &["a.b", "x.b"],
+        &["a.b"],
+        &["a", "*"],
+    ];
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn what_is_no_pattern_is_refused() {
+    let _watch = watch();
+    let topics = Topics::<u32>::new();
+    let text = panic_text(|| topics.subscribe("a.>.b"));
+    assert!(text.contains("'a.>.b' is none"), "{text}");
+    assert!(panic_text(|| topics.subscribe(&["a"; 65].join("."))).contains("at most 64 words"));
+    drop(topics.subscribe(&["a"; 64].join(".")));
+    // A topic may have any number.
+    assert_eq!(topics.publish(&vec!["a"; 100_000].join("."), 1), 0);
+    assert_eq!(format!("{topics:?}"), "Topics { subscribers: 0, retained: 0 }");
+}
+
+#[test]
+fn whoever_comes_later_gets_what_is_retained() {
+    let _watch = watch();
+    let topics = Topics::new();
+    assert_eq!(topics.publish_retained("t.a", 1), 0);
+    topics.publish_retained("t.a", 2);
+    topics.publish_retained("t.b", 3);
+    topics.publish("t.a", 4);
+    topics.publish_retained("u", 5);
+    let both = topics.subscribe("t.*");
+    let odd = topics.subscribe_with(">", 1, Overflow::DropNewest, |n| n % 2 == 1);
+    assert_eq!(topics.publish_retained("t.a", 7), 2);
+    let take = |subscription: &osier::actor::Subscription<u32>, n: usize| {
+        let mut first: Vec<_> = (0..n).map(|_| subscription.try_recv().unwrap()).collect();
+        first.sort_unstable();
+        first
+    };
+    assert_eq!(take(&both, 2), [2, 3]);
+    assert_eq!(both.try_recv(), Ok(7), "after what was retained");
+    // They do not count in its bound.
+    assert_eq!(take(&odd, 2), [3, 5]);
+    assert_eq!((odd.try_recv(), odd.missed()), (Ok(7), 0));
+    assert_eq!((topics.retained("t.a"), topics.retained("t")), (Some(7), None));
+    assert_eq!((topics.forget("t.a"), topics.forget("t.a")), (Some(7), None));
+    assert_eq!(topics.subscribe("t.a").try_recv(), Err(TryRecvError::Empty));
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_between_what_is_retained_and_what_comes() {
+    let _watch = watch();
+    const LAST: u32 = 2_000;
+    let topics = Topics::new();
+    topics.publish_retained("n", 0);
+    let publisher = spawn({
+        let topics = topics.clone();
+        move || (1..=LAST).for_each(|n| _ = topics.publish_retained("n", n))
+    });
+    let subscribers: Vec<_> = (0..8)
+        .map(|_| {
+            let topics = topics.clone();
+            spawn(move || {
+                for _ in 0..20 {
+                    let subscription = topics.subscribe("n");
+                    let mut last = subscription.recv().unwrap();
+                    while last < LAST {
+                        assert_eq!(subscription.recv(), Ok(last + 1));
+                        last += 1;
+                    }
+                }
+            })
+        })
+        .collect();
+    publisher.join().unwrap();
+    subscribers.into_iter().for_each(|subscriber| subscriber.join().unwrap());
+}
+
+#[test]
+fn a_publisher_waits_for_all_that_are_full_at_the_same_time() {
+    let _watch = watch();
+    let topics = Topics::new();
+    let wait = |patience| topics.subscribe_with("t", 1, Overflow::Wait(patience), |_| true);
+    let (never, hour, soon) = (wait(Duration::MAX), wait(Duration::from_secs(3600)), wait(Duration::from_millis(1)));
+    topics.publish("t", 1);
+    let publisher = spawn({
+        let topics = topics.clone();
+        move || topics.publish("t", 2)
+    });
+    // The last one first: nobody who is slower holds it up. Its time may be up by then.
+    until(|| soon.missed() == 1);
+    assert_eq!((hour.recv(), hour.recv()), (Ok(1), Ok(2)));
+    assert!(!publisher.is_finished());
+    assert_eq!((never.recv(), never.recv()), (Ok(1), Ok(2)));
+    assert_eq!(publisher.join().unwrap(), 2);
+    assert_eq!((soon.recv(), soon.try_recv()), (Ok(1), Err(TryRecvError::Empty)));
+}
+
+#[test]
+fn an_actor_is_a_subscriber_and_a_publisher() {
+    let _watch = watch();
+    for builder in [Builder::new(), Builder::new().thread()] {
+        let topics = Topics::new();
+        let publisher = topics.publisher();
+        // It says everything twice.
+        let echo = builder.spawn(move |inbox: &Mailbox<u32>| {
+            inbox.iter().for_each(|n| publisher.send(("echo".to_owned(), 2 * n)).unwrap());
+        });
+        let echoes = topics.subscribe("echo");
+        let forward = topics.subscribe("say.*").forward(&echo, |n| n);
+        for n in 0..100 {
+            topics.publish("say.it", n);
+        }
+        assert!(echoes.iter().take(100).eq((0..100).map(|n| 2 * n)));
+        forward.kill();
+        assert_eq!(topics.publish("say.it", 1), 0, "it has unsubscribed");
+        // With the actor ends what is forwarded to it.
+        let forward = topics.subscribe("say.it").forward(&echo, |n| n);
+        echo.close();
+        echo.join().unwrap();
+        topics.publish("say.it", 1);
+        forward.join().unwrap();
+        assert_eq!(topics.publish("say.it", 1), 0);
+    }
+}
+
+#[test]
+fn a_slow_actor_holds_up_nobody() {
+    let _watch = watch();
+    let topics = Topics::new();
+    let (go, wait) = osier::sync::channel::bounded::<()>(0);
+    let (sender, receiver) = osier::sync::channel::unbounded();
+    let slow = Builder::new().mailbox(1).spawn(move |inbox: &Mailbox<u32>| {
+        _ = wait.recv();
+        inbox.iter().for_each(|n| sender.send(n).unwrap());
+    });
+    topics.subscribe_with("t", 2, Overflow::DropOldest, |_| true).forward(&slow, |n| n);
+    let healthy = topics.subscribe("t");
+    for n in 1..=100 {
+        assert_eq!(topics.publish("t", n), 2);
+        assert_eq!(healthy.recv(), Ok(n));
+    }
+    drop((go, topics));
+    let got: Vec<_> = receiver.iter().take_while(|&n| n < 100).collect();
+    assert!(got.len() <= 3 && got.is_sorted(), "{got:?}");
 }
 
 #[test]

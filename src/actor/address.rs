@@ -234,6 +234,12 @@ impl<M> Address<M> {
         self.sender.is_empty()
     }
 
+    /// Whether both lead to the same mailbox.
+    #[cfg(feature = "processes")]
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.sender.same_channel(&other.sender)
+    }
+
     /// Whether the caller is the actor itself.
     fn is_mine(&self) -> bool {
         task::try_current().is_some_and(|current| self.life.is_run_by(&current))

@@ -14,6 +14,8 @@ use super::behaviour::{Actor, live};
 use super::error::NameTaken;
 use super::life::Life;
 use super::mailbox::Mailbox;
+#[cfg(feature = "processes")]
+use super::process::ProcessBuilder;
 use super::registry::{self, Name};
 use super::supervisor::Child;
 use crate::exception::{ExitKind, catch_exit};
@@ -91,7 +93,8 @@ impl Builder {
         let name: Arc<str> = name.into();
         let taken = Name::take(&name)?;
         let id = taken.id();
-        let address = self.launch(name, Some(taken), body);
+        let (sender, residence) = self.residence(name, Some(taken));
+        let address = self.launch(sender, residence, body);
         registry::publish(id, address.clone());
         Ok(address)
     }
@@ -112,7 +115,8 @@ impl Builder {
     /// assert_eq!(receiver.iter().collect::<Vec<_>>(), [1, 4, 9]);
     /// ```
     pub fn spawn<M: Send + 'static>(self, body: impl FnOnce(&Mailbox<M>) + Send + 'static) -> Address<M> {
-        self.launch(no_name(), None, body)
+        let (sender, residence) = self.residence(no_name(), None);
+        self.launch(sender, residence, body)
     }
 
     /// Starts `actor` under the name `name`.
@@ -137,6 +141,12 @@ impl Builder {
         self.spawn(|inbox| live(actor, inbox))
     }
 
+    /// Gives the actor a process of its own: see [`ProcessBuilder`].
+    #[cfg(feature = "processes")]
+    pub fn process(self) -> ProcessBuilder {
+        ProcessBuilder::new(self)
+    }
+
     /// Describes an actor for a [`Supervisor`](super::Supervisor), that is made anew by `make` for each start.
     pub fn child<A: Actor + 'static>(self, make: impl Fn() -> A + Send + Sync + 'static) -> Child<A::Message> {
         self.child_body(move |inbox| live(make(), inbox))
@@ -147,15 +157,28 @@ impl Builder {
         Child::new(self, body)
     }
 
-    fn launch<M: Send + 'static>(
+    /// Starts the actor that lives in `residence`.
+    pub(super) fn launch<M: Send + 'static>(
         self,
-        name: Arc<str>,
-        taken: Option<Name>,
+        sender: Sender<M>,
+        residence: Residence<M>,
         body: impl FnOnce(&Mailbox<M>) + Send + 'static,
     ) -> Address<M> {
-        let (sender, residence) = self.residence(name.clone(), taken);
+        let name = residence.mailbox.name().clone();
         let task = self.run(&name, move || residence.live(body)).unwrap_or_else(|error| panic!("{error}"));
         Address::new(name, sender, Life::Once(task))
+    }
+
+    /// Starts an actor whose received messages are counted.
+    #[cfg(feature = "processes")]
+    pub(super) fn spawn_counted<M: Send + 'static>(
+        self,
+        counter: impl Fn(usize) + Send + Sync + 'static,
+        body: impl FnOnce(&Mailbox<M>) + Send + 'static,
+    ) -> Address<M> {
+        let (sender, mut residence) = self.residence(no_name(), None);
+        residence.mailbox.set_counter(counter);
+        self.launch(sender, residence, body)
     }
 
     /// What an actor needs to live.

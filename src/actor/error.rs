@@ -105,6 +105,8 @@ pub enum AskError {
     Timeout,
     /// It is the actor itself that asks: it would wait for ever.
     Myself,
+    /// The answer does not cross between two processes: it does not encode or decode, or is too long.
+    BadAnswer,
 }
 
 impl fmt::Display for AskError {
@@ -114,6 +116,7 @@ impl fmt::Display for AskError {
             Self::NoReply => "the actor has not answered, and will not",
             Self::Timeout => "no answer in time",
             Self::Myself => "an actor cannot ask itself",
+            Self::BadAnswer => "the answer does not cross between the processes",
         })
     }
 }

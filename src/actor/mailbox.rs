@@ -39,11 +39,70 @@ pub struct Mailbox<M> {
     life: OnceLock<Life>,
     /// Whether the actor was told that nothing more comes.
     has_ended: AtomicBool,
+    /// Is told of each message that the actor receives, and how many are left: in a host, where the owner reports those that
+    /// are not received.
+    #[cfg(feature = "processes")]
+    counter: Option<Box<dyn Fn(usize) + Send + Sync>>,
 }
 
 impl<M> Mailbox<M> {
     pub(super) fn new(name: Arc<str>, receiver: Receiver<M>) -> Self {
-        Self { name, receiver, life: OnceLock::new(), has_ended: AtomicBool::new(false) }
+        Self {
+            name,
+            receiver,
+            life: OnceLock::new(),
+            has_ended: AtomicBool::new(false),
+            #[cfg(feature = "processes")]
+            counter: None,
+        }
+    }
+
+    /// Lets `counter` know of each message that is received.
+    #[cfg(feature = "processes")]
+    pub(super) fn set_counter(&mut self, counter: impl Fn(usize) + Send + Sync + 'static) {
+        self.counter = Some(Box::new(counter));
+    }
+
+    #[inline(always)]
+    fn received(&self, message: M) -> M {
+        #[cfg(feature = "processes")]
+        if let Some(counter) = &self.counter {
+            counter(self.len());
+        }
+        message
+    }
+
+    /// Whether somebody else reports what is not received.
+    fn is_counted(&self) -> bool {
+        #[cfg(feature = "processes")]
+        return self.counter.is_some();
+        #[cfg(not(feature = "processes"))]
+        false
+    }
+
+    /// What makes the actor's address, and is not one: it does not keep the actor from ending.
+    #[cfg(feature = "processes")]
+    pub(super) fn addresses(&self) -> impl Fn() -> Address<M> + Send + Sync + use<M>
+    where
+        M: Send,
+    {
+        let (name, receiver, life) = (self.name.clone(), self.receiver.clone(), self.life().clone());
+        move || Address::new(name.clone(), receiver.sender(), life.clone())
+    }
+
+    /// What closes the mailbox, as [`Address::close`] does.
+    #[cfg(feature = "processes")]
+    pub(super) fn closes(&self) -> impl Fn() + Send + use<M>
+    where
+        M: Send,
+    {
+        let receiver = self.receiver.clone();
+        move || _ = receiver.close()
+    }
+
+    /// The actor's name.
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Notes who runs the actor; the first one counts.
@@ -68,8 +127,11 @@ impl<M> Mailbox<M> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn address(&self) -> Address<M> {
-        let Some(life) = self.life.get() else { unreachable!("an actor has its mailbox only while it runs") };
-        Address::new(self.name.clone(), self.receiver.sender(), life.clone())
+        Address::new(self.name.clone(), self.receiver.sender(), self.life().clone())
+    }
+
+    fn life(&self) -> &Life {
+        self.life.get().unwrap_or_else(|| unreachable!("an actor has its mailbox only while it runs"))
     }
 
     /// Receives the next message, waiting for one.
@@ -86,12 +148,12 @@ impl<M> Mailbox<M> {
     /// # Panics
     /// If it is called again after that exit was caught: nothing more can come.
     pub fn recv(&self) -> M {
-        self.receiver.recv().unwrap_or_else(|_| self.end())
+        self.receiver.recv().map_or_else(|_| self.end(), |message| self.received(message))
     }
 
     /// Receives a message if one is there.
     pub fn try_recv(&self) -> Option<M> {
-        self.receiver.try_recv().ok()
+        self.receiver.try_recv().ok().map(|message| self.received(message))
     }
 
     /// Receives the next message, waiting for at most `timeout`; `None` if none has come.
@@ -118,7 +180,7 @@ impl<M> Mailbox<M> {
 
     fn in_time(&self, received: Result<M, RecvTimeoutError>) -> Option<M> {
         match received {
-            Ok(message) => Some(message),
+            Ok(message) => Some(self.received(message)),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => self.end(),
         }
@@ -163,7 +225,7 @@ impl<M> Drop for Mailbox<M> {
         // First nothing more is sent; then what is left is all.
         self.receiver.close();
         let messages = self.receiver.drain();
-        if messages.len() > 0 {
+        if messages.len() > 0 && !self.is_counted() {
             report(&Report::DeadLetters { name: &self.name, count: messages.len() });
         }
         unwind::drop_quietly(messages);
@@ -195,7 +257,7 @@ impl<M> Iterator for Iter<'_, M> {
     type Item = M;
 
     fn next(&mut self) -> Option<M> {
-        self.mailbox.receiver.recv().ok()
+        self.mailbox.receiver.recv().ok().map(|message| self.mailbox.received(message))
     }
 }
 

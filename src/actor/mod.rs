@@ -27,7 +27,7 @@
 //! - `builder`: how an actor is started, and how it ends. `registry`: the names.
 //! - `behaviour`: actors as values, with `receive`. `supervisor`: actors that are started again.
 //! - `address`, `mailbox`, `reply`: what users hold. `life`: who runs an actor. `watch`: who dies tells whom.
-//! - `error`: errors.
+//! - `process`: actors in other processes. `error`: errors.
 //! - `topics`: a gateway that publishes to whoever has subscribed.
 
 mod address;
@@ -36,6 +36,8 @@ mod builder;
 mod error;
 mod life;
 mod mailbox;
+#[cfg(feature = "processes")]
+mod process;
 mod registry;
 mod reply;
 mod supervisor;
@@ -47,9 +49,11 @@ pub use behaviour::{Actor, Context, Stop};
 pub use builder::Builder;
 pub use error::{AskError, NameTaken, SendError};
 pub use mailbox::{Iter, Mailbox};
+#[cfg(feature = "processes")]
+pub use process::{__serve, ProcessBuilder};
 pub use reply::Reply;
 pub use supervisor::{Child, ChildError, Restart, Strategy, Supervisor, SupervisorBuilder, TooManyRestarts};
-pub use topics::{Overflow, Subscription, Topics};
+pub use topics::{Overflow, Subscription, SubscriptionIter, Topics};
 pub use watch::{ActorLink, Down, LinkedEnd};
 
 /// Starts an actor that is known as `name`, on the runtime of the running task; elsewhere on the default runtime.

@@ -346,6 +346,9 @@ fn supervise(settings: SupervisorBuilder, inbox: &Mailbox<Order>) {
         Crew { settings, me: inbox.address(), children: Vec::new(), recent: VecDeque::new(), restarts: 0, lives: 0 };
     let served = unwind::intercept(|| crew.serve(inbox));
     task::shield(|| crew.end_all());
+    // What comes too late is told of ends that it knows, or asks, and is answered by being dropped: no dead letters.
+    crew.me.close();
+    while inbox.try_recv().is_some() {}
     match served {
         Ok(Ok(())) => {}
         Ok(Err(too_many)) => raise(too_many),

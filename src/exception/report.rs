@@ -60,6 +60,15 @@ pub enum Report<'a> {
         /// How many messages.
         count: usize,
     },
+    /// A message could not be brought to an actor in another process: it does not encode or decode, or is too long. It is
+    /// lost, and nothing else.
+    #[non_exhaustive]
+    Undelivered {
+        /// The actor's.
+        name: &'a str,
+        /// Why.
+        error: &'a (dyn std::error::Error + 'static),
+    },
     /// An actor has failed, or was killed, and its supervisor starts it again.
     #[cfg(feature = "runtime")]
     #[non_exhaustive]
@@ -120,6 +129,7 @@ impl fmt::Display for Report<'_> {
             #[cfg(feature = "runtime")]
             Self::LinkFailed { name, error } => write!(f, "link of task '{name}' failed: {error}"),
             Self::DeadLetters { name, count } => write!(f, "actor '{name}' ended with unread messages: {count}"),
+            Self::Undelivered { name, error } => write!(f, "a message to actor '{name}' is lost: it {error}"),
             #[cfg(feature = "runtime")]
             Self::Restarted { name, error } => write!(f, "actor '{name}' is started again: {error}"),
             #[cfg(feature = "runtime")]

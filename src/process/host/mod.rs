@@ -40,7 +40,7 @@ pub use error::RemoteError;
 pub use registry::{Entry, Registrable};
 pub(crate) use registry::{find, function, name_of as name_of_function};
 pub(crate) use start::{Plan, Started, reap};
-pub(crate) use wire::{Frame, Kind, put_call, read, write};
+pub(crate) use wire::{Frame, HEAD, Kind, put, put_call, read, write};
 
 /// Names the host's socket, and says how long a message may be.
 const VARIABLE: &str = "OSIER_HOST";
@@ -166,6 +166,11 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Notes that the function has done all that it is for: the process may end well when the socket does.
+    pub(crate) fn set_idle(&self) {
+        self.is_busy.store(false, Ordering::SeqCst);
     }
 
     /// Sends a text, or as much of it as a frame has room for.

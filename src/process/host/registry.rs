@@ -11,7 +11,8 @@ use super::Hosting;
 /// Registers a plain `fn` item, so that it can run in another process, and is that function.
 ///
 /// Where it stands does not matter, nor how often: the function is known to the whole program, before `main`. It is a job
-/// for [`Processes`](crate::pool::Processes), and takes one argument. What goes to the other process and back has serde's
+/// for [`Processes`](crate::pool::Processes), and takes one argument; or the body of an actor for
+/// [`ProcessBuilder`](crate::actor::ProcessBuilder), and takes its [`Mailbox`](crate::actor::Mailbox). What goes to the other process and back has serde's
 /// `Serialize` and `DeserializeOwned`.
 ///
 /// # Examples
@@ -92,6 +93,12 @@ impl Entry {
         assert!(size_of::<F>() == 0, "`registered!` takes plain `fn` items");
         Self { name, id: TypeId::of::<F>, serve: F::SERVE }
     }
+
+    /// What stands for the type `T`, and is served by `serve`.
+    #[doc(hidden)]
+    pub const fn __of_type<T: 'static>(name: &'static str, serve: fn(&[u8], &Hosting) -> io::Result<()>) -> Self {
+        Self { name, id: TypeId::of::<T>, serve }
+    }
 }
 
 impl fmt::Debug for Entry {
@@ -117,7 +124,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Entry> {
     NAMES.get(name).copied()
 }
 
-/// The name of the function whose type is `F`; `None` if it was not registered.
+/// The name of the function whose type is `F`, or of the actor type `F`; `None` if it was not registered.
 pub(crate) fn name_of<F: 'static>() -> Option<&'static str> {
     static TYPES: LazyLock<HashMap<TypeId, &'static str>> =
         LazyLock::new(|| inventory::iter::<Entry>().map(|entry| ((entry.id)(), entry.name)).collect());

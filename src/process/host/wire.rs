@@ -35,10 +35,28 @@ pub(crate) enum Kind {
     BadValue = b'E',
     /// The host: its value is too long; how long, as a u64.
     TooLarge = b'L',
+    /// Either, to an actor: a message. Whom it is for and its own number, as u64s, and its bytes.
+    Post = b'S',
+    /// Whoever got a message: it does not decode. Its two numbers, and why.
+    Refused = b'D',
+    /// Either: the answer to a question of this number, and its bytes.
+    Answer = b'A',
+    /// Either: no answer will come to the question of this number.
+    NoAnswer = b'N',
+    /// Either: the answer to the question of this number cannot be sent.
+    BadAnswer = b'W',
+    /// Either: the address of this number is not used any more.
+    Release = b'F',
+    /// Either: the actor that has the address of this number has ended.
+    Gone = b'G',
+    /// The owner: no more is sent to the actor.
+    Close = b'X',
+    /// The host: how many messages the actor has received, as a u64.
+    Taken = b'T',
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 18] = [
         Self::Hello,
         Self::Call,
         Self::Unknown,
@@ -48,6 +66,15 @@ impl Kind {
         Self::BadArgument,
         Self::BadValue,
         Self::TooLarge,
+        Self::Post,
+        Self::Refused,
+        Self::Answer,
+        Self::NoAnswer,
+        Self::BadAnswer,
+        Self::Release,
+        Self::Gone,
+        Self::Close,
+        Self::Taken,
     ];
 
     fn of(byte: u8) -> Option<Self> {

@@ -1,0 +1,185 @@
+//! What subscribers hold.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::iter::FusedIterator;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::super::address::Address;
+use super::{Entry, Inner};
+use crate::exception::{Report, report};
+use crate::sync::channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
+use crate::task::{self, Task};
+
+/// What a subscriber receives from. Dropping it unsubscribes.
+#[must_use = "dropping a subscription ends it"]
+pub struct Subscription<M> {
+    /// What was retained when it was made, and not received yet.
+    first: Mutex<VecDeque<M>>,
+    receiver: Receiver<M>,
+    missed: Arc<AtomicU64>,
+    entry: Weak<Entry<M>>,
+    gateway: Weak<Inner<M>>,
+}
+
+impl<M> Subscription<M> {
+    pub(super) fn new(entry: &Arc<Entry<M>>, gateway: Weak<Inner<M>>) -> Self {
+        Self {
+            first: Mutex::default(),
+            receiver: entry.receiver.clone(),
+            missed: entry.missed.clone(),
+            entry: Arc::downgrade(entry),
+            gateway,
+        }
+    }
+
+    pub(super) fn begin_with(&mut self, messages: VecDeque<M>) {
+        self.first = Mutex::new(messages);
+    }
+
+    fn next_retained(&self) -> Option<M> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Receives the next message, waiting for one.
+    ///
+    /// # Suspends
+    /// The calling task, or on a plain thread the thread.
+    ///
+    /// # Errors
+    /// All has been received, and the gateway is gone or has disconnected this subscriber.
+    pub fn recv(&self) -> Result<M, RecvError> {
+        self.next_retained().map_or_else(|| self.receiver.recv(), Ok)
+    }
+
+    /// Receives a message if one is there.
+    ///
+    /// # Errors
+    /// None is there; or none will come.
+    pub fn try_recv(&self) -> Result<M, TryRecvError> {
+        self.next_retained().map_or_else(|| self.receiver.try_recv(), Ok)
+    }
+
+    /// Receives the next message, waiting for at most `timeout`.
+    ///
+    /// # Suspends
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv); or the time is up.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<M, RecvTimeoutError> {
+        self.next_retained().map_or_else(|| self.receiver.recv_timeout(timeout), Ok)
+    }
+
+    /// Receives the next message, waiting until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Errors
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<M, RecvTimeoutError> {
+        self.next_retained().map_or_else(|| self.receiver.recv_deadline(deadline), Ok)
+    }
+
+    /// Iterates over what comes, until nothing more will.
+    ///
+    /// # Suspends
+    /// Each `next`, as [`recv`](Self::recv).
+    pub fn iter(&self) -> SubscriptionIter<'_, M> {
+        SubscriptionIter { subscription: self }
+    }
+
+    /// How many messages it has not got, since it was full.
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    /// Sends what comes to an actor, as the message that `message` makes of it, in a task of its own; wherever the actor
+    /// runs. While its mailbox is full the messages wait here, within the subscription's bound and with its policy.
+    ///
+    /// The subscription ends with the actor, at the next message, or when the task that is returned is
+    /// [killed](Task::kill).
+    ///
+    /// # Panics
+    /// If the runtime is shutting down.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::actor::{Builder, Topics};
+    ///
+    /// enum Message {
+    ///     News(&'static str),
+    /// }
+    ///
+    /// let (sender, receiver) = osier::sync::channel::unbounded();
+    /// let reader = Builder::new().spawn(move |inbox| {
+    ///     for Message::News(text) in inbox {
+    ///         sender.send(text).unwrap();
+    ///     }
+    /// });
+    /// let topics = Topics::new();
+    /// topics.subscribe("news.>").forward(&reader, Message::News);
+    /// topics.publish("news.today", "none");
+    /// assert_eq!(receiver.recv()?, "none");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn forward<T>(self, actor: &Address<T>, message: impl Fn(M) -> T + Send + 'static) -> Task
+    where
+        M: Send + 'static,
+        T: Send + 'static,
+    {
+        let actor = actor.clone();
+        let forward = move || {
+            for value in self.iter() {
+                if actor.send(message(value)).is_err() {
+                    report(&Report::DeadLetters { name: actor.name(), count: 1 });
+                    return;
+                }
+            }
+        };
+        task::Builder::new().name("osier::actor::forward").spawn(forward).task()
+    }
+}
+
+impl<M> Drop for Subscription<M> {
+    fn drop(&mut self) {
+        self.receiver.close();
+        if let (Some(gateway), Some(entry)) = (self.gateway.upgrade(), self.entry.upgrade()) {
+            gateway.remove(&entry);
+        }
+    }
+}
+
+impl<M> fmt::Debug for Subscription<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("len", &self.receiver.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'a, M> IntoIterator for &'a Subscription<M> {
+    type Item = M;
+    type IntoIter = SubscriptionIter<'a, M>;
+
+    fn into_iter(self) -> SubscriptionIter<'a, M> {
+        self.iter()
+    }
+}
+
+/// See [`Subscription::iter`].
+#[derive(Debug)]
+pub struct SubscriptionIter<'a, M> {
+    subscription: &'a Subscription<M>,
+}
+
+impl<M> Iterator for SubscriptionIter<'_, M> {
+    type Item = M;
+
+    fn next(&mut self) -> Option<M> {
+        self.subscription.recv().ok()
+    }
+}
+
+impl<M> FusedIterator for SubscriptionIter<'_, M> {}
