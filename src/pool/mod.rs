@@ -128,6 +128,9 @@ impl Group {
     /// # Suspends
     /// The calling task, or on a plain thread the thread, until all members have ended.
     ///
+    /// # Cancel safety
+    /// If the caller is cancelled, the members are killed, and waited for, before it unwinds.
+    ///
     /// # Panics
     /// With `f`'s panic, else with that of the earliest member that failed and was not joined; an exception is raised.
     pub fn with<R>(f: impl FnOnce(&Self) -> R) -> R {
@@ -161,6 +164,9 @@ impl Pool {
     ///
     /// # Suspends
     /// The calling task, or on a plain thread the thread, until all members have ended.
+    ///
+    /// # Cancel safety
+    /// If the caller is cancelled, the members are killed, and waited for, before it unwinds.
     ///
     /// # Panics
     /// As [`Pool::new`]; with `f`'s panic, else with that of the earliest member that failed and was not joined; an
@@ -221,6 +227,9 @@ impl<P: Home> Pool<P> {
     ///
     /// # Suspends
     /// The calling task, or on a plain thread the thread.
+    ///
+    /// # Cancel safety
+    /// A task that is cancelled while it waits unwinds from here; it has taken no place.
     pub fn wait_free(&self) {
         if let Some(places) = self.crew.members.places() {
             places.wait();
@@ -231,6 +240,9 @@ impl<P: Home> Pool<P> {
     ///
     /// # Suspends
     /// As [`wait_free`](Self::wait_free).
+    ///
+    /// # Cancel safety
+    /// As [`wait_free`](Self::wait_free).
     pub fn wait_free_timeout(&self, timeout: Duration) -> bool {
         self.crew.members.places().is_none_or(|places| places.wait_timeout(timeout))
     }
@@ -238,6 +250,9 @@ impl<P: Home> Pool<P> {
     /// Waits until a member fits in, or until `deadline`. Whether one does.
     ///
     /// # Suspends
+    /// As [`wait_free`](Self::wait_free).
+    ///
+    /// # Cancel safety
     /// As [`wait_free`](Self::wait_free).
     pub fn wait_free_deadline(&self, deadline: Instant) -> bool {
         self.crew.members.places().is_none_or(|places| places.wait_deadline(deadline))
@@ -261,6 +276,9 @@ impl<P: Home> Pool<P> {
     /// # Suspends
     /// As [`add`](Self::add).
     ///
+    /// # Cancel safety
+    /// As [`add`](Self::add).
+    ///
     /// # Errors
     /// No place has come in time; the task is no member.
     pub fn add_timeout(&self, task: &Task, timeout: Duration) -> Result<(), Full<()>> {
@@ -270,6 +288,9 @@ impl<P: Home> Pool<P> {
     /// Makes a task a member, waiting for a place until `deadline`.
     ///
     /// # Suspends
+    /// As [`add`](Self::add).
+    ///
+    /// # Cancel safety
     /// As [`add`](Self::add).
     ///
     /// # Errors
@@ -319,6 +340,9 @@ macro_rules! common {
             ///
             /// # Suspends
             /// The calling task, or on a plain thread the thread, while there is no place.
+            ///
+            /// # Cancel safety
+            /// A task that is cancelled while it waits unwinds from here, and `t` is no member.
             pub fn add(&self, t: &Task) {
                 if !t.is_finished() && !self.contains(t) {
                     let permit = self.crew.members.take_place();
@@ -336,6 +360,9 @@ macro_rules! common {
             /// # Suspends
             /// The calling task, or on a plain thread the thread.
             ///
+            /// # Cancel safety
+            /// A task that is cancelled while it waits unwinds from here; no failure counts as told.
+            ///
             /// # Errors
             /// The earliest failure of a member that no `join` was told: a panic or an exception; a cancelled member has
             /// not failed.
@@ -348,6 +375,9 @@ macro_rules! common {
             /// # Suspends
             /// As [`join`](Self::join).
             ///
+            /// # Cancel safety
+            /// As [`join`](Self::join).
+            ///
             /// # Errors
             /// As [`join`](Self::join); with an error that [is a timeout](JoinError::is_timeout) if the time has passed.
             pub fn join_timeout(&self, timeout: Duration) -> Result<(), JoinError> {
@@ -357,6 +387,9 @@ macro_rules! common {
             /// Waits as [`join`](Self::join) does, until `deadline`.
             ///
             /// # Suspends
+            /// As [`join`](Self::join).
+            ///
+            /// # Cancel safety
             /// As [`join`](Self::join).
             ///
             /// # Errors
@@ -380,7 +413,11 @@ macro_rules! common {
             /// Asks every member to end, and waits until they have. Members that come later are not asked.
             ///
             /// # Suspends
-            /// The calling task, or on a plain thread the thread. A member that kills its own group unwinds from here.
+            /// The calling task, or on a plain thread the thread. A member that kills its own group unwinds from
+            /// here.
+            ///
+            /// # Cancel safety
+            /// A task that is cancelled while it waits unwinds from here; the members have been asked to end.
             pub fn kill(&self) {
                 if let Some(last) = self.crew.members.cancel() {
                     self.crew.members.wait(last, None);
@@ -390,6 +427,9 @@ macro_rules! common {
             /// Asks every member to end, and waits until they have, for at most `timeout`. Whether they have.
             ///
             /// # Suspends
+            /// As [`kill`](Self::kill).
+            ///
+            /// # Cancel safety
             /// As [`kill`](Self::kill).
             pub fn kill_timeout(&self, timeout: Duration) -> bool {
                 let last = self.crew.members.cancel();
@@ -402,6 +442,9 @@ macro_rules! common {
             ///
             /// # Suspends
             /// The calling task, or on a plain thread the thread, while there is no place.
+            ///
+            /// # Cancel safety
+            /// A task that is cancelled while it waits for a place unwinds from here; `f` is dropped, and never runs.
             ///
             /// # Panics
             /// If the runtime is shutting down.
@@ -450,8 +493,10 @@ macro_rules! common {
             /// Runs `f` as a member and gives its value; `f` may borrow. A member that calls runs it in place.
             ///
             /// # Suspends
-            /// The calling task, or on a plain thread the thread. If it is cancelled, so is the member, which is waited
-            /// for before the caller unwinds.
+            /// The calling task, or on a plain thread the thread.
+            ///
+            /// # Cancel safety
+            /// If it is cancelled, so is the member, which is waited for before the caller unwinds.
             ///
             /// # Panics
             /// With `f`'s panic; an exception is raised. If the runtime is shutting down.
@@ -471,8 +516,11 @@ macro_rules! common {
             /// Every item is run, also after one has failed; then the failure of the earliest item is raised.
             ///
             /// # Suspends
-            /// The calling task, or on a plain thread the thread. If it is cancelled, or the source unwinds, the members
-            /// are cancelled, and waited for before the caller unwinds.
+            /// The calling task, or on a plain thread the thread.
+            ///
+            /// # Cancel safety
+            /// If it is cancelled, or the source unwinds, the members are cancelled, and waited for before the caller
+            /// unwinds.
             ///
             /// # Panics
             /// With the panic of the earliest item that failed, or the source's; an exception is raised. If the runtime
@@ -517,6 +565,9 @@ macro_rules! common {
             ///
             /// # Suspends
             /// The calling task while there is no place.
+            ///
+            /// # Cancel safety
+            /// A task that is cancelled while it waits for a place unwinds from here; `f` is dropped, and never runs.
             ///
             /// # Panics
             /// On a thread that runs no tasks; if the runtime is shutting down.
@@ -565,7 +616,10 @@ macro_rules! common {
             /// place.
             ///
             /// # Suspends
-            /// The calling task. If it is cancelled, so is the member, which is waited for before the caller unwinds.
+            /// The calling task.
+            ///
+            /// # Cancel safety
+            /// If it is cancelled, so is the member, which is waited for before the caller unwinds.
             ///
             /// # Panics
             /// As [`spawn`](Self::spawn), and with `f`'s panic; an exception is raised.
@@ -582,8 +636,11 @@ macro_rules! common {
             /// items. `f` and the items may borrow. Every item is run; then the failure of the earliest is raised.
             ///
             /// # Suspends
-            /// The calling task. If it is cancelled, or the source unwinds, the members are cancelled, and waited for
-            /// before the caller unwinds.
+            /// The calling task.
+            ///
+            /// # Cancel safety
+            /// If it is cancelled, or the source unwinds, the members are cancelled, and waited for before the caller
+            /// unwinds.
             ///
             /// # Panics
             /// As [`spawn`](Self::spawn), and with the panic of the earliest item that failed; an exception is raised.

@@ -292,6 +292,9 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
     /// # Suspends
     /// The calling task, or on a plain thread the thread, until the body yields.
     ///
+    /// # Cancel safety
+    /// A call that is interrupted leaves its answer owed: the next `start` or `next` waits for it.
+    ///
     /// # Errors
     /// As `Generator::start`; and [`Raised`](ResumeError::Raised) with a [`JoinError`](crate::JoinError) if the body's
     /// task was cancelled or got no stack.
@@ -311,6 +314,9 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
     /// Goes on with the body, as [`Generator::send`].
     ///
     /// # Suspends
+    /// As [`start`](Self::start).
+    ///
+    /// # Cancel safety
     /// As [`start`](Self::start).
     ///
     /// # Errors
@@ -333,6 +339,9 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
     /// # Suspends
     /// As [`start`](Self::start).
     ///
+    /// # Cancel safety
+    /// As [`start`](Self::start).
+    ///
     /// # Errors
     /// As `Generator::throw`, and as [`start`](Self::start).
     ///
@@ -353,6 +362,9 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
     /// Asks the body to end, as [`Generator::close`]. What was produced ahead is dropped.
     ///
     /// # Suspends
+    /// As [`start`](Self::start).
+    ///
+    /// # Cancel safety
     /// As [`start`](Self::start).
     ///
     /// # Errors

@@ -131,7 +131,10 @@ impl<T> AsyncResult<T> {
     /// Waits until it is set, whatever with.
     ///
     /// # Suspends
-    /// The calling task, or on a plain thread the thread. A cancelled task unwinds from here, unless it was set first.
+    /// The calling task, or on a plain thread the thread.
+    ///
+    /// # Cancel safety
+    /// A cancelled task unwinds from here, unless it was set first.
     pub fn wait(&self) {
         self.inner.ready.wait(None);
     }
@@ -139,6 +142,9 @@ impl<T> AsyncResult<T> {
     /// Waits until it is set, for at most `timeout`. Whether it was.
     ///
     /// # Suspends
+    /// As [`AsyncResult::wait`].
+    ///
+    /// # Cancel safety
     /// As [`AsyncResult::wait`].
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.inner.ready.wait_timeout(timeout)
@@ -148,6 +154,9 @@ impl<T> AsyncResult<T> {
     ///
     /// # Suspends
     /// As [`AsyncResult::wait`].
+    ///
+    /// # Cancel safety
+    /// As [`AsyncResult::wait`].
     pub fn wait_deadline(&self, deadline: Instant) -> bool {
         self.inner.ready.wait(Some(deadline))
     }
@@ -156,6 +165,9 @@ impl<T> AsyncResult<T> {
     ///
     /// # Suspends
     /// As [`AsyncResult::wait`]; also while another getter clones the value, if that waits.
+    ///
+    /// # Cancel safety
+    /// As [`AsyncResult::wait`]; the value stays.
     ///
     /// # Errors
     /// An exception was set; the task behind it panicked or was cancelled; somebody has taken the value.
@@ -172,6 +184,9 @@ impl<T> AsyncResult<T> {
     /// # Suspends
     /// As [`AsyncResult::get`].
     ///
+    /// # Cancel safety
+    /// As [`AsyncResult::get`].
+    ///
     /// # Errors
     /// As [`AsyncResult::get`]; or the time is up: [`JoinError::is_timeout`].
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, JoinError>
@@ -184,6 +199,9 @@ impl<T> AsyncResult<T> {
     /// Waits for the value until `deadline`, and returns a clone of it.
     ///
     /// # Suspends
+    /// As [`AsyncResult::get`].
+    ///
+    /// # Cancel safety
     /// As [`AsyncResult::get`].
     ///
     /// # Errors
@@ -200,6 +218,9 @@ impl<T> AsyncResult<T> {
     /// # Suspends
     /// While another getter clones the value, if that waits.
     ///
+    /// # Cancel safety
+    /// A task that is cancelled while it waits unwinds from here; the value stays.
+    ///
     /// # Errors
     /// As [`AsyncResult::get`]; or it was not set: [`JoinError::is_timeout`].
     pub fn try_get(&self) -> Result<T, JoinError>
@@ -213,6 +234,9 @@ impl<T> AsyncResult<T> {
     ///
     /// # Suspends
     /// While a getter clones the value, if that waits.
+    ///
+    /// # Cancel safety
+    /// A task that is cancelled while it waits unwinds from here, and has not taken it.
     ///
     /// # Examples
     /// ```

@@ -134,6 +134,9 @@ impl Barrier {
     /// # Suspends
     /// As [`Barrier::wait`].
     ///
+    /// # Cancel safety
+    /// As [`Barrier::wait`].
+    ///
     /// # Errors
     /// As [`Barrier::wait`]; or the time is up.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<usize, BrokenBarrier> {
@@ -143,6 +146,9 @@ impl Barrier {
     /// Waits as [`wait`](Self::wait) does. If the others have not come by `deadline`, breaks the barrier.
     ///
     /// # Suspends
+    /// As [`Barrier::wait`].
+    ///
+    /// # Cancel safety
     /// As [`Barrier::wait`].
     ///
     /// # Errors

@@ -61,6 +61,9 @@ impl Condition {
     ///
     /// # Suspends
     /// As [`RLock::lock`].
+    ///
+    /// # Cancel safety
+    /// As [`RLock::lock`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> ConditionGuard<'_> {
         self.locked(self.lock.lock())
@@ -76,6 +79,9 @@ impl Condition {
     ///
     /// # Suspends
     /// As [`RLock::lock`].
+    ///
+    /// # Cancel safety
+    /// As [`RLock::lock`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_timeout(&self, timeout: Duration) -> Option<ConditionGuard<'_>> {
         Some(self.locked(self.lock.lock_timeout(timeout)?))
@@ -84,6 +90,9 @@ impl Condition {
     /// Locks it, waiting until `deadline`.
     ///
     /// # Suspends
+    /// As [`RLock::lock`].
+    ///
+    /// # Cancel safety
     /// As [`RLock::lock`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_deadline(&self, deadline: Instant) -> Option<ConditionGuard<'_>> {
@@ -117,6 +126,9 @@ impl ConditionGuard<'_> {
     ///
     /// # Suspends
     /// As [`ConditionGuard::wait`].
+    ///
+    /// # Cancel safety
+    /// As [`ConditionGuard::wait`].
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.wait_until(after(timeout))
     }
@@ -125,6 +137,9 @@ impl ConditionGuard<'_> {
     ///
     /// # Suspends
     /// As [`ConditionGuard::wait`].
+    ///
+    /// # Cancel safety
+    /// As [`ConditionGuard::wait`].
     pub fn wait_deadline(&self, deadline: Instant) -> bool {
         self.wait_until(Some(deadline))
     }
@@ -132,6 +147,9 @@ impl ConditionGuard<'_> {
     /// Waits until `condition` holds; it is asked with the lock held.
     ///
     /// # Suspends
+    /// As [`ConditionGuard::wait`].
+    ///
+    /// # Cancel safety
     /// As [`ConditionGuard::wait`].
     pub fn wait_for(&self, mut condition: impl FnMut() -> bool) {
         while !condition() {
@@ -143,6 +161,9 @@ impl ConditionGuard<'_> {
     ///
     /// # Suspends
     /// As [`ConditionGuard::wait`].
+    ///
+    /// # Cancel safety
+    /// As [`ConditionGuard::wait`].
     pub fn wait_for_timeout(&self, timeout: Duration, condition: impl FnMut() -> bool) -> bool {
         self.wait_for_until(after(timeout), condition)
     }
@@ -150,6 +171,9 @@ impl ConditionGuard<'_> {
     /// Waits until `condition` holds, or until `deadline`. Whether it does.
     ///
     /// # Suspends
+    /// As [`ConditionGuard::wait`].
+    ///
+    /// # Cancel safety
     /// As [`ConditionGuard::wait`].
     pub fn wait_for_deadline(&self, deadline: Instant, condition: impl FnMut() -> bool) -> bool {
         self.wait_for_until(Some(deadline), condition)

@@ -70,6 +70,9 @@ impl Condvar {
     ///
     /// # Suspends
     /// As [`Condvar::wait`].
+    ///
+    /// # Cancel safety
+    /// As [`Condvar::wait`].
     pub fn wait_while<'a, T: ?Sized>(
         &self,
         mut guard: MutexGuard<'a, T>,
@@ -85,6 +88,9 @@ impl Condvar {
     ///
     /// # Suspends
     /// As [`Condvar::wait`].
+    ///
+    /// # Cancel safety
+    /// As [`Condvar::wait`].
     pub fn wait_timeout<'a, T: ?Sized>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -98,6 +104,9 @@ impl Condvar {
     ///
     /// # Suspends
     /// As [`Condvar::wait`].
+    ///
+    /// # Cancel safety
+    /// As [`Condvar::wait`].
     pub fn wait_deadline<'a, T: ?Sized>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -110,6 +119,9 @@ impl Condvar {
     /// Waits as long as `condition` holds, for at most `timeout`.
     ///
     /// # Suspends
+    /// As [`Condvar::wait`].
+    ///
+    /// # Cancel safety
     /// As [`Condvar::wait`].
     pub fn wait_timeout_while<'a, T: ?Sized>(
         &self,

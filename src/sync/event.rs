@@ -59,8 +59,10 @@ impl Event {
     /// Waits until it is set; not at all if it is.
     ///
     /// # Suspends
-    /// The calling task, or on a plain thread the thread. A cancelled task unwinds from here, unless the event was set
-    /// first.
+    /// The calling task, or on a plain thread the thread.
+    ///
+    /// # Cancel safety
+    /// A cancelled task unwinds from here, unless the event was set first.
     pub fn wait(&self) {
         self.raw.wait(None);
     }
@@ -69,6 +71,9 @@ impl Event {
     ///
     /// # Suspends
     /// As [`Event::wait`].
+    ///
+    /// # Cancel safety
+    /// As [`Event::wait`].
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.raw.wait_timeout(timeout)
     }
@@ -76,6 +81,9 @@ impl Event {
     /// Waits until it is set, or until `deadline`. Whether it was.
     ///
     /// # Suspends
+    /// As [`Event::wait`].
+    ///
+    /// # Cancel safety
     /// As [`Event::wait`].
     pub fn wait_deadline(&self, deadline: Instant) -> bool {
         self.raw.wait(Some(deadline))

@@ -112,6 +112,9 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Suspends
     /// As [`Mutex::lock`].
+    ///
+    /// # Cancel safety
+    /// As [`Mutex::lock`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_timeout(&self, timeout: Duration) -> Option<MutexGuard<'_, T>> {
         if !timeout.is_zero() {
@@ -125,6 +128,9 @@ impl<T: ?Sized> Mutex<T> {
     /// Locks it, waiting until `deadline`.
     ///
     /// # Suspends
+    /// As [`Mutex::lock`].
+    ///
+    /// # Cancel safety
     /// As [`Mutex::lock`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_deadline(&self, deadline: Instant) -> Option<MutexGuard<'_, T>> {

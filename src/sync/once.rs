@@ -60,6 +60,10 @@ impl Once {
     /// # Suspends
     /// The calling task, or on a plain thread the thread, while another's closure runs.
     ///
+    /// # Cancel safety
+    /// A task that is cancelled while another's closure runs unwinds from here, and `f` has not run. One that is
+    /// cancelled in a wait of `f` leaves the closure to the next.
+    ///
     /// # Panics
     /// With `f`'s panic. If `f` comes here again: it would wait for itself.
     pub fn call_once(&self, f: impl FnOnce()) {
@@ -77,6 +81,9 @@ impl Once {
     ///
     /// # Suspends
     /// The calling task, or on a plain thread the thread.
+    ///
+    /// # Cancel safety
+    /// A task that is cancelled while it waits unwinds from here; nothing else changes.
     pub fn wait(&self) {
         while !self.is_completed() {
             self.wait_for_change(|state| state != DONE);
@@ -210,6 +217,9 @@ impl<T> OnceCell<T> {
     /// # Suspends
     /// As [`OnceCell::get_or_init`].
     ///
+    /// # Cancel safety
+    /// As [`OnceCell::get_or_init`].
+    ///
     /// # Errors
     /// There is one; yours comes back.
     pub fn set(&self, value: T) -> Result<(), T> {
@@ -223,6 +233,9 @@ impl<T> OnceCell<T> {
     /// # Suspends
     /// The calling task, or on a plain thread the thread, while another makes it.
     ///
+    /// # Cancel safety
+    /// As [`Once::call_once`].
+    ///
     /// # Panics
     /// With `f`'s panic; the next call tries again. If `f` comes here again: it would wait for itself.
     pub fn get_or_init(&self, f: impl FnOnce() -> T) -> &T {
@@ -235,6 +248,9 @@ impl<T> OnceCell<T> {
     /// The value; if there is none it is made by `f`, which may fail.
     ///
     /// # Suspends
+    /// As [`OnceCell::get_or_init`].
+    ///
+    /// # Cancel safety
     /// As [`OnceCell::get_or_init`].
     ///
     /// # Errors
@@ -256,6 +272,9 @@ impl<T> OnceCell<T> {
     ///
     /// # Suspends
     /// The calling task, or on a plain thread the thread, until somebody has made it.
+    ///
+    /// # Cancel safety
+    /// A task that is cancelled while it waits unwinds from here; nothing else changes.
     pub fn wait(&self) -> &T {
         self.once.wait();
         self.get().unwrap_or_else(|| unreachable!("the value of a completed cell is there"))

@@ -91,6 +91,9 @@ impl RLock {
     ///
     /// # Suspends
     /// As [`RLock::lock`].
+    ///
+    /// # Cancel safety
+    /// As [`RLock::lock`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_timeout(&self, timeout: Duration) -> Option<RLockGuard<'_>> {
         if !timeout.is_zero() {
@@ -102,6 +105,9 @@ impl RLock {
     /// Locks it, waiting until `deadline`.
     ///
     /// # Suspends
+    /// As [`RLock::lock`].
+    ///
+    /// # Cancel safety
     /// As [`RLock::lock`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_deadline(&self, deadline: Instant) -> Option<RLockGuard<'_>> {

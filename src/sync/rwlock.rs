@@ -116,6 +116,9 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Suspends
     /// As [`RwLock::read`].
+    ///
+    /// # Cancel safety
+    /// As [`RwLock::read`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read_timeout(&self, timeout: Duration) -> Option<RwLockReadGuard<'_, T>> {
         if !timeout.is_zero() {
@@ -129,6 +132,9 @@ impl<T: ?Sized> RwLock<T> {
     /// Locks it for reading, waiting until `deadline`.
     ///
     /// # Suspends
+    /// As [`RwLock::read`].
+    ///
+    /// # Cancel safety
     /// As [`RwLock::read`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn read_deadline(&self, deadline: Instant) -> Option<RwLockReadGuard<'_, T>> {
@@ -162,6 +168,9 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Suspends
     /// As [`RwLock::read`].
+    ///
+    /// # Cancel safety
+    /// As [`RwLock::read`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn write_timeout(&self, timeout: Duration) -> Option<RwLockWriteGuard<'_, T>> {
         if !timeout.is_zero() {
@@ -175,6 +184,9 @@ impl<T: ?Sized> RwLock<T> {
     /// Locks it for writing, waiting until `deadline`.
     ///
     /// # Suspends
+    /// As [`RwLock::read`].
+    ///
+    /// # Cancel safety
     /// As [`RwLock::read`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn write_deadline(&self, deadline: Instant) -> Option<RwLockWriteGuard<'_, T>> {

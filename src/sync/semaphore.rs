@@ -114,6 +114,9 @@ impl Semaphore {
     ///
     /// # Suspends
     /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Semaphore::acquire`].
     pub fn acquire_timeout(&self, timeout: Duration) -> bool {
         self.acquire_many_timeout(1, timeout)
     }
@@ -121,6 +124,9 @@ impl Semaphore {
     /// Takes `n` permits at once, waiting for at most `timeout`. Whether it did.
     ///
     /// # Suspends
+    /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
     /// As [`Semaphore::acquire`].
     pub fn acquire_many_timeout(&self, n: usize, timeout: Duration) -> bool {
         if timeout.is_zero() {
@@ -135,6 +141,9 @@ impl Semaphore {
     ///
     /// # Suspends
     /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Semaphore::acquire`].
     pub fn acquire_deadline(&self, deadline: Instant) -> bool {
         self.acquire_many_deadline(1, deadline)
     }
@@ -142,6 +151,9 @@ impl Semaphore {
     /// Takes `n` permits at once, waiting until `deadline`. Whether it did.
     ///
     /// # Suspends
+    /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
     /// As [`Semaphore::acquire`].
     pub fn acquire_many_deadline(&self, n: usize, deadline: Instant) -> bool {
         self.raw.acquire(n, Some(deadline))
@@ -167,6 +179,9 @@ impl Semaphore {
     ///
     /// # Suspends
     /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Semaphore::acquire`].
     pub fn hold(&self) -> Permit {
         self.hold_many(1)
     }
@@ -174,6 +189,9 @@ impl Semaphore {
     /// Takes `n` permits as [`acquire_many`](Self::acquire_many) does, and gives them back when the [`Permit`] is dropped.
     ///
     /// # Suspends
+    /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
     /// As [`Semaphore::acquire`].
     pub fn hold_many(&self, n: usize) -> Permit {
         self.acquire_many(n);
@@ -194,6 +212,9 @@ impl Semaphore {
     ///
     /// # Suspends
     /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Semaphore::acquire`].
     pub fn hold_timeout(&self, timeout: Duration) -> Option<Permit> {
         self.hold_many_timeout(1, timeout)
     }
@@ -201,6 +222,9 @@ impl Semaphore {
     /// Takes `n` permits at once, waiting for at most `timeout`.
     ///
     /// # Suspends
+    /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
     /// As [`Semaphore::acquire`].
     pub fn hold_many_timeout(&self, n: usize, timeout: Duration) -> Option<Permit> {
         self.acquire_many_timeout(n, timeout).then(|| self.permit(n))
@@ -210,6 +234,9 @@ impl Semaphore {
     ///
     /// # Suspends
     /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Semaphore::acquire`].
     pub fn hold_deadline(&self, deadline: Instant) -> Option<Permit> {
         self.hold_many_deadline(1, deadline)
     }
@@ -217,6 +244,9 @@ impl Semaphore {
     /// Takes `n` permits at once, waiting until `deadline`.
     ///
     /// # Suspends
+    /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
     /// As [`Semaphore::acquire`].
     pub fn hold_many_deadline(&self, n: usize, deadline: Instant) -> Option<Permit> {
         self.acquire_many_deadline(n, deadline).then(|| self.permit(n))
@@ -231,6 +261,9 @@ impl Semaphore {
     ///
     /// # Suspends
     /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Semaphore::acquire`].
     pub fn wait(&self) {
         self.raw.wait(None);
     }
@@ -239,6 +272,9 @@ impl Semaphore {
     ///
     /// # Suspends
     /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Semaphore::acquire`].
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.raw.is_ready() || (!timeout.is_zero() && self.raw.wait(after(timeout)))
     }
@@ -246,6 +282,9 @@ impl Semaphore {
     /// Waits until there is a permit to be taken, or until `deadline`, and takes none. Whether there was.
     ///
     /// # Suspends
+    /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
     /// As [`Semaphore::acquire`].
     pub fn wait_deadline(&self, deadline: Instant) -> bool {
         self.raw.wait(Some(deadline))
@@ -347,6 +386,9 @@ impl BoundedSemaphore {
     ///
     /// # Suspends
     /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Semaphore::acquire`].
     pub fn acquire(&self) {
         self.semaphore.acquire();
     }
@@ -360,6 +402,9 @@ impl BoundedSemaphore {
     ///
     /// # Suspends
     /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Semaphore::acquire`].
     pub fn acquire_timeout(&self, timeout: Duration) -> bool {
         self.semaphore.acquire_timeout(timeout)
     }
@@ -367,6 +412,9 @@ impl BoundedSemaphore {
     /// Takes one permit, waiting until `deadline`. Whether it did.
     ///
     /// # Suspends
+    /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
     /// As [`Semaphore::acquire`].
     pub fn acquire_deadline(&self, deadline: Instant) -> bool {
         self.semaphore.acquire_deadline(deadline)
@@ -384,6 +432,9 @@ impl BoundedSemaphore {
     ///
     /// # Suspends
     /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Semaphore::acquire`].
     pub fn hold(&self) -> Permit {
         self.semaphore.hold()
     }
@@ -397,6 +448,9 @@ impl BoundedSemaphore {
     ///
     /// # Suspends
     /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Semaphore::acquire`].
     pub fn hold_timeout(&self, timeout: Duration) -> Option<Permit> {
         self.semaphore.hold_timeout(timeout)
     }
@@ -404,6 +458,9 @@ impl BoundedSemaphore {
     /// Takes one permit, waiting until `deadline`.
     ///
     /// # Suspends
+    /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
     /// As [`Semaphore::acquire`].
     pub fn hold_deadline(&self, deadline: Instant) -> Option<Permit> {
         self.semaphore.hold_deadline(deadline)
@@ -413,6 +470,9 @@ impl BoundedSemaphore {
     ///
     /// # Suspends
     /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Semaphore::acquire`].
     pub fn wait(&self) {
         self.semaphore.wait();
     }
@@ -421,6 +481,9 @@ impl BoundedSemaphore {
     ///
     /// # Suspends
     /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Semaphore::acquire`].
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.semaphore.wait_timeout(timeout)
     }
@@ -428,6 +491,9 @@ impl BoundedSemaphore {
     /// Waits until there is a permit to be taken, or until `deadline`, and takes none. Whether there was.
     ///
     /// # Suspends
+    /// As [`Semaphore::acquire`].
+    ///
+    /// # Cancel safety
     /// As [`Semaphore::acquire`].
     pub fn wait_deadline(&self, deadline: Instant) -> bool {
         self.semaphore.wait_deadline(deadline)

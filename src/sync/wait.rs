@@ -290,6 +290,9 @@ impl Drop for Places {
 /// # Suspends
 /// As [`JoinHandle::join`].
 ///
+/// # Cancel safety
+/// As [`JoinHandle::join`].
+///
 /// # Errors
 /// That of the first task that fails, in time.
 ///
@@ -337,6 +340,9 @@ pub fn join_all<T, P>(handles: impl IntoIterator<Item = JoinHandle<T, P>>) -> Re
 ///
 /// # Suspends
 /// The calling task, until the others have ended; on a plain thread, the thread.
+///
+/// # Cancel safety
+/// A caller that is cancelled while it waits unwinds from here; the tasks are cancelled all the same.
 ///
 /// # Errors
 /// The time is up; those that have not ended are cancelled all the same.

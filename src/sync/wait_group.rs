@@ -40,7 +40,10 @@ impl WaitGroup {
     /// Drops this member and waits until the others are gone too.
     ///
     /// # Suspends
-    /// The calling task, or on a plain thread the thread. A cancelled task unwinds from here; it counts as gone.
+    /// The calling task, or on a plain thread the thread.
+    ///
+    /// # Cancel safety
+    /// A cancelled task unwinds from here; it counts as gone.
     pub fn wait(self) {
         let inner = self.inner.clone();
         drop(self);

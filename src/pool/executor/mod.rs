@@ -116,6 +116,10 @@ macro_rules! executor {
             /// # Suspends
             /// As `f` does; then the calling task, or on a plain thread the thread.
             ///
+            /// # Cancel safety
+            /// A caller that is cancelled in `f` ends as said above; one that is cancelled later waits for the jobs, and unwinds
+            /// then.
+            ///
             /// # Panics
             /// As `f` does. If `n` is 0.
             pub fn with<T>(n: usize, f: impl FnOnce(&Self) -> T) -> T {
@@ -125,6 +129,9 @@ macro_rules! executor {
             /// Lends this executor as [`with`](Self::with) does.
             ///
             /// # Suspends
+            /// As [`with`](Self::with).
+            ///
+            /// # Cancel safety
             /// As [`with`](Self::with).
             pub fn lend<T>(self, f: impl FnOnce(&Self) -> T) -> T {
                 super::lend(&self, f, |ex, unwinds| {
@@ -142,6 +149,9 @@ macro_rules! executor {
             ///
             /// # Suspends
             /// The calling task, or on a plain thread the thread. A job that shuts down its own executor waits for itself.
+            ///
+            /// # Cancel safety
+            /// A task that is cancelled while it waits unwinds from here; the executor takes no more jobs all the same.
             pub fn shutdown(&self, cancel_pending: bool) {
                 self.inner.shut_down(cancel_pending);
                 self.inner.wait();
@@ -225,8 +235,10 @@ macro_rules! closures {
             /// the items may borrow.
             ///
             /// # Suspends
-            /// The calling task, or on a plain thread the thread, until all have run. A caller that is cancelled waits for
-            /// those that have begun, and the others never run.
+            /// The calling task, or on a plain thread the thread, until all have run.
+            ///
+            /// # Cancel safety
+            /// A caller that is cancelled waits for those that have begun, and the others never run.
             ///
             /// # Panics
             /// With the failure of the earliest item, after all have run. After a shutdown it raises the error that says
@@ -243,6 +255,9 @@ macro_rules! closures {
             /// Maps as [`map`](Self::map) does, with `chunk` items at a time for each place: for very short jobs.
             ///
             /// # Suspends
+            /// As [`map`](Self::map).
+            ///
+            /// # Cancel safety
             /// As [`map`](Self::map).
             ///
             /// # Panics

@@ -199,8 +199,10 @@ impl Processes {
     /// items. Each process is sent some items ahead, fewer where there are few.
     ///
     /// # Suspends
-    /// The calling task, or on a plain thread the thread, until all have run. If that is interrupted, the processes that run
-    /// one of the items are killed, and the others never run.
+    /// The calling task, or on a plain thread the thread, until all have run.
+    ///
+    /// # Cancel safety
+    /// If that is interrupted, the processes that run one of the items are killed, and the others never run.
     ///
     /// # Panics
     /// With the failure of the earliest item, after all have run: with what [`submit`](Self::submit) gives as its error.
@@ -218,6 +220,9 @@ impl Processes {
     /// Maps as [`map`](Self::map) does, and sends `chunk` items ahead to each process.
     ///
     /// # Suspends
+    /// As [`map`](Self::map).
+    ///
+    /// # Cancel safety
     /// As [`map`](Self::map).
     ///
     /// # Panics

@@ -115,6 +115,9 @@ impl<T: Clone> BroadcastReceiver<T> {
     /// # Suspends
     /// As [`recv`](Self::recv).
     ///
+    /// # Cancel safety
+    /// As [`recv`](Self::recv).
+    ///
     /// # Errors
     /// As [`recv`](Self::recv), or the time is up.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, BroadcastRecvTimeoutError> {
@@ -124,6 +127,9 @@ impl<T: Clone> BroadcastReceiver<T> {
     /// Receives the next value, waiting until `deadline`.
     ///
     /// # Suspends
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
     /// As [`recv`](Self::recv).
     ///
     /// # Errors
@@ -145,6 +151,9 @@ impl<T: Clone> BroadcastReceiver<T> {
     ///
     /// # Suspends
     /// Each `next`, as [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    /// As [`recv`](Self::recv).
     pub fn iter(&self) -> impl Iterator<Item = T> {
         std::iter::from_fn(|| match self.log.next(&self.place, true, None) {
             Next::Value(value) => Some(Arc::unwrap_or_clone(value)),

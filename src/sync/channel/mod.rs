@@ -121,6 +121,9 @@ impl<T> Sender<T> {
     /// # Suspends
     /// As [`Sender::send`].
     ///
+    /// # Cancel safety
+    /// As [`Sender::send`].
+    ///
     /// # Errors
     /// The time is up, or every receiver is gone; the value comes back.
     pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
@@ -133,6 +136,9 @@ impl<T> Sender<T> {
     /// Sends `value`, waiting for room until `deadline`.
     ///
     /// # Suspends
+    /// As [`Sender::send`].
+    ///
+    /// # Cancel safety
     /// As [`Sender::send`].
     ///
     /// # Errors
@@ -181,6 +187,9 @@ impl<T> Receiver<T> {
     /// # Suspends
     /// As [`Receiver::recv`].
     ///
+    /// # Cancel safety
+    /// As [`Receiver::recv`].
+    ///
     /// # Errors
     /// The time is up, or the channel is empty and every sender is gone.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
@@ -193,6 +202,9 @@ impl<T> Receiver<T> {
     /// Receives the next value, waiting until `deadline`.
     ///
     /// # Suspends
+    /// As [`Receiver::recv`].
+    ///
+    /// # Cancel safety
     /// As [`Receiver::recv`].
     ///
     /// # Errors
@@ -209,6 +221,9 @@ impl<T> Receiver<T> {
     ///
     /// # Suspends
     /// Each `next`, as [`Receiver::recv`].
+    ///
+    /// # Cancel safety
+    /// As [`Receiver::recv`].
     pub fn iter(&self) -> Iter<'_, T> {
         Iter { receiver: self }
     }

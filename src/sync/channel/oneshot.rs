@@ -68,6 +68,9 @@ impl<T> OneshotReceiver<T> {
     /// # Suspends
     /// As [`recv`](Self::recv).
     ///
+    /// # Cancel safety
+    /// As [`recv`](Self::recv).
+    ///
     /// # Errors
     /// The time is up, or it will never come.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
@@ -77,6 +80,9 @@ impl<T> OneshotReceiver<T> {
     /// Waits for the value until `deadline`.
     ///
     /// # Suspends
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
     /// As [`recv`](Self::recv).
     ///
     /// # Errors

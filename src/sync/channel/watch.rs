@@ -115,6 +115,9 @@ impl<T: Clone> WatchReceiver<T> {
     /// # Suspends
     /// As [`recv`](Self::recv).
     ///
+    /// # Cancel safety
+    /// As [`recv`](Self::recv).
+    ///
     /// # Errors
     /// As [`recv`](Self::recv), or the time is up.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
@@ -124,6 +127,9 @@ impl<T: Clone> WatchReceiver<T> {
     /// Waits as [`recv`](Self::recv) does, until `deadline`.
     ///
     /// # Suspends
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
     /// As [`recv`](Self::recv).
     ///
     /// # Errors
@@ -144,6 +150,9 @@ impl<T: Clone> WatchReceiver<T> {
     ///
     /// # Suspends
     /// Each `next`, as [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    /// As [`recv`](Self::recv).
     pub fn iter(&self) -> impl Iterator<Item = T> {
         std::iter::from_fn(|| self.recv().ok())
     }

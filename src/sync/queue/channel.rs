@@ -107,6 +107,9 @@ impl<T> Channel<T> {
     /// # Suspends
     /// As [`put`](Self::put).
     ///
+    /// # Cancel safety
+    /// As [`put`](Self::put).
+    ///
     /// # Errors
     /// No getter has come in time, or the channel is shut down; the item comes back.
     pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
@@ -116,6 +119,9 @@ impl<T> Channel<T> {
     /// Puts an item as [`put`](Self::put) does; waits for a getter until `deadline`.
     ///
     /// # Suspends
+    /// As [`put`](Self::put).
+    ///
+    /// # Cancel safety
     /// As [`put`](Self::put).
     ///
     /// # Errors
@@ -158,6 +164,9 @@ impl<T> Channel<T> {
     /// # Suspends
     /// As [`get`](Self::get).
     ///
+    /// # Cancel safety
+    /// As [`get`](Self::get).
+    ///
     /// # Errors
     /// The time is up; the channel is shut down.
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
@@ -167,6 +176,9 @@ impl<T> Channel<T> {
     /// Gets an item, waiting for a putter until `deadline`.
     ///
     /// # Suspends
+    /// As [`get`](Self::get).
+    ///
+    /// # Cancel safety
     /// As [`get`](Self::get).
     ///
     /// # Errors

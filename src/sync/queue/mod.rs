@@ -170,6 +170,9 @@ impl<T, S: Store<T>> QueueOf<T, S> {
     /// # Suspends
     /// As [`put`](Self::put).
     ///
+    /// # Cancel safety
+    /// As [`put`](Self::put).
+    ///
     /// # Errors
     /// The time is up, or the queue is shut down; the item comes back.
     pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
@@ -179,6 +182,9 @@ impl<T, S: Store<T>> QueueOf<T, S> {
     /// Puts an item in, waiting for room until `deadline`.
     ///
     /// # Suspends
+    /// As [`put`](Self::put).
+    ///
+    /// # Cancel safety
     /// As [`put`](Self::put).
     ///
     /// # Errors
@@ -217,6 +223,9 @@ impl<T, S: Store<T>> QueueOf<T, S> {
     /// # Suspends
     /// As [`get`](Self::get).
     ///
+    /// # Cancel safety
+    /// As [`get`](Self::get).
+    ///
     /// # Errors
     /// The time is up; the queue is shut down, and drained.
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
@@ -226,6 +235,9 @@ impl<T, S: Store<T>> QueueOf<T, S> {
     /// Gets the next item, waiting until `deadline`.
     ///
     /// # Suspends
+    /// As [`get`](Self::get).
+    ///
+    /// # Cancel safety
     /// As [`get`](Self::get).
     ///
     /// # Errors
@@ -239,6 +251,9 @@ impl<T, S: Store<T>> QueueOf<T, S> {
     /// The clone is made under the queue's lock: it must neither wait (that panics) nor use the queue.
     ///
     /// # Suspends
+    /// As [`get`](Self::get).
+    ///
+    /// # Cancel safety
     /// As [`get`](Self::get).
     ///
     /// # Errors
@@ -269,6 +284,9 @@ impl<T, S: Store<T>> QueueOf<T, S> {
     /// # Suspends
     /// As [`get`](Self::get).
     ///
+    /// # Cancel safety
+    /// As [`get`](Self::get).
+    ///
     /// # Errors
     /// As [`get_timeout`](Self::get_timeout).
     pub fn peek_timeout(&self, timeout: Duration) -> Result<T, GetError>
@@ -281,6 +299,9 @@ impl<T, S: Store<T>> QueueOf<T, S> {
     /// A clone of the next item; waits for one until `deadline`. See [`peek`](Self::peek).
     ///
     /// # Suspends
+    /// As [`get`](Self::get).
+    ///
+    /// # Cancel safety
     /// As [`get`](Self::get).
     ///
     /// # Errors
@@ -309,6 +330,9 @@ impl<T, S: Store<T>> QueueOf<T, S> {
     ///
     /// # Suspends
     /// The calling task, or on a plain thread the thread.
+    ///
+    /// # Cancel safety
+    /// A task that is cancelled while it waits unwinds from here; nothing else changes.
     pub fn join(&self) {
         self.core.join(None);
     }
@@ -317,6 +341,9 @@ impl<T, S: Store<T>> QueueOf<T, S> {
     ///
     /// # Suspends
     /// As [`join`](Self::join).
+    ///
+    /// # Cancel safety
+    /// As [`join`](Self::join).
     pub fn join_timeout(&self, timeout: Duration) -> bool {
         self.unfinished() == 0 || (!timeout.is_zero() && self.core.join(after(timeout)))
     }
@@ -324,6 +351,9 @@ impl<T, S: Store<T>> QueueOf<T, S> {
     /// Waits as [`join`](Self::join) does, until `deadline`. Whether all work is done.
     ///
     /// # Suspends
+    /// As [`join`](Self::join).
+    ///
+    /// # Cancel safety
     /// As [`join`](Self::join).
     pub fn join_deadline(&self, deadline: Instant) -> bool {
         self.core.join(Some(deadline))

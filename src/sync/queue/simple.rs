@@ -56,6 +56,9 @@ impl<T> SimpleQueue<T> {
     /// # Suspends
     /// As [`get`](Self::get).
     ///
+    /// # Cancel safety
+    /// As [`get`](Self::get).
+    ///
     /// # Errors
     /// The time is up.
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
@@ -65,6 +68,9 @@ impl<T> SimpleQueue<T> {
     /// Gets the next item, waiting until `deadline`.
     ///
     /// # Suspends
+    /// As [`get`](Self::get).
+    ///
+    /// # Cancel safety
     /// As [`get`](Self::get).
     ///
     /// # Errors

@@ -206,6 +206,9 @@ impl<'a> Select<'a> {
     /// # Suspends
     /// As [`Select::select`].
     ///
+    /// # Cancel safety
+    /// As [`Select::select`].
+    ///
     /// # Errors
     /// The time is up.
     pub fn select_timeout(&mut self, timeout: Duration) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
@@ -215,6 +218,9 @@ impl<'a> Select<'a> {
     /// Waits until `deadline` at most until one operation is ready, and begins it.
     ///
     /// # Suspends
+    /// As [`Select::select`].
+    ///
+    /// # Cancel safety
     /// As [`Select::select`].
     ///
     /// # Errors
@@ -236,6 +242,9 @@ impl<'a> Select<'a> {
     /// # Suspends
     /// As [`Select::select`].
     ///
+    /// # Cancel safety
+    /// As [`Select::select`].
+    ///
     /// # Panics
     /// If no operation was added.
     pub fn ready(&mut self) -> usize {
@@ -249,6 +258,9 @@ impl<'a> Select<'a> {
     /// # Suspends
     /// As [`Select::select`].
     ///
+    /// # Cancel safety
+    /// As [`Select::select`].
+    ///
     /// # Errors
     /// The time is up.
     pub fn ready_timeout(&mut self, timeout: Duration) -> Result<usize, ReadyTimeoutError> {
@@ -259,6 +271,9 @@ impl<'a> Select<'a> {
     /// As [`Select::ready`], until `deadline` at most.
     ///
     /// # Suspends
+    /// As [`Select::select`].
+    ///
+    /// # Cancel safety
     /// As [`Select::select`].
     ///
     /// # Errors
