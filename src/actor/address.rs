@@ -55,6 +55,9 @@ impl<M> Address<M> {
     ///
     /// # Suspends
     /// The calling task, or on a plain thread the thread. An actor that kills itself unwinds at once.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here; the actor stays asked to end.
     pub fn kill(&self) {
         self.task().kill();
     }
@@ -63,6 +66,9 @@ impl<M> Address<M> {
     ///
     /// # Suspends
     /// The calling task, or on a plain thread the thread.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: the actor runs on, and may be joined again.
     ///
     /// # Errors
     /// It has failed, or was killed. Whoever asks counts as told.

@@ -190,6 +190,9 @@ impl<M> Mailbox<M> {
     ///
     /// # Suspends
     /// Each `next`, until a message comes.
+    ///
+    /// # Cancel safety
+    /// As [`recv`](Self::recv): a message that was not given stays.
     pub fn iter(&self) -> Iter<'_, M> {
         Iter { mailbox: self }
     }

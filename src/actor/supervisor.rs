@@ -209,6 +209,9 @@ impl Supervisor {
     /// # Suspends
     /// The calling task, or on a plain thread the thread, until the supervisor has time for it.
     ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here; what it asked for may be done all the same.
+    ///
     /// # Errors
     /// An actor of this name runs; or the supervisor has ended.
     pub fn start<M: Send + 'static>(
@@ -247,6 +250,9 @@ impl Supervisor {
     ///
     /// # Suspends
     /// The calling task, or on a plain thread the thread.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here; the supervisor ends all the same.
     pub fn stop(&self) {
         self.address.close();
         // How it ends is asked by `task().join()`.

@@ -74,6 +74,9 @@ impl<T: AsFd> Ready<T> {
     /// # Suspends
     /// The calling task; on a plain thread, the thread.
     ///
+    /// # Cancel safety
+    /// Nothing is lost: what is ready stays so.
+    ///
     /// # Errors
     /// The system cannot wait for this kind of descriptor, or it was closed.
     pub fn readable(&self) -> io::Result<()> {

@@ -17,6 +17,9 @@ pub trait ToSocketAddrs {
     /// # Suspends
     /// For names, until they are looked up.
     ///
+    /// # Cancel safety
+    /// A look-up that has begun runs on, and nobody sees what it found.
+    ///
     /// # Errors
     /// The name cannot be found, or is none.
     fn to_socket_addrs(&self) -> io::Result<Self::Iter>;

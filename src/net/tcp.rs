@@ -65,6 +65,9 @@ impl TcpStream {
     /// # Suspends
     /// Until the connection stands.
     ///
+    /// # Cancel safety
+    /// A connection that does not stand yet is given up.
+    ///
     /// # Errors
     /// [`TimedOut`](io::ErrorKind::TimedOut) when the time is over; the timeout is zero.
     pub fn connect_timeout(address: &SocketAddr, timeout: Duration) -> io::Result<Self> {
@@ -119,6 +122,9 @@ impl TcpStream {
     ///
     /// # Suspends
     /// Until there is something to read, or the peer has ended.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: what was not read stays.
     ///
     /// # Errors
     /// As `read`.

@@ -63,6 +63,9 @@ impl UdpSocket {
     /// # Suspends
     /// Until there is one.
     ///
+    /// # Cancel safety
+    /// Nothing is lost: a datagram that was not given stays.
+    ///
     /// # Errors
     /// As std's.
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
@@ -85,6 +88,9 @@ impl UdpSocket {
     /// # Suspends
     /// While names are looked up, and until there is room.
     ///
+    /// # Cancel safety
+    /// A datagram is sent as a whole, or not at all.
+    ///
     /// # Errors
     /// As std's.
     pub fn send_to<A: ToSocketAddrs>(&self, bytes: &[u8], address: A) -> io::Result<usize> {
@@ -98,6 +104,9 @@ impl UdpSocket {
     ///
     /// # Suspends
     /// Until there is one.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: a datagram that was not given stays.
     ///
     /// # Errors
     /// As std's; `ConnectionRefused` if the peer's system has said that nobody is there.
@@ -120,6 +129,9 @@ impl UdpSocket {
     ///
     /// # Suspends
     /// Until there is room.
+    ///
+    /// # Cancel safety
+    /// A datagram is sent as a whole, or not at all.
     ///
     /// # Errors
     /// As std's.

@@ -202,6 +202,9 @@ impl UnixDatagram {
     /// # Suspends
     /// Until there is one.
     ///
+    /// # Cancel safety
+    /// Nothing is lost: a datagram that was not given stays.
+    ///
     /// # Errors
     /// As std's.
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
@@ -224,6 +227,9 @@ impl UnixDatagram {
     /// # Suspends
     /// Until there is room. When it is the receiver's queue that is full, and this socket is not connected to it, the
     /// system does not tell when that ends: it is tried again, after 1 ms and ever less often.
+    ///
+    /// # Cancel safety
+    /// A datagram is sent as a whole, or not at all.
     ///
     /// # Errors
     /// As std's.
@@ -249,6 +255,9 @@ impl UnixDatagram {
     ///
     /// # Suspends
     /// Until there is room.
+    ///
+    /// # Cancel safety
+    /// A datagram is sent as a whole, or not at all.
     ///
     /// # Errors
     /// As std's.

@@ -182,6 +182,9 @@ impl Runtime {
     /// # Suspends
     /// The calling task, which does not count itself; on a plain thread, the thread.
     ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    ///
     /// # Examples
     /// ```
     /// let runtime = osier::Runtime::new()?;

@@ -102,6 +102,9 @@ pub(crate) fn throw_if_due() {
 /// # Suspends
 /// As `f` does.
 ///
+/// # Cancel safety
+/// What was asked for meanwhile is thrown at the first wait behind it, so its value arrives.
+///
 /// # Examples
 /// ```
 /// use osier::{sleep, spawn, sync::channel, task::shield};

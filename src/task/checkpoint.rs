@@ -34,6 +34,9 @@ const VIRTUAL_TURN: u32 = 64;
 /// # Suspends
 /// Sometimes, as [`yield_now`] does.
 ///
+/// # Cancel safety
+/// Nothing is lost: what is due is thrown from here.
+///
 /// # Examples
 /// ```
 /// use osier::{task, time::timeout};

@@ -117,6 +117,9 @@ impl Task {
     /// # Suspends
     /// The calling task, until the other has ended; on a plain thread, the thread. A cancelled caller unwinds from here.
     ///
+    /// # Cancel safety
+    /// Nothing is lost: the task runs on, and may be joined again.
+    ///
     /// # Errors
     /// Why the task has no value. Whoever asks counts as told: the error is not reported as unjoined.
     pub fn join(&self) -> Result<(), JoinError> {
@@ -210,6 +213,9 @@ impl Task {
     /// # Suspends
     /// The calling task, until the other has ended; on a plain thread, the thread. A cancelled caller unwinds from here;
     /// the other one stays asked. A task that kills itself unwinds at once.
+    ///
+    /// # Cancel safety
+    /// The other task stays asked to end.
     ///
     /// # Examples
     /// ```

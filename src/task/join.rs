@@ -276,6 +276,9 @@ impl<T, P> JoinHandle<T, P> {
     ///
     /// # Suspends
     /// The calling task, until the other has ended; on a plain thread, the thread. In the task itself it unwinds at once.
+    ///
+    /// # Cancel safety
+    /// The other task stays asked to end.
     pub fn kill(&self) {
         self.raw().kill(None);
     }

@@ -42,6 +42,9 @@ impl RawTask {
 /// # Suspends
 /// The running task. A cancelled task unwinds from here; the token stays.
 ///
+/// # Cancel safety
+/// A token that comes later stays for the next one who parks.
+///
 /// # Examples
 /// ```
 /// let parked = osier::spawn(osier::task::park);
@@ -95,6 +98,9 @@ fn park_thread_until(deadline: Option<Instant>) -> bool {
 ///
 /// # Suspends
 /// The running task, which stays on its worker. A cancelled task unwinds from here.
+///
+/// # Cancel safety
+/// Nothing is lost: it unwinds instead of giving way.
 ///
 /// # Panics
 /// Inside [`no_suspend`](crate::no_suspend), like every wait.

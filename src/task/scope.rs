@@ -60,6 +60,9 @@ pub type ScopedLocalHandle<'scope, T> = JoinHandle<T, InScopeHere<'scope>>;
 /// # Suspends
 /// The calling task, until all children have ended; on a plain thread, the thread. Not interrupted by anything.
 ///
+/// # Cancel safety
+/// A caller that is cancelled cancels the children, and waits for them before it unwinds.
+///
 /// # Panics
 /// With the panic of `f`, else of the earliest child that failed and was not joined.
 ///

@@ -22,6 +22,9 @@ pub fn now() -> Instant {
 /// # Suspends
 /// The calling task; on a plain thread, the thread. A cancelled task unwinds from here.
 ///
+/// # Cancel safety
+/// Nothing is lost but the rest of the sleep; a task that sleeps again sleeps for all of `duration`.
+///
 /// # Examples
 /// ```
 /// use std::time::{Duration, Instant};

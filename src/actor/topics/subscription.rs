@@ -48,6 +48,9 @@ impl<M> Subscription<M> {
     /// # Suspends
     /// The calling task, or on a plain thread the thread.
     ///
+    /// # Cancel safety
+    /// Nothing is lost: what was not given stays.
+    ///
     /// # Errors
     /// All has been received, and the gateway is gone or has disconnected this subscriber.
     pub fn recv(&self) -> Result<M, RecvError> {
