@@ -442,6 +442,27 @@ pub(crate) fn set_task(task: *const ()) {
     THREAD.with(|thread| thread.task.set(task));
 }
 
+/// Runs `f` as on a thread that is no worker, runs no task, and has the system's time.
+pub(super) fn outside_of_tasks<T>(f: impl FnOnce() -> T) -> T {
+    #[cfg(feature = "runtime")]
+    let _back = {
+        struct Back(*const (), *const (), Option<Instant>);
+        impl Drop for Back {
+            fn drop(&mut self) {
+                set_worker(self.0);
+                set_task(self.1);
+                set_virtual_now(self.2);
+            }
+        }
+        let back = Back(worker(), task(), THREAD.with(|thread| thread.virtual_now.get()));
+        set_worker(ptr::null());
+        set_task(ptr::null());
+        set_virtual_now(None);
+        back
+    };
+    f()
+}
+
 /// Whether anything unwinds on this thread, as std counts it.
 #[cfg(not(any(miri, osier_threads)))]
 #[inline(always)]

@@ -12,6 +12,7 @@
 //! | region | what a wait in it does |
 //! | --- | --- |
 //! | `no_suspend` | panics, and so does a yield or a switch out of it |
+//! | a panic hook | holds the thread; a yield or a switch out of it panics |
 //! | a shield | does not look at requests to unwind, nor at deadlines further out |
 //! | a deadline | ends when it has passed, by an unwind that the region's opener takes |
 //!
@@ -21,7 +22,7 @@
 //!
 //! # Invariants
 //! - Regions of one coroutine nest: the innermost is closed first, by its opener's return or unwind.
-//! - No coroutine suspends through `no_suspend`, so whoever is inside runs, or something that it resumed.
+//! - No coroutine suspends through `no_suspend` or a panic hook, so whoever is inside runs, or something that it resumed.
 
 #[cfg(feature = "runtime")]
 use std::cell::Cell;
@@ -76,6 +77,14 @@ pub(crate) fn no_suspend_at<T>(opened: &'static Location<'static>, f: impl FnOnc
     Region::new(Rule::NoSuspend(opened)).run(f)
 }
 
+/// Runs `f` so that what waits in it holds the thread, as outside of all tasks, and nothing in it gives way: for panic
+/// hooks. To suspend in one would let others panic in its middle, which aborts; to refuse by a panic, too.
+#[cold]
+#[track_caller]
+pub(super) fn hold_thread<T>(f: impl FnOnce() -> T) -> T {
+    Region::new(Rule::HoldThread(Location::caller())).run(|| current::outside_of_tasks(f))
+}
+
 /// See the module's page. Lies on its opener's stack while it is open.
 #[repr(C)]
 pub(crate) struct Region {
@@ -86,6 +95,8 @@ pub(crate) struct Region {
 enum Rule {
     /// Opened there.
     NoSuspend(&'static Location<'static>),
+    /// What waits holds the thread, as outside of all tasks; opened there.
+    HoldThread(&'static Location<'static>),
     #[cfg(feature = "runtime")]
     Shield,
     #[cfg(feature = "runtime")]
@@ -203,17 +214,23 @@ pub(crate) unsafe fn barrier_between(top: *const Frame, lowest: *const Frame) ->
 unsafe fn barrier_of(frame: *const Frame) -> Option<&'static Location<'static>> {
     // SAFETY: the caller's promise.
     match unsafe { Region::of(frame) }?.rule {
-        Rule::NoSuspend(opened) => Some(opened),
+        Rule::NoSuspend(opened) | Rule::HoldThread(opened) => Some(opened),
         #[cfg(feature = "runtime")]
         Rule::Shield | Rule::Deadline(_) => None,
     }
 }
 
-/// Where the innermost `no_suspend` was opened that the running code is in.
+/// Where the innermost `no_suspend` was opened that the running code is in, and that forbids it to wait.
 #[cfg(feature = "runtime")]
 fn barrier() -> Option<&'static Location<'static>> {
-    // SAFETY: it is on the chain.
-    current::chain_pointers().find_map(|frame| unsafe { barrier_of(frame) })
+    // SAFETY: they are on the chain.
+    let mut regions = current::chain_pointers().filter_map(|frame| unsafe { Region::of(frame) });
+    let decides = |region: &'static Region| match region.rule {
+        Rule::NoSuspend(opened) => Some(Some(opened)),
+        Rule::HoldThread(_) => Some(None),
+        Rule::Shield | Rule::Deadline(_) => None,
+    };
+    regions.find_map(decides).flatten()
 }
 
 /// Panics because of a `no_suspend`.
@@ -328,6 +345,8 @@ impl Scan {
                     scan.forbidden = Some(opened);
                     break;
                 }
+                // It is as if the chain began here.
+                Rule::HoldThread(_) => break,
                 Rule::Shield => {
                     // The deadlines further out are put off, but a `no_suspend` is not.
                     scan.forbidden = barrier();

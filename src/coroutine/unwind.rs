@@ -18,6 +18,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::current::{self, Frame};
+use super::region;
 
 /// What a caught unwind carries.
 pub(crate) type Payload = Box<dyn Any + Send>;
@@ -35,7 +36,7 @@ pub(crate) fn prepare() {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             note_beginning();
-            super::on_ample_stack(|| previous(info));
+            super::on_ample_stack(|| region::hold_thread(|| previous(info)));
         }));
     }
     static INSTALLED: AtomicBool = AtomicBool::new(false);
