@@ -1,17 +1,20 @@
-//! What a task costs that waits: memory, page tables, mappings.
+//! What a task costs that waits: memory, page tables, mappings; and what a runtime costs whose only task waits: processor
+//! time, wake-ups.
 //!
-//! The tasks wait in `recv` of one channel on which nothing is ever sent; closing it releases them all.
+//! The tasks of `idle_mem` wait in `recv` of one channel on which nothing is ever sent; closing it releases them all.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use osier::spawn;
-use osier::sync::channel;
+use osier::sync::{Event, channel};
+use osier::{Runtime, spawn};
 
 use crate::Failure;
 use crate::args::Params;
 use crate::line::memory::{Memory, Parked};
-use crate::measure::{Report, Sample, check, timed};
+use crate::measure::{Report, Sample, check, median, timed};
 use crate::tasks::{on_workers, value_of};
 
 /// One repetition; tells `parked` what it found.
@@ -54,4 +57,57 @@ pub(crate) fn idle_mem(params: &Params) -> Result<Report, Failure> {
         let report = Report::of(params, n, |tasks| round(tasks, &mut parked))?;
         Ok(parked.add_to(report, n))
     })
+}
+
+/// How often threads of this process have gone to sleep, but for the calling one: each time, something woke them before.
+fn sleeps_of_others() -> Result<u64, Failure> {
+    let unsupported = || Failure::Unsupported("sleeps are only counted on Linux".to_owned());
+    let own = fs::read_link("/proc/thread-self").map_err(|_| unsupported())?;
+    let mut sleeps = 0;
+    for thread in fs::read_dir("/proc/self/task").map_err(|_| unsupported())?.flatten() {
+        // A thread may have ended meanwhile.
+        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        if Some(thread.file_name().as_os_str()) != own.file_name() {
+            sleeps += line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    Ok(sleeps)
+}
+
+/// Looks at a runtime for `length` whose only task waits, from a thread that is none of its own.
+#[allow(clippy::disallowed_methods, reason = "no worker, but a thread of its own sleeps")]
+fn quiet_round(runtime: &Runtime, length: Duration, sleeps: &mut Vec<u64>) -> Result<Sample, Failure> {
+    let (event, begun) = (Event::new(), Event::new());
+    let parked = runtime.spawn({
+        let (event, begun) = (event.clone(), begun.clone());
+        move || {
+            begun.set();
+            event.wait();
+        }
+    });
+    begun.wait();
+    // Until all workers have looked for work and gone to sleep.
+    std::thread::sleep(Duration::from_millis(50));
+    let before = sleeps_of_others()?;
+    let (sample, ()) = timed(|| std::thread::sleep(length));
+    sleeps.push(sleeps_of_others()?.saturating_sub(before));
+    event.set();
+    value_of(parked)?;
+    Ok(sample)
+}
+
+pub(crate) fn idle_cpu(params: &Params) -> Result<Report, Failure> {
+    let length = Duration::from_millis(params.number("ms"));
+    let runtime = Runtime::builder().workers(params.size("threads")).build();
+    let runtime = runtime.map_err(|error| Failure::Wrong(format!("no runtime: {error}")))?;
+    let (mut sleeps, mut cpus) = (Vec::new(), Vec::new());
+    let report = Report::of(params, 1, |_| {
+        let sample = quiet_round(&runtime, length, &mut sleeps)?;
+        cpus.push(sample.cpu.as_secs_f64() * 1e3);
+        Ok(sample)
+    })?;
+    // The first is the warm-up.
+    let wakeups = median(sleeps[1..].iter().map(|&sleeps| sleeps as f64 / length.as_secs_f64()));
+    Ok(report.with("wakeups_per_s", wakeups).with("cpu_ms", median(cpus[1..].iter().copied())))
 }

@@ -25,7 +25,7 @@
 //! # Rooms
 //! - `coroutines`: switches, items, creation. `bare`: the same without osier. `ratios`: both in turns.
 //! - `tasks`: spawning, joining, yielding. `messages`: channels. `idle`: what waiting tasks cost. `sleep`: timers. `wake`: how late
-//!   wake-ups come.
+//!   wake-ups come. `stall`: who comes late beside a task that computes.
 //! - `echo`: sockets.
 //! - `line`: what all systems share: the command line, repetitions, JSON, the work itself.
 
@@ -40,6 +40,7 @@ mod locks;
 mod messages;
 mod ratios;
 mod sleep;
+mod stall;
 mod tasks;
 mod wake;
 
@@ -66,7 +67,6 @@ enum Run {
     /// corosensei alone, as a line of JSON.
     Bare(Measure),
     /// osier, as a line of JSON.
-    #[cfg(all(feature = "net", target_os = "linux"))]
     Osier(Measure),
     /// osier and corosensei, as a text of its own.
     Table(fn(&Params) -> Result<String, Failure>),
@@ -85,6 +85,7 @@ const OWN: &[Own] = &[
     bare("bare_echo", &[count("threads", 1)], echo::bare_echo),
     #[cfg(all(feature = "net", target_os = "linux"))]
     Own { name: "echo_load", keys: echo::LOAD, run: Run::Osier(echo::echo_load) },
+    Own { name: "timeout_live", keys: sleep::LIVE, run: Run::Osier(sleep::timeout_live) },
     Own { name: "ratios", keys: &[count("n", 2_000_000), count("rounds", 11)], run: Run::Table(ratios::table) },
 ];
 
@@ -107,7 +108,10 @@ fn osier(workload: &str) -> Option<Measure> {
         "idle_mem" => idle::idle_mem,
         "sleep_many" => sleep::sleep_many,
         "timeout_churn" => sleep::timeout_churn,
+        "wake_remote" => wake::remote,
         "wake_latency" => wake::latency,
+        "idle_cpu" => idle::idle_cpu,
+        "stall" => stall::stall,
         "mutex" => locks::mutex,
         "parallel_speedup" => tasks::parallel_speedup,
         #[cfg(all(feature = "net", target_os = "linux"))]
@@ -125,7 +129,6 @@ fn execute(arguments: &[String]) -> Result<String, Failure> {
     let params = Params::parse(own.keys, &arguments[1..]).map_err(Failure::Mistake)?;
     match own.run {
         Run::Bare(run) => Ok(run(&params)?.json("corosensei", own.name, &params) + "\n"),
-        #[cfg(all(feature = "net", target_os = "linux"))]
         Run::Osier(run) => Ok(run(&params)?.json("osier", own.name, &params) + "\n"),
         Run::Table(run) => run(&params),
     }

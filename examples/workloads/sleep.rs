@@ -3,15 +3,15 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use osier::sync::channel;
+use osier::sync::{Event, WaitGroup, channel};
 use osier::time::timeout;
-use osier::{sleep, spawn};
+use osier::{JoinHandle, sleep, spawn};
 
 use crate::Failure;
-use crate::args::Params;
+use crate::args::{Key, Params, count};
 use crate::line::sleep::Lateness;
 use crate::line::work::{nap, sum_below};
-use crate::measure::{Report, Sample, check, timed};
+use crate::measure::{Report, Sample, check, median, timed};
 use crate::tasks::{on_workers, value_of};
 
 /// Tasks sleep, and say how late each woke.
@@ -39,8 +39,8 @@ pub(crate) fn sleep_many(params: &Params) -> Result<Report, Failure> {
 }
 
 /// Timeouts around a receive that finds a value; with `wait`, around one that waits for a yielding sender, so that a timer
-/// is really set.
-fn churn_round(n: u64, wait: bool) -> Result<Sample, Failure> {
+/// is really set. Without a `limit` there is none.
+fn churn_round(n: u64, wait: bool, limit: Option<Duration>) -> Result<Sample, Failure> {
     let (sender, receiver) = channel::bounded(1);
     let helper = spawn({
         let sender = sender.clone();
@@ -52,8 +52,7 @@ fn churn_round(n: u64, wait: bool) -> Result<Sample, Failure> {
             if !wait && sender.send(value).is_err() {
                 break;
             }
-            sum +=
-                timeout(Duration::from_secs(10), || black_box(&receiver).recv()).map_or(0, |value| value.unwrap_or(0));
+            sum += timeout(limit, || black_box(&receiver).recv()).map_or(0, |value| value.unwrap_or(0));
         }
         sum
     });
@@ -62,6 +61,43 @@ fn churn_round(n: u64, wait: bool) -> Result<Sample, Failure> {
     Ok(sample)
 }
 
+/// Tasks that wait for an hour, or until the event is set: as many timers that live beside those that come and go.
+fn waiting_for(event: &Event, count: u64) -> Vec<JoinHandle<bool>> {
+    let begun = WaitGroup::new();
+    let wait = |number| {
+        let (event, begun) = (event.clone(), begun.clone());
+        let limit = Duration::from_secs(3600) + nap(number);
+        spawn(move || {
+            drop(begun);
+            event.wait_timeout(limit)
+        })
+    };
+    let waiting = (0..count).map(wait).collect();
+    begun.wait();
+    waiting
+}
+
+const TEN_SECONDS: Option<Duration> = Some(Duration::from_secs(10));
+
 pub(crate) fn timeout_churn(params: &Params) -> Result<Report, Failure> {
-    on_workers(params, || Report::of(params, params.number("n"), |n| churn_round(n, params.is_set("wait"))))
+    on_workers(params, || {
+        Report::of(params, params.number("n"), |n| churn_round(n, params.is_set("wait"), TEN_SECONDS))
+    })
+}
+
+pub(crate) const LIVE: &[Key] = &[count("n", 1_000_000), count("live", 100_000), count("threads", 1)];
+
+/// As `timeout_churn wait=1`, beside timers that wait meanwhile; says what it costs without timeouts, too.
+pub(crate) fn timeout_live(params: &Params) -> Result<Report, Failure> {
+    on_workers(params, || {
+        let (event, n) = (Event::new(), params.number("n"));
+        let waiting = waiting_for(&event, params.number("live"));
+        let plain = Report::of(params, n, |n| churn_round(n, true, None))?;
+        let report = Report::of(params, n, |n| churn_round(n, true, TEN_SECONDS))?;
+        event.set();
+        for task in waiting {
+            check("whether it was woken", value_of(task)?, true)?;
+        }
+        Ok(report.with("plain_ns", median(plain.all_ns())))
+    })
 }

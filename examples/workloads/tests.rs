@@ -147,6 +147,10 @@ const TINY: &[&str] = &[
     "sleep_many n=50 reps=1",
     "timeout_churn n=1000 reps=2",
     "timeout_churn n=1000 reps=2 wait=1",
+    "timeout_live n=1000 live=100 reps=2",
+    "wake_remote n=1001 reps=2",
+    "idle_cpu ms=20 reps=1",
+    "stall ms=20 reps=1",
     "wake_latency n=100 hz=2000 reps=2",
     "wake_latency n=100 hz=2000 reps=2 load=2 from=thread",
 ];
@@ -194,6 +198,12 @@ fn reports_say_what_their_workload_adds() {
     let idle = json("idle_mem n=100 reps=1");
     for key in ["rss_bytes_per_task", "pte_bytes_per_task", "bytes_per_task", "maps", "create_s", "release_s"] {
         assert!(idle.contains(&format!("\"{key}\":")), "{idle}");
+    }
+    let idle = json("idle_cpu ms=10 reps=1");
+    assert!(["wakeups_per_s", "cpu_ms"].iter().all(|key| idle.contains(&format!("\"{key}\":"))), "{idle}");
+    let stall = json("stall ms=10 reps=1");
+    for key in ["sleep_p50_us", "sleep_p99_us", "sleep_max_us", "spawn_p50_us", "spawn_p99_us", "spawn_max_us"] {
+        assert!(stall.contains(&format!("\"{key}\":")), "{stall}");
     }
     let ring = json("ring n=100 tasks=10 reps=1");
     assert!(ring.contains("\"params\":{\"place\":\"auto\",\"tasks\":10,\"threads\":1},\"n\":100,"), "{ring}");

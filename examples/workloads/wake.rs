@@ -1,4 +1,5 @@
-//! Wake-ups at a fixed rate: how late each comes, counted from when it was due.
+//! Wake-ups: how many a thread and a task give each other, and at a fixed rate, how late each comes, counted from when it
+//! was due.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::args::Params;
 use crate::line::histogram::Histogram;
 use crate::line::latency::{LOAD_STEPS, Latencies, Schedule, Wakes};
 use crate::line::work::compute;
-use crate::measure::{Report, Stopwatch};
+use crate::measure::{Report, Sample, Stopwatch, check, timed};
 use crate::tasks::{on_workers, value_of};
 
 /// Tasks that keep the workers busy until they are told to end.
@@ -96,4 +97,32 @@ pub(crate) fn latency(params: &Params) -> Result<Report, Failure> {
         })?;
         Ok(latencies.add_to(report))
     })
+}
+
+/// A plain thread and a task wake each other, `n` times in all.
+fn remote_round(n: u64) -> Result<Sample, Failure> {
+    let (there, inbox) = channel::bounded(1);
+    let (back, answers) = channel::bounded(1);
+    let (sample, woken) = timed(|| {
+        let thread = std::thread::spawn(move || {
+            let mut woken = 0;
+            while woken < n && there.send(()).is_ok() && answers.recv().is_ok() {
+                woken += 2;
+            }
+            woken
+        });
+        for () in inbox {
+            if back.send(()).is_err() {
+                break;
+            }
+        }
+        thread.join()
+    });
+    let woken = woken.map_err(|_| Failure::Wrong("the thread panicked".to_owned()))?;
+    check("wake-ups", woken, n.div_ceil(2) * 2)?;
+    Ok(sample)
+}
+
+pub(crate) fn remote(params: &Params) -> Result<Report, Failure> {
+    on_workers(params, || Report::of(params, params.number("n"), remote_round))
 }
