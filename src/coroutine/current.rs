@@ -603,17 +603,12 @@ pub(super) fn with_locals_of_thread<T>(f: impl FnOnce(&Locals) -> T) -> Option<T
 /// Lends this thread's free stacks, or `None` when the thread is past its end.
 #[inline(always)]
 pub(super) fn with_stack_cache<T>(f: impl FnOnce(Option<&mut StackCache>) -> T) -> T {
-    let mut f = Some(f);
-    let lent = STACKS.try_with(|stacks| {
-        let f = f.take()?;
-        Some(f(stacks.try_borrow_mut().ok().as_deref_mut()))
-    });
-    match (lent, f) {
-        (Ok(Some(value)), _) => value,
-        // The thread is past its end.
-        (_, Some(f)) => f(None),
-        _ => unreachable!("it is taken where it is called"),
-    }
+    // Only the address is asked for in there: with all of `f` it is no longer inlined, and hands on in memory what could lie
+    // in registers.
+    let stacks = STACKS.try_with(ptr::from_ref).unwrap_or(ptr::null());
+    // SAFETY: null, or this thread's, which does not end before this returns.
+    let mut cache = unsafe { stacks.as_ref() }.and_then(|stacks| stacks.try_borrow_mut().ok());
+    f(cache.as_deref_mut())
 }
 
 /// Lends this thread's free blocks; `None` when it is past its end.

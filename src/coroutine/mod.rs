@@ -64,7 +64,7 @@ pub(crate) fn may_unwind() -> bool {
 ///
 /// # Errors
 /// The system has no memory, address space or mapping left.
-#[inline]
+#[inline(always)]
 pub(crate) fn take_stack(size: StackSize) -> io::Result<Stack> {
     unwind::prepare();
     take_spare(size)
@@ -95,12 +95,12 @@ pub(crate) fn on_big_stack<T>(name: &str, f: impl FnOnce() -> T) -> io::Result<T
 }
 
 /// Takes a stack; a thread that panics may do so too.
-#[inline]
+#[inline(always)]
 fn take_spare(size: StackSize) -> io::Result<Stack> {
-    current::with_stack_cache(|cache| match cache {
-        Some(cache) => cache.take(size),
-        None => stack::StackCache::take_uncached(size),
-    })
+    match current::with_stack_cache(|cache| cache?.take(size)) {
+        Some(stack) => Ok(stack),
+        None => stack::take_uncached(size),
+    }
 }
 
 /// Calls `f`, which does not unwind, on a stack of this size, and gives it back.
@@ -112,10 +112,10 @@ fn on_spare<T>(size: StackSize, stack: Stack, name: &str, f: impl FnOnce() -> T)
 }
 
 /// Gives a stack that nobody runs on back to this thread's cache.
-#[inline]
+#[inline(always)]
 pub(crate) fn give_stack(size: StackSize, stack: Stack) {
     current::with_stack_cache(|cache| match cache {
         Some(cache) => cache.put(size, stack),
-        None => crate::stack::StackCache::put_uncached(size, stack),
+        None => stack::put_uncached(size, stack),
     });
 }

@@ -45,8 +45,8 @@ impl Leaving {
         self.kind == kind && self.whom == whom
     }
 
-    /// Unwinds the running coroutine.
-    #[cold]
+    /// Unwinds the running coroutine. Inlined, as `unwind::throw`.
+    #[inline(always)]
     pub(crate) fn throw(self) -> ! {
         unwind::throw(Box::new(self))
     }

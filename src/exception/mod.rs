@@ -191,8 +191,8 @@ pub fn raise(e: impl Into<Exception>) -> ! {
     throw(exception)
 }
 
-/// Unwinds with an exception that somebody takes.
-#[cold]
+/// Unwinds with an exception that somebody takes. Inlined, as `unwind::throw`.
+#[inline(always)]
 pub(crate) fn throw(exception: Exception) -> ! {
     if cfg!(panic = "abort") {
         // Its own payload would abort without a word.

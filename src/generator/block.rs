@@ -14,7 +14,8 @@
 //! # Invariants
 //! - One call at a time: `Generator` and `ScopedGenerator` make it with `&mut self`, `Shared` under its own mark. So nobody
 //!   looks at `state` while the body runs, and it says suspended then.
-//! - `coroutine` is initialised from `mount` to `finish`; `body` from `new` to the first resume or `finish_unstarted`.
+//! - `coroutine` is initialised from `mount` to `finish`; `body` from `new` to the first resume or `finish_unstarted`; `ended`
+//!   from the body's end to `finish`.
 //! - The block is freed only when the body has finished; otherwise it is leaked with the stack that points to it.
 
 use std::any::TypeId;
@@ -22,7 +23,7 @@ use std::backtrace::Backtrace;
 use std::borrow::Cow;
 use std::cell::{Cell, UnsafeCell};
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::{self, NonNull};
 
 use super::{State, Yielder};
@@ -52,7 +53,8 @@ pub(super) type Naming<'a> = dyn Fn() -> &'a str + 'a;
 /// What generator and yielder both look at. `repr(C)`: the frame leads to the books.
 #[repr(C)]
 pub(super) struct Books {
-    pub(super) frame: Frame,
+    /// A generator is no context, so its frame has no trees and no locals: there is nothing to drop.
+    pub(super) frame: ManuallyDrop<Frame>,
     /// Written by whoever resumes: before that, and after.
     state: Cell<State>,
     /// Anything but `Send` is set before a resume, with a signal in the frame, and taken by the yielder right after it.
@@ -111,7 +113,7 @@ struct Head<Out, In: 'static, Ret> {
     books: Books,
     coroutine: UnsafeCell<MaybeUninit<Coroutine<MaybeUninit<In>, MaybeUninit<Out>>>>,
     /// Written by the root when the body has ended, taken by `finish`.
-    ended: Cell<Option<Ended<Ret>>>,
+    ended: UnsafeCell<MaybeUninit<Ended<Ret>>>,
     /// What the body returned to an iteration.
     returned: Cell<Option<Ret>>,
     /// Whether the body borrows from its creator, who must not go on while it is alive: it is never leaked.
@@ -210,7 +212,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         // SAFETY: the room was allocated for a `Block`; a field is written without being read.
         unsafe {
             (&raw mut (*block).head.books).write(Books {
-                frame: Frame::of_generator(plan.yields),
+                frame: ManuallyDrop::new(Frame::of_generator(plan.yields)),
                 state: Cell::new(State::New),
                 command: Cell::new(Command::Send),
                 takes_only_send: Cell::new(false),
@@ -219,7 +221,6 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
                 delegate: Cell::new(ptr::null()),
                 yielder: Cell::new(ptr::null()),
             });
-            (&raw mut (*block).head.ended).write(Cell::new(None));
             (&raw mut (*block).head.returned).write(Cell::new(None));
             (&raw mut (*block).head.borrows).write(plan.borrows);
             (&raw mut (*block).head.name).write(plan.name);
@@ -297,13 +298,15 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
             let block = unsafe { head.as_ref() };
             // By the block's own pointer, so that it leads to the books as well.
             // SAFETY: as above.
-            coroutine::current::set_frame(unsafe { &raw const (*head.as_ptr()).books.frame });
+            coroutine::current::set_frame(unsafe { &raw const (*head.as_ptr()).books.frame }.cast());
             // SAFETY: the vtable was made with the block; the body is there, since this is its only start.
             let result = unwind::catch(|| unsafe { ((*block.vtable).run)(head, switch) });
-            block.ended.set(Some(match result {
+            let ended = match result {
                 Ok(ret) => Ended::Returned(ret),
                 Err(payload) => block.books.classify(payload),
-            }));
+            };
+            // SAFETY: this is its only end, and `finish` comes after it.
+            unsafe { (*block.ended.get()).write(ended) };
         };
         // SAFETY:
         // - `root` borrows the block alone, which outlives the coroutine or is leaked with it.
@@ -321,7 +324,19 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         match self.switch(value) {
             // SAFETY: only `Command::Trace` suspends without an item.
             Resumed::Suspended(out) => Outcome::Yielded(unsafe { out.assume_init() }),
-            Resumed::Returned => Outcome::Ended(self.finish()),
+            // SAFETY: the body has returned just now, and this owner keeps the block.
+            Resumed::Returned => Outcome::Ended(unsafe { Self::finish_apart(self.head) }),
+        }
+    }
+
+    /// Runs a body that was mounted just now to its first `yield_` or its end.
+    #[inline(always)]
+    pub(super) fn begin(&self) -> Outcome<Out, Ret> {
+        match self.switch(MaybeUninit::uninit()) {
+            // SAFETY: as in `resume`.
+            Resumed::Suspended(out) => Outcome::Yielded(unsafe { out.assume_init() }),
+            // SAFETY: as in `resume`.
+            Resumed::Returned => Outcome::Ended(unsafe { Self::finish(self.head) }),
         }
     }
 
@@ -365,16 +380,33 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         unsafe { self.head().books.delegate.get().as_ref() }.map(|name| name())
     }
 
+    /// As `finish`, kept out of loops that resume: in there it costs them registers, ten instructions an item. It gets the
+    /// block, not the owner, whose address would be known to others then and read anew for each item.
+    ///
+    /// # Safety
+    /// - As `finish`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn finish_apart(head: NonNull<Head<Out, In, Ret>>) -> Ended<Ret> {
+        // SAFETY: the caller's promise.
+        unsafe { Self::finish(head) }
+    }
+
     /// Gives the stack of a body that has ended back, and says how it ended.
-    #[inline]
-    fn finish(&self) -> Ended<Ret> {
-        let head = self.head();
+    ///
+    /// # Safety
+    /// - It is the head of a block that is not freed meanwhile, and whose body has returned just now.
+    #[inline(always)]
+    unsafe fn finish(head: NonNull<Head<Out, In, Ret>>) -> Ended<Ret> {
+        // SAFETY: the caller's promise.
+        let head = unsafe { head.as_ref() };
         head.books.state.set(State::Finished);
         head.books.frame.forget_resumer();
         // SAFETY: the coroutine was there and has returned; the mark says that it is gone now.
         let coroutine = unsafe { (*head.coroutine.get()).assume_init_read() };
         coroutine::give_stack(head.stack_size, coroutine.into_stack());
-        head.ended.take().expect("the root writes how the body ended before it returns")
+        // SAFETY: the root has written it before it returned, and it is read only here, once.
+        unsafe { (*head.ended.get()).assume_init_read() }
     }
 
     /// Ends a new generator without running it.

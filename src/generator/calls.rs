@@ -23,7 +23,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
             State::Finished => return Err(ResumeError::finished()),
         }
         self.mount().map_err(ResumeError::NoStack)?;
-        self.step(MaybeUninit::uninit())
+        Self::told(self.begin())
     }
 
     #[inline(always)]
@@ -85,7 +85,12 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     /// Resumes a suspended body and says what came of it.
     #[inline(always)]
     fn step(&self, value: MaybeUninit<In>) -> Result<Step<Out, Ret>, ResumeError<In>> {
-        match self.resume(value) {
+        Self::told(self.resume(value))
+    }
+
+    #[inline(always)]
+    fn told(outcome: Outcome<Out, Ret>) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        match outcome {
             Outcome::Yielded(out) => Ok(Step::Yielded(out)),
             Outcome::Ended(Ended::Returned(ret)) => Ok(Step::Returned(ret)),
             // Spelled out, for a call here keeps the result of every step in memory.

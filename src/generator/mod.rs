@@ -91,7 +91,8 @@ use block::{Owner, Plan};
 /// ```
 ///
 /// A started generator never leaves its thread:
-/// ```compile_fail
+/// ```compile_fail,E0277
+/// # // H01
 /// let g = osier::Generator::new(|y: &osier::Yielder<u32>| y.yield_(1));
 /// std::thread::spawn(move || drop(g));
 /// ```

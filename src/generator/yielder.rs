@@ -34,7 +34,8 @@ impl Drop for Noted<'_> {
 /// It works wherever the generator is on the running chain: in the body, in functions it calls, and in generators that
 /// it resumes. Elsewhere `yield_` panics. It is neither `Send` nor `Sync`.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
+/// # // H01
 /// use osier::{Generator, Yielder};
 /// let g = Generator::new(|y: &Yielder<u32>| {
 ///     std::thread::scope(|s| { s.spawn(|| y.yield_(1)); });
@@ -199,8 +200,8 @@ impl<Out, In: 'static> Yielder<Out, In> {
         }
     }
 
-    /// Unwinds the body, for it was asked to close.
-    #[cold]
+    /// Unwinds the body, for it was asked to close. Inlined, as `unwind::throw`.
+    #[inline(always)]
     pub(super) fn leave(&self) -> ! {
         self.books().closing().throw()
     }
@@ -210,7 +211,7 @@ impl<Out, In: 'static> Yielder<Out, In> {
     fn suspend(&self, out: MaybeUninit<Out>) -> MaybeUninit<In> {
         // A pointer, that leads to the books as well: others find them through it.
         // SAFETY: see the field.
-        let frame = unsafe { &raw const (*self.books).frame };
+        let frame = unsafe { &raw const (*self.books).frame }.cast::<Frame>();
         if std::ptr::eq(current::frame(), frame) {
             // SAFETY: this generator runs, with nothing on top of it.
             unsafe { unwind::suspending_alone(frame, self.switching(out)) }

@@ -264,9 +264,14 @@ impl<T: 'static> Node<T> {
         // SAFETY: it is on the running chain, so the yielder is alive and may be used; `top` is the caller's promise.
         unsafe {
             unwind::suspending(top, &self.head.frame, |may_throw| {
-                self.takes_only_values.set(!may_throw);
+                if !may_throw {
+                    self.takes_only_values.set(true);
+                }
                 self.state.set(State::Suspended);
                 (*yielder).suspend(());
+                if !may_throw {
+                    self.takes_only_values.set(false);
+                }
             });
         }
     }

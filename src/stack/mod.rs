@@ -8,6 +8,7 @@
 //!                                                │ usable       │   grows downwards
 //!                                                │      ↑       │
 //!                                                ├──────────────┤ ← base (first frame below)
+//!                                                │ head 256 B   │   what the stack's holder keeps: a carrier
 //!                                                │ shift 0–2 KiB│   so that stacks differ in their cache lines
 //!                                           high │ label 64 B   │   whose stack this is
 //!                                                └──────────────┘
@@ -32,7 +33,7 @@ mod region;
 mod signal_stack;
 mod sys;
 
-pub(crate) use pool::StackCache;
+pub(crate) use pool::{StackCache, put_uncached, take_uncached};
 #[cfg(feature = "runtime")]
 pub(crate) use region::NameTag;
 #[cfg(all(feature = "backtrace", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -62,28 +63,35 @@ pub const BIG_STACK_SIZE: usize = if cfg!(debug_assertions) { 48 << 20 } else { 
 /// The largest stack that can be asked for, in usable bytes.
 pub const MAX_STACK_SIZE: usize = 1 << 30;
 
-/// Usable bytes of a stack: whole pages, within the limits.
+/// Usable bytes of a stack: whole pages, within the limits. Half a word: every task has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StackSize(usize);
+pub(crate) struct StackSize(u32);
 
 impl StackSize {
     /// What a panic hook needs, with a full backtrace, in any build.
     pub(crate) const OF_HOOKS: Self = Self(256 * 1024);
 
     #[cfg(feature = "runtime")]
-    pub(crate) const BIG: Self = Self(BIG_STACK_SIZE);
+    pub(crate) const BIG: Self = Self(as_half_word(BIG_STACK_SIZE));
 
-    pub(crate) const DEFAULT: Self = Self(DEFAULT_STACK_SIZE);
+    pub(crate) const DEFAULT: Self = Self(as_half_word(DEFAULT_STACK_SIZE));
 
     /// Rounds `bytes` up to whole pages and into the allowed range.
     pub(crate) fn from_bytes(bytes: usize) -> Self {
         let page = sys::page_size();
-        Self(bytes.clamp(MIN_STACK_SIZE, MAX_STACK_SIZE).next_multiple_of(page))
+        Self(as_half_word(bytes.clamp(MIN_STACK_SIZE, MAX_STACK_SIZE).next_multiple_of(page)))
     }
 
     pub(crate) fn bytes(self) -> usize {
-        self.0
+        self.0 as usize
     }
+}
+
+const fn as_half_word(bytes: usize) -> u32 {
+    assert!(bytes <= MAX_STACK_SIZE);
+    #[expect(clippy::cast_possible_truncation, reason = "checked above")]
+    let bytes = bytes as u32;
+    bytes
 }
 
 /// Says which limit was met and what to raise, around the system's own error.

@@ -141,6 +141,7 @@ pub(crate) struct StackCache {
 }
 
 struct CachedSize {
+    size: StackSize,
     depot: &'static Depot,
     free: Vec<Stack>,
 }
@@ -150,50 +151,52 @@ impl StackCache {
         Self { sizes: Vec::new() }
     }
 
-    /// Hands out a free stack, cutting a new one if there is none.
-    ///
-    /// # Errors
-    /// The system has no memory, no address space or no mapping left; nothing was changed.
-    #[inline]
-    pub(crate) fn take(&mut self, size: StackSize) -> io::Result<Stack> {
-        if let Some(cached) = self.sizes.iter_mut().find(|cached| cached.depot.size == size)
-            && let Some(stack) = cached.free.pop()
-        {
-            return Ok(stack);
-        }
-        Depot::of(size).take()
+    /// Hands out a free stack, if this thread keeps one.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, size: StackSize) -> Option<Stack> {
+        self.sizes.iter_mut().find(|cached| cached.size == size)?.free.pop()
     }
 
     /// Takes back a stack that nobody runs on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put(&mut self, size: StackSize, stack: Stack) {
-        let cached = match self.sizes.iter_mut().position(|cached| cached.depot.size == size) {
-            Some(index) => &mut self.sizes[index],
-            None => self.new_size(size),
-        };
+        match self.sizes.iter_mut().find(|cached| cached.size == size) {
+            Some(cached) if cached.free.len() < cached.free.capacity() => cached.free.push(stack),
+            _ => self.put_slow(size, stack),
+        }
+    }
+
+    /// Where there are as many as there is room for.
+    #[cold]
+    #[inline(never)]
+    fn put_slow(&mut self, size: StackSize, stack: Stack) {
+        let index = self.sizes.iter().position(|cached| cached.size == size).unwrap_or_else(|| {
+            self.sizes.push(CachedSize { size, depot: Depot::of(size), free: Vec::new() });
+            self.sizes.len() - 1
+        });
+        let cached = &mut self.sizes[index];
         if cached.free.len() >= CACHED {
             cached.depot.put(cached.free.drain(..CACHED / 2));
         }
         cached.free.push(stack);
     }
+}
 
-    #[cold]
-    fn new_size(&mut self, size: StackSize) -> &mut CachedSize {
-        self.sizes.push(CachedSize { depot: Depot::of(size), free: Vec::new() });
-        self.sizes.last_mut().expect("pushed just now")
-    }
+/// Hands out a stack that no thread keeps, cutting a new one if there is none.
+///
+/// # Errors
+/// The system has no memory, no address space or no mapping left; nothing was changed.
+#[cold]
+#[inline(never)]
+pub(crate) fn take_uncached(size: StackSize) -> io::Result<Stack> {
+    Depot::of(size).take()
+}
 
-    /// Takes back a stack where the thread's cache is gone already, as in a thread-local's destructor.
-    #[cold]
-    pub(crate) fn put_uncached(size: StackSize, stack: Stack) {
-        Depot::of(size).put(std::iter::once(stack));
-    }
-
-    /// Hands out a stack where the thread's cache is gone already.
-    #[cold]
-    pub(crate) fn take_uncached(size: StackSize) -> io::Result<Stack> {
-        Depot::of(size).take()
-    }
+/// Takes back a stack where the thread's cache is gone already, as in a thread-local's destructor.
+#[cold]
+#[inline(never)]
+pub(crate) fn put_uncached(size: StackSize, stack: Stack) {
+    Depot::of(size).put(std::iter::once(stack));
 }
 
 impl Drop for StackCache {
@@ -215,7 +218,7 @@ mod tests {
     fn a_freed_stack_is_the_next_one_handed_out() {
         let size = StackSize::from_bytes(SIZE);
         let mut cache = StackCache::new();
-        let (first, second) = (cache.take(size).unwrap(), cache.take(size).unwrap());
+        let (first, second) = (take_uncached(size).unwrap(), take_uncached(size).unwrap());
         let (top, other) = (first.base(), second.base());
         assert_ne!(top, other);
         cache.put(size, second);
@@ -227,11 +230,10 @@ mod tests {
     fn the_caches_overflow_goes_to_the_depot_and_comes_back() {
         let size = StackSize::from_bytes(SIZE + 4096);
         let mut cache = StackCache::new();
-        let stacks: Vec<_> = (0..CACHED + 10).map(|_| cache.take(size).unwrap()).collect();
+        let stacks: Vec<_> = (0..CACHED + 10).map(|_| take_uncached(size).unwrap()).collect();
         let mut tops: Vec<_> = stacks.iter().map(Stack::base).collect();
         stacks.into_iter().for_each(|stack| cache.put(size, stack));
-        let mut elsewhere = StackCache::new();
-        assert!(tops.contains(&elsewhere.take(size).unwrap().base()), "a new stack was cut though some were free");
+        assert!(tops.contains(&take_uncached(size).unwrap().base()), "a new stack was cut though some were free");
         tops.sort_unstable();
         tops.dedup();
         assert_eq!(tops.len(), CACHED + 10);

@@ -27,6 +27,14 @@ pub(super) fn guard_bytes() -> usize {
 const SHIFT: usize = 64;
 const SHIFTS: usize = 32;
 
+/// Bytes right above each stack's base for what its holder keeps: a carrier. They lie on a page that is touched anyway, and
+/// no frame ever does.
+const HEAD: usize = if cfg!(feature = "runtime") { 256 } else { 0 };
+
+/// The least size of a page. Slots end at a multiple of it, and all that lies above a base fits in one.
+const PAGE: usize = 4096;
+const _: () = assert!(size_of::<Label>() + HEAD + (SHIFTS - 1) * SHIFT < PAGE);
+
 /// What lies at the very top of each slot: whose stack it is. Written at each start, read by the fault handler.
 #[repr(C, align(64))]
 #[derive(Debug)]
@@ -133,9 +141,9 @@ impl Region {
         debug_assert!(index < self.count);
         // SAFETY: the slot lies in the mapping.
         let limit = unsafe { self.start.add(index * self.slot) };
-        // SAFETY: the topmost page of the slot has room for the label and the largest shift.
-        let base = unsafe { limit.add(self.slot - size_of::<Label>() - index % SHIFTS * SHIFT) };
-        Stack { base, limit, region: self }
+        // SAFETY: the topmost page of the slot has room for the label, the largest shift and the head.
+        let base = unsafe { limit.add(self.slot - size_of::<Label>() - index % SHIFTS * SHIFT - HEAD) };
+        Stack { base, region: self }
     }
 
     /// The label of slot `index`, which is one of this region's.
@@ -206,6 +214,7 @@ impl NameTag {
     /// Writes whose stack this is.
     ///
     /// The caller keeps `name` alive until it is replaced or the coroutine has ended: an overflow prints it.
+    #[inline(always)]
     pub(crate) fn set(self, name: &str) {
         self.0.name.store(name.as_ptr().cast_mut(), Ordering::Relaxed);
         self.0.length.store(name.len(), Ordering::Relaxed);
@@ -213,13 +222,13 @@ impl NameTag {
 }
 
 /// A guarded stack that nobody runs on, or the right to the one a coroutine runs on.
+///
+/// Two words, so that it travels in registers: as three it went through memory, where it was read in larger pieces than it
+/// had been written in, which stalls the processor.
 #[derive(Debug)]
 pub(crate) struct Stack {
     /// The highest address: frames begin right below it.
-    #[cfg_attr(any(miri, osier_threads), expect(dead_code, reason = "nobody runs on it"))]
     base: NonNull<u8>,
-    /// The slot's lowest address, where the guard begins.
-    limit: NonNull<u8>,
     region: &'static Region,
 }
 
@@ -228,8 +237,25 @@ unsafe impl Send for Stack {}
 
 impl Stack {
     /// The place of the name that an overflow prints.
+    #[inline(always)]
     pub(crate) fn name_tag(&self) -> NameTag {
-        NameTag(self.region.label(self.index()))
+        // SAFETY: the label is the last in the slot, which is mapped for ever, zeroed at first, and there only ever holds
+        // atomics.
+        NameTag(unsafe { self.base.add(self.above_base() - size_of::<Label>()).cast().as_ref() })
+    }
+
+    /// Room for what the stack's holder keeps beside the frames: `T` may be written there, and stay as long as the stack
+    /// is the holder's. Nothing else is written there.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn head<T>(&self) -> NonNull<T> {
+        const { assert!(size_of::<T>() <= HEAD && align_of::<T>() <= SHIFT) }
+        self.base.cast()
+    }
+
+    /// Bytes from the base to the end of the slot, which is the next multiple of a page.
+    #[inline(always)]
+    fn above_base(&self) -> usize {
+        PAGE - self.base.addr().get() % PAGE
     }
 
     /// Usable bytes, as asked for.
@@ -247,8 +273,16 @@ impl Stack {
 
     /// The lowest address, guard included.
     #[cfg(not(any(miri, osier_threads)))]
+    #[inline(always)]
     pub(crate) fn limit(&self) -> NonZeroUsize {
-        self.limit.addr()
+        self.bottom().addr()
+    }
+
+    /// The slot's lowest address, where the guard begins.
+    #[inline(always)]
+    fn bottom(&self) -> NonNull<u8> {
+        // SAFETY: the slot lies in the region's mapping, whose bytes it ends at.
+        unsafe { self.base.add(self.above_base()).sub(self.region.slot) }
     }
 
     /// What [`Region::stack`] makes it of again.
@@ -257,12 +291,12 @@ impl Stack {
     }
 
     fn index(&self) -> usize {
-        (self.limit.addr().get() - self.region.start.addr().get()) / self.region.slot
+        (self.base.addr().get() - self.region.start.addr().get()) / self.region.slot
     }
 
     /// Gives the memory back; the slot stays reserved and guarded.
     pub(super) fn discard(&self) {
         // SAFETY: nobody runs on this stack, so nothing above the guard is wanted.
-        unsafe { sys::discard(self.limit.add(self.region.guard), self.region.slot - self.region.guard) };
+        unsafe { sys::discard(self.bottom().add(self.region.guard), self.region.slot - self.region.guard) };
     }
 }
