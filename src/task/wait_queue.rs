@@ -202,8 +202,8 @@ impl Taken {
 /// Waiters in the order of their arrival. Lies under a lock.
 #[derive(Debug)]
 pub(crate) struct WaitQueue {
+    /// Null if nobody waits. The first one's `previous` is the last, so that a queue is one word: every task has one.
     first: *const Waiter,
-    last: *const Waiter,
 }
 
 // SAFETY: the waiters that it points to are alive and touched only under the lock that the queue lies in.
@@ -211,7 +211,7 @@ unsafe impl Send for WaitQueue {}
 
 impl WaitQueue {
     pub(crate) const fn new() -> Self {
-        Self { first: ptr::null(), last: ptr::null() }
+        Self { first: ptr::null() }
     }
 
     /// Whether somebody waits here whom nobody has completed: as seen now, for a choice may be made at any time. The
@@ -236,15 +236,18 @@ impl WaitQueue {
     pub(crate) unsafe fn push(&mut self, waiter: *const Waiter) {
         // SAFETY: the caller keeps it alive.
         let links = unsafe { &*waiter };
-        links.previous.set(self.last);
         links.next.set(ptr::null());
         links.mark.store(WAITING, Ordering::Relaxed);
         // SAFETY: what is linked is alive: that is `push`'s demand.
-        match unsafe { self.last.as_ref() } {
-            Some(last) => last.next.set(waiter),
-            None => self.first = waiter,
-        }
-        self.last = waiter;
+        let Some(first) = (unsafe { self.first.as_ref() }) else {
+            links.previous.set(waiter);
+            self.first = waiter;
+            return;
+        };
+        let last = first.previous.replace(waiter);
+        // SAFETY: as above.
+        unsafe { &*last }.next.set(waiter);
+        links.previous.set(last);
     }
 
     /// Puts `waiter` before all others: one that was here before, and must come back.
@@ -254,14 +257,11 @@ impl WaitQueue {
     pub(crate) unsafe fn push_front(&mut self, waiter: *const Waiter) {
         // SAFETY: the caller keeps it alive.
         let links = unsafe { &*waiter };
-        links.previous.set(ptr::null());
         links.next.set(self.first);
         links.mark.store(WAITING, Ordering::Relaxed);
         // SAFETY: what is linked is alive: that is `push`'s demand.
-        match unsafe { self.first.as_ref() } {
-            Some(first) => first.previous.set(waiter),
-            None => self.last = waiter,
-        }
+        let last = unsafe { self.first.as_ref() }.map_or(waiter, |first| first.previous.replace(waiter));
+        links.previous.set(last);
         self.first = waiter;
     }
 
@@ -276,7 +276,8 @@ impl WaitQueue {
 
     /// Whether there is one waiter and no more.
     pub(crate) fn is_single(&self) -> bool {
-        !self.is_empty() && ptr::eq(self.first, self.last)
+        // SAFETY: what is linked is alive: that is `push`'s demand.
+        unsafe { self.first.as_ref() }.is_some_and(|first| first.next.get().is_null())
     }
 
     /// Takes `waiter` out. False if it is not there: it was notified, or will be, or its choice was made, or it has not
@@ -298,16 +299,14 @@ impl WaitQueue {
     #[inline]
     fn unlink(&mut self, waiter: &Waiter) {
         let (previous, next) = (waiter.previous.get(), waiter.next.get());
+        if ptr::eq(self.first, waiter) {
+            return self.unlink_first(waiter);
+        }
         // SAFETY: what is linked is alive: that is `push`'s demand.
-        match unsafe { previous.as_ref() } {
-            Some(previous) => previous.next.set(next),
-            None => self.first = next,
-        }
-        // SAFETY: as above.
-        match unsafe { next.as_ref() } {
-            Some(next) => next.previous.set(previous),
-            None => self.last = previous,
-        }
+        unsafe { &*previous }.next.set(next);
+        // Behind the last one comes the first, as far as `previous` goes.
+        // SAFETY: as above; there is a first one, for it is not this.
+        unsafe { &*if next.is_null() { self.first } else { next } }.previous.set(previous);
     }
 
     /// Takes the first waiter out, which is `first`.
@@ -315,9 +314,9 @@ impl WaitQueue {
     fn unlink_first(&mut self, first: &Waiter) {
         self.first = first.next.get();
         // SAFETY: what is linked is alive: that is `push`'s demand.
-        match unsafe { self.first.as_ref() } {
-            Some(next) => next.previous.set(ptr::null()),
-            None => self.last = ptr::null(),
+        if let Some(next) = unsafe { self.first.as_ref() } {
+            // The last one, which the new first one may be.
+            next.previous.set(first.previous.get());
         }
     }
 
