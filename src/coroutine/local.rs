@@ -270,7 +270,13 @@ pub(crate) struct Copied {
 /// What a task or a greenlet that is made by whoever runs inherits. Users' `clone` runs.
 #[inline]
 pub(crate) fn inherited() -> Inherited {
-    if ANY_INHERITED.load(Ordering::Relaxed) { copy_inherited() } else { None }
+    if is_any_inherited() { copy_inherited() } else { None }
+}
+
+/// Whether anything was ever there to be inherited, as far as the caller or whoever handed it something knows.
+#[inline(always)]
+pub(crate) fn is_any_inherited() -> bool {
+    ANY_INHERITED.load(Ordering::Relaxed)
 }
 
 #[cold]

@@ -135,7 +135,7 @@ impl<'a> Waits<'a> {
     fn begin(quiet: &'a Quiet) -> Self {
         quiet.waiters.fetch_add(1, Ordering::SeqCst);
         if let Some(task) = RawTask::current() {
-            task.header().waits_for_quiet.set(true);
+            task.carrier().waits_for_quiet.set(true);
         }
         Self(quiet)
     }
@@ -144,7 +144,7 @@ impl<'a> Waits<'a> {
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
         if let Some(task) = RawTask::current() {
-            task.header().waits_for_quiet.set(false);
+            task.carrier().waits_for_quiet.set(false);
         }
         self.0.waiters.fetch_sub(1, Ordering::SeqCst);
     }

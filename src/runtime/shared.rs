@@ -382,7 +382,7 @@ impl Remote {
         let mut next = self.live.load(Ordering::Relaxed).cast_const();
         std::iter::from_fn(move || {
             let task = RawTask::from_header(NonNull::new(next.cast_mut())?);
-            next = task.header().live_next.get();
+            next = task.carrier().live_next.get();
             Some(task)
         })
     }

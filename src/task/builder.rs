@@ -7,6 +7,7 @@ use std::panic::Location;
 use super::error::{Refusal, SpawnError};
 use super::handle::Task;
 use super::join::{JoinHandle, LocalHandle};
+use super::name::Name;
 use super::raw::{Plan, TaskRef};
 use super::stepped::Body;
 use crate::runtime::{Shared, Way, Worker};
@@ -338,7 +339,7 @@ impl Builder {
         F: Body<T>,
     {
         let plan = Plan {
-            name: self.name.unwrap_or(Cow::Borrowed(std::any::type_name::<F>())),
+            name: self.name.map_or(Name::Static(std::any::type_name::<F>()), Name::from),
             site: self.site,
             stack_size: self.stack_size.unwrap_or(shared.stack_size),
             borrows,

@@ -4,6 +4,9 @@
 //! own, until the task has ended; the worker then takes another. So a task that never waits costs no switch and no
 //! stack of its own.
 //!
+//! A carrier lies at the head of its own stack (`stack`), on the page that its first frames touch: so a task that waits costs
+//! no memory for it, and whoever resumes it finds both in the same place.
+//!
 //! # Invariants
 //! - A carrier never leaves its worker.
 //! - Between two tasks its stack holds nothing but the loop in `Carrier::serve`.
@@ -13,7 +16,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
-use super::raw::RawTask;
+use super::raw::{Header, RawTask};
+use super::sleeper::Leave;
 use crate::coroutine::{self, Bookmark, Coroutine, Frame, Resumed, Yielder, current, unwind};
 use crate::runtime::Worker;
 use crate::stack::{NameTag, StackSize};
@@ -40,9 +44,18 @@ pub(crate) struct Carrier {
     /// The task to start at the next resume.
     task: Cell<Option<RawTask>>,
     /// The pointer that it was made with, and is freed with.
-    this: Cell<NonNull<Carrier>>,
+    this: NonNull<Self>,
     name: NameTag,
     pub(crate) stack_size: StackSize,
+    /// Whether its task is in its worker's list of those that have suspended.
+    pub(crate) is_listed: Cell<bool>,
+    /// Whether its task waits until its runtime is idle.
+    pub(crate) waits_for_quiet: Cell<bool>,
+    /// That list.
+    pub(crate) live_previous: Cell<*const Header>,
+    pub(crate) live_next: Cell<*const Header>,
+    /// While its task is parked: how to take it out of what it waits in, if it is left behind. Lies on this stack.
+    pub(super) leaves: Cell<Option<NonNull<dyn Leave>>>,
 }
 
 impl Carrier {
@@ -52,20 +65,25 @@ impl Carrier {
     /// There is no stack to be had.
     pub(crate) fn new(stack_size: StackSize) -> io::Result<NonNull<Self>> {
         let stack = coroutine::take_stack(stack_size)?;
-        let carrier = Box::leak(Box::new(Self {
+        let carrier = stack.head::<Self>();
+        let this = Self {
             frame: Frame::base(),
             bookmark: Bookmark::default(),
             stack_size,
             task: Cell::new(None),
-            this: Cell::new(NonNull::dangling()),
+            this: carrier,
             only_one: Cell::new(false),
             yielder: Cell::new(ptr::null()),
             coroutine: UnsafeCell::new(MaybeUninit::uninit()),
             name: stack.name_tag(),
-        }));
-        let carrier = NonNull::from(carrier);
-        // SAFETY: made just now.
-        unsafe { carrier.as_ref() }.this.set(carrier);
+            is_listed: Cell::new(false),
+            waits_for_quiet: Cell::new(false),
+            live_previous: Cell::new(ptr::null()),
+            live_next: Cell::new(ptr::null()),
+            leaves: Cell::new(None),
+        };
+        // SAFETY: there is room for it at the head of the stack, which is ours.
+        unsafe { carrier.write(this) };
         let body = move |yielder: &Yielder<(), Pause>, ()| {
             // SAFETY: a carrier is freed only after its coroutine has returned.
             unsafe { carrier.as_ref() }.serve(yielder);
@@ -107,7 +125,7 @@ impl Carrier {
 
     /// The pointer that `free` takes.
     pub(crate) fn this(&self) -> NonNull<Self> {
-        self.this.get()
+        self.this
     }
 
     /// Gives the idle carrier the task to start next. With `only_one` it comes back after it.
@@ -157,8 +175,8 @@ impl Carrier {
         // SAFETY: the caller's promise. Resumed without a task, `serve` returns.
         let pause = unsafe { carrier.as_ref().resume() };
         assert!(pause.is_none(), "a carrier without a task returns");
-        // SAFETY: `new` made it with `Box::leak`, and its coroutine has returned.
-        let carrier = unsafe { Box::from_raw(carrier.as_ptr()) };
+        // SAFETY: `new` wrote it, and nobody else uses it; its coroutine has returned.
+        let carrier = unsafe { carrier.read() };
         // SAFETY: written in `new`.
         let coroutine = unsafe { carrier.coroutine.into_inner().assume_init() };
         coroutine::give_stack(carrier.stack_size, coroutine.into_stack());

@@ -23,8 +23,9 @@ use super::error::{JoinError, Note};
 use super::raw::{RawTask, TaskRef};
 use super::sleeper::{Leave, Woken};
 use super::wait_queue::{WaitQueue, Waiter};
+use crate::coroutine::local::Inherited;
 use crate::coroutine::unwind;
-use crate::exception::{Report, report};
+use crate::exception::{Exception, Report, report};
 use crate::runtime::{Shared, Way, Worker, check_fork};
 
 /// Who wants to know of a task's end, and what is known of it. Lies under a lock in the task's header.
@@ -39,6 +40,10 @@ pub(super) type Heir = Box<dyn FnOnce(RawTask)>;
 
 #[derive(Default)]
 struct More {
+    /// The task locals that it begins with.
+    inherited: Inherited,
+    /// What it shall raise at its next wait.
+    thrown: Option<Exception>,
     /// Fresh tasks to start when this one has ended, in link order.
     links: VecDeque<RawTask>,
     /// How many links are running, or about to.
@@ -67,8 +72,11 @@ pub(super) enum Removed {
 }
 
 impl Watchers {
-    pub(super) const fn new() -> Self {
-        Self { queue: WaitQueue::new(), more: None }
+    /// Of a fresh task that begins with `inherited`.
+    #[inline(always)]
+    pub(super) fn new(inherited: Inherited) -> Self {
+        let more = inherited.is_some().then(|| Box::new(More { inherited, ..More::default() }));
+        Self { queue: WaitQueue::new(), more }
     }
 
     fn more(&mut self) -> &mut More {
@@ -110,13 +118,42 @@ impl Leave for Watching<'_> {
     }
 
     fn awaits(&self) -> Option<String> {
-        Some(self.task.header().name.clone().into_owned())
+        Some(self.task.header().name.as_str().to_owned())
     }
 }
 
 impl RawTask {
     fn watchers(&self) -> MutexGuard<'_, Watchers> {
         self.header().watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ---- what few tasks are given before they end
+
+    /// Takes the task locals that it begins with.
+    #[cold]
+    pub(super) fn take_inherited(self) -> Inherited {
+        self.watchers().more.as_mut()?.inherited.take()
+    }
+
+    /// Keeps an exception for the task to raise; gives one back that comes while there is another.
+    pub(super) fn keep_thrown(self, exception: Exception) -> Result<(), Exception> {
+        let mut watchers = self.watchers();
+        let thrown = &mut watchers.more().thrown;
+        if thrown.is_some() {
+            return Err(exception);
+        }
+        *thrown = Some(exception);
+        Ok(())
+    }
+
+    /// Takes the exception that was kept.
+    pub(super) fn take_kept(self) -> Option<Exception> {
+        self.watchers().more.as_mut()?.thrown.take()
+    }
+
+    /// Whether an exception is kept.
+    pub(super) fn keeps_thrown(self) -> bool {
+        self.watchers().more.as_ref().is_some_and(|more| more.thrown.is_some())
     }
 
     // ---- waiting for the end

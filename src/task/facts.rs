@@ -51,7 +51,7 @@ impl RawTask {
         let header = self.header();
         Facts {
             id: self.id(),
-            name: header.name.clone().into_owned(),
+            name: header.name.as_str().to_owned(),
             state: TaskState::Running,
             is_daemon: header.is_daemon,
             waits_in: None,

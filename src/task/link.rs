@@ -1,10 +1,12 @@
 //! Links: closures that run when a task has ended.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::end::{self, Removed, Settles};
 use super::error::JoinError;
 use super::handle::Task;
+use super::name::Name;
 use super::raw::{Plan, RawTask, TaskRef};
 use crate::exception::{Report, report};
 
@@ -24,7 +26,7 @@ impl Link {
     pub(super) unsafe fn new(task: &TaskRef, is_local: bool, f: impl FnOnce(RawTask)) -> Self {
         let raw = task.raw();
         let plan = Plan {
-            name: format!("link of {}", raw.header().name).into(),
+            name: Name::from(Cow::from(format!("link of {}", raw.header().name))),
             site: raw.header().site,
             stack_size: raw.header().stack_size,
             borrows: false,

@@ -46,6 +46,7 @@ mod handle;
 pub(crate) mod held;
 mod join;
 mod link;
+mod name;
 mod park;
 mod polled;
 mod raw;
@@ -108,7 +109,8 @@ use crate::runtime::Worker;
 /// ```
 ///
 /// What is not `Send` cannot be captured, since another worker may start the task; it may be made inside:
-/// ```compile_fail
+/// ```compile_fail,E0277
+/// # // H01
 /// let shared = std::rc::Rc::new(1);
 /// osier::spawn(move || drop(shared));
 /// ```

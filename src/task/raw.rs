@@ -3,15 +3,18 @@
 //! ```text
 //!   TaskCell<F, T>:  ┌ Header ───────────────────────────────────────────┬───────────────────────┐
 //!                    │ run, end, requests          any thread            │ slot                  │
-//!                    │ thrown                      any thread            │                       │
-//!                    │ home, carrier, live links   its home worker       │ F, then Result<T, _>, │
-//!                    │ inbox_link                  who called first      │ then empty            │
+//!                    │ home, carrier               its home worker       │ F, then Result<T, _>, │
+//!                    │ inbox_link                  who called first      │ then nothing: `holds` │
+//!                    │ holds                       who writes the slot   │                       │
 //!                    │ watchers                    under their lock      │                       │
 //!                    │ name, flags, vtable         never change          │                       │
 //!                    └───────────────────────────────────────────────────┴───────────────────────┘
 //! ```
 //!
 //! Two references are counted at first: the runtime's, given up when the task has ended, and the join handle's.
+//! A million tasks may wait, so bytes count here (`arch-notes/stacks.md`, "A million"): what only a started task needs lies in
+//! its [`Carrier`], on its stack's first page.
+//!
 //! A [`RawTask`] is a bare pointer. It may be held by
 //! - queues and deques, timers, and the waiters on the task's own stack: the task has not ended, so the runtime's
 //!   reference keeps it;
@@ -22,22 +25,23 @@
 //!   read it in between (see `end`).
 //! - `runtime` is valid until the task has ended: a runtime goes only after its last task, or never.
 
-use std::borrow::Cow;
 use std::cell::{Cell, UnsafeCell};
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::carrier::Carrier;
 use super::end::Watchers;
 use super::end_state::EndState;
 use super::error::JoinError;
 use super::held;
+use super::name::Name;
 use super::run_state::{Notice, RunState};
 use super::sleeper::Leave;
 use super::stepped::{Body, Turn};
-use crate::coroutine::local::{self, Inherited};
+use crate::coroutine::local;
 use crate::coroutine::{Frame, current, memory, unwind};
 use crate::exception::Exception;
 use crate::primitives::AtomicPtr;
@@ -46,10 +50,10 @@ use crate::stack::StackSize;
 
 /// Somebody wants the task to unwind with an exit; until that is answered.
 const CANCEL: u8 = 1;
-/// Somebody wants it to unwind with the exception in `thrown`.
+/// Somebody wants it to unwind with the exception that its watchers keep.
 const THROW: u8 = 2;
 
-const NO_HOME: usize = usize::MAX;
+const NO_HOME: u32 = u32::MAX;
 
 /// What is known of a task without knowing its types. See the module's page.
 /// What a switch looks at comes first, to share a cache line.
@@ -61,7 +65,8 @@ pub(crate) struct Header {
     pub(crate) end: EndState,
     /// What the task shall unwind for: the bits above.
     requests: AtomicU8,
-    pub(crate) is_listed: Cell<bool>,
+    /// What is in the slot. Written with it.
+    holds: Cell<Holds>,
     /// Whether a cancellation has been thrown into it, and not been answered.
     pub(crate) was_thrown_into: Cell<bool>,
     /// Whether its frames borrow from a caller that waits: such a task is never left behind.
@@ -70,39 +75,28 @@ pub(crate) struct Header {
     pub(super) is_local: bool,
     /// Whether it does not count as something to wait for when its runtime is asked to become idle.
     pub(crate) is_daemon: bool,
-    /// Whether it waits for that itself.
-    pub(crate) waits_for_quiet: Cell<bool>,
     /// Whether it runs even if it is asked to end before it started: links do.
     must_run: Cell<bool>,
-    /// The task locals that it begins with.
-    inherited: Cell<Inherited>,
+    /// The token of `task::park`.
+    pub(super) token: AtomicBool,
     /// What the clock showed when it was made, and when it last suspended.
     pub(super) born: u32,
     since: AtomicU32,
-    /// The token of `task::park`.
-    pub(super) token: AtomicBool,
     /// The worker that started it or will, for life; [`NO_HOME`] while any may start it.
-    home: AtomicUsize,
+    home: AtomicU32,
+    pub(crate) stack_size: StackSize,
     /// Set before it is queued, for good.
     runtime: Cell<*const Shared>,
     /// Its number, or 0 while nobody has asked.
     id: AtomicU64,
-    /// The exception to throw, in a box, or null. Whoever swaps it out owns it.
-    thrown: std::sync::atomic::AtomicPtr<Exception>,
     inbox_link: AtomicPtr<Header>,
-    /// While it is parked: how to take it out of what it waits in, for a task that is left behind. Lies on its stack.
-    leaves: Cell<Option<NonNull<dyn Leave>>>,
     /// The locks that it holds.
     pub(super) held: held::Ledger,
-    /// The list of the tasks that have suspended, on their home worker.
-    pub(crate) live_previous: Cell<*const Header>,
-    pub(crate) live_next: Cell<*const Header>,
     /// Who waits for its end, and what is known of it then.
     pub(super) watchers: Mutex<Watchers>,
-    pub(crate) name: Cow<'static, str>,
+    pub(crate) name: Name,
     /// The code that spawned it.
     pub(super) site: &'static Location<'static>,
-    pub(crate) stack_size: StackSize,
     pub(super) vtable: &'static Vtable,
 }
 
@@ -133,10 +127,25 @@ enum Ran {
     Again,
 }
 
-enum Slot<F, T> {
+/// What is in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    Closure,
+    Result,
+    Nothing,
+}
+
+/// Which of them is there is said by `Header::holds`: an enum's own mark would take a word.
+union Slot<F, T> {
+    closure: ManuallyDrop<F>,
+    result: ManuallyDrop<Result<T, JoinError>>,
+}
+
+/// What was in a slot.
+enum Content<F, T> {
     Closure(F),
     Result(Result<T, JoinError>),
-    Empty,
+    Nothing,
 }
 
 #[repr(C)]
@@ -144,6 +153,10 @@ struct TaskCell<F, T> {
     header: Header,
     slot: UnsafeCell<Slot<F, T>>,
 }
+
+// What tasks cost by the million: see the module's page.
+#[cfg(all(target_pointer_width = "64", not(any(debug_assertions, osier_loom))))]
+const _: () = assert!(size_of::<Header>() == 136);
 
 impl<F: Body<T>, T> TaskCell<F, T> {
     const VTABLE: &'static Vtable = &Vtable {
@@ -156,54 +169,89 @@ impl<F: Body<T>, T> TaskCell<F, T> {
         free: Self::free,
     };
 
-    /// Exchanges what is in the slot.
+    /// The slot, and what is in it.
+    ///
+    /// # Safety
+    /// - `header` is that of a `Self`.
+    #[inline(always)]
+    unsafe fn slot<'a>(header: NonNull<Header>) -> (*mut Slot<F, T>, &'a Cell<Holds>) {
+        let cell = header.cast::<Self>().as_ptr();
+        // SAFETY: the caller's promise; `TaskCell` is `repr(C)` with the header first.
+        unsafe { (UnsafeCell::raw_get(&raw const (*cell).slot), &(*cell).header.holds) }
+    }
+
+    /// Takes out what is in the slot.
     ///
     /// # Safety
     /// - `header` is that of a `Self`, and nobody else uses its slot now.
-    unsafe fn replace(header: NonNull<Header>, slot: Slot<F, T>) -> Slot<F, T> {
-        // SAFETY: the caller's promise; `TaskCell` is `repr(C)` with the header first.
-        unsafe { std::mem::replace(&mut *header.cast::<Self>().as_ref().slot.get(), slot) }
-    }
-
-    // Safety: `replace`'s.
-    unsafe fn run(header: NonNull<Header>) -> Ran {
-        // SAFETY: the caller's promise, here and below. The body runs with the slot empty and unborrowed.
-        let Slot::Closure(body) = (unsafe { Self::replace(header, Slot::Empty) }) else { return Ran::Value };
-        let (ran, slot) = match unwind::catch(|| body.run()) {
-            // Written here rather than after the match: a slot is moved only once.
-            Ok(Turn::Done(value)) => {
-                // SAFETY: as above.
-                unsafe { Self::fill(header, Slot::Result(Ok(value))) };
-                return Ran::Value;
+    #[inline(always)]
+    unsafe fn take(header: NonNull<Header>) -> Content<F, T> {
+        // SAFETY: the caller's promise.
+        let (slot, holds) = unsafe { Self::slot(header) };
+        match holds.replace(Holds::Nothing) {
+            Holds::Closure => {
+                // SAFETY: the mark said that it is there, and says now that it is gone.
+                Content::Closure(ManuallyDrop::into_inner(unsafe { (&raw const (*slot).closure).read() }))
             }
-            Ok(Turn::Again(rest)) => (Ran::Again, Slot::Closure(F::again(rest))),
-            Err(payload) => (Ran::Error, Slot::Result(Err(JoinError::from_payload(payload)))),
-        };
-        // SAFETY: as above.
-        unsafe { Self::fill(header, slot) };
-        ran
+            // SAFETY: as above.
+            Holds::Result => Content::Result(ManuallyDrop::into_inner(unsafe { (&raw const (*slot).result).read() })),
+            Holds::Nothing => Content::Nothing,
+        }
     }
 
-    /// Fills the slot, which is empty.
+    /// Puts a result into the slot, which holds nothing.
     ///
     /// # Safety
-    /// - As `replace`.
+    /// - As `take`.
     #[inline(always)]
-    unsafe fn fill(header: NonNull<Header>, slot: Slot<F, T>) {
-        // SAFETY: the caller's promise. What is overwritten has no destructor.
-        unsafe { header.cast::<Self>().as_ref().slot.get().write(slot) };
+    unsafe fn put(header: NonNull<Header>, result: Result<T, JoinError>) {
+        // SAFETY: the caller's promise.
+        let (slot, holds) = unsafe { Self::slot(header) };
+        debug_assert_eq!(holds.get(), Holds::Nothing);
+        // SAFETY: the caller's promise.
+        unsafe { slot.write(Slot { result: ManuallyDrop::new(result) }) };
+        holds.set(Holds::Result);
     }
 
-    // Safety: `replace`'s.
+    // Safety: `take`'s.
+    unsafe fn run(header: NonNull<Header>) -> Ran {
+        // SAFETY: the caller's promise, here and below. The body runs with the slot empty and unborrowed.
+        let Content::Closure(body) = (unsafe { Self::take(header) }) else { return Ran::Value };
+        match unwind::catch(|| body.run()) {
+            Ok(Turn::Done(value)) => {
+                // SAFETY: as above.
+                unsafe { Self::put(header, Ok(value)) };
+                Ran::Value
+            }
+            Ok(Turn::Again(rest)) => {
+                // SAFETY: as above.
+                let (slot, holds) = unsafe { Self::slot(header) };
+                // SAFETY: as above.
+                unsafe { slot.write(Slot { closure: ManuallyDrop::new(F::again(rest)) }) };
+                holds.set(Holds::Closure);
+                Ran::Again
+            }
+            Err(payload) => {
+                // SAFETY: as above.
+                unsafe { Self::put(header, Err(JoinError::from_payload(payload))) };
+                Ran::Error
+            }
+        }
+    }
+
+    // Safety: `take`'s.
     unsafe fn refuse(header: NonNull<Header>, error: JoinError) {
         // SAFETY: the caller's promise.
-        unwind::drop_quietly(unsafe { Self::replace(header, Slot::Result(Err(error))) });
+        let content = unsafe { Self::take(header) };
+        // SAFETY: the caller's promise.
+        unsafe { Self::put(header, Err(error)) };
+        unwind::drop_quietly(content);
     }
 
-    // Safety: `replace`'s, and `to` points to an `Option<Result<T, JoinError>>`.
+    // Safety: `take`'s, and `to` points to an `Option<Result<T, JoinError>>`.
     unsafe fn take_result(header: NonNull<Header>, to: *mut ()) {
         // SAFETY: the caller's promise.
-        if let Slot::Result(result) = unsafe { Self::replace(header, Slot::Empty) } {
+        if let Content::Result(result) = unsafe { Self::take(header) } {
             // SAFETY: the caller's promise.
             unsafe { *to.cast::<Option<Result<T, JoinError>>>() = Some(result) };
         }
@@ -212,35 +260,31 @@ impl<F: Body<T>, T> TaskCell<F, T> {
     // Safety: `header` is that of a `Self`, and nobody writes its slot for as long as the pointer is used.
     unsafe fn result(header: NonNull<Header>) -> *const () {
         // SAFETY: the caller's promise.
-        match unsafe { &*header.cast::<Self>().as_ref().slot.get() } {
-            Slot::Result(result) => ptr::from_ref(result).cast(),
-            Slot::Closure(_) | Slot::Empty => ptr::null(),
-        }
+        let (slot, holds) = unsafe { Self::slot(header) };
+        if holds.get() == Holds::Result { slot.cast_const().cast() } else { ptr::null() }
     }
 
     // Safety: `result`'s.
     unsafe fn error(header: NonNull<Header>) -> Option<JoinError> {
         // SAFETY: the caller's promise.
-        match unsafe { &*header.cast::<Self>().as_ref().slot.get() } {
-            Slot::Result(Err(error)) => Some(error.clone()),
-            _ => None,
-        }
+        let result = unsafe { Self::result(header) };
+        // SAFETY: null, or a result that nobody writes now.
+        unsafe { result.cast::<Result<T, JoinError>>().as_ref() }?.as_ref().err().cloned()
     }
 
-    // Safety: `replace`'s.
+    // Safety: `take`'s.
     unsafe fn drop_result(header: NonNull<Header>) {
         // SAFETY: the caller's promise.
-        unwind::drop_quietly(unsafe { Self::replace(header, Slot::Empty) });
+        unwind::drop_quietly(unsafe { Self::take(header) });
     }
 
     // Safety: `header` was made by `TaskRef::new` with these types and is not used again.
     unsafe fn free(header: NonNull<Header>) {
-        let mut cell = header.cast::<Self>();
         // SAFETY: the caller's promise.
-        let slot = unsafe { cell.as_mut() }.slot.get_mut();
-        debug_assert!(matches!(slot, Slot::Empty), "the task or its handle disposes of the result");
+        let (_, holds) = unsafe { Self::slot(header) };
+        debug_assert_eq!(holds.get(), Holds::Nothing, "whoever has the result disposes of it");
         // SAFETY: the caller's promise; `TaskRef::new` wrote it to its room.
-        unsafe { memory::remove(cell) };
+        unsafe { memory::remove(header.cast::<Self>()) };
     }
 }
 
@@ -264,7 +308,7 @@ impl RawTask {
     /// # Safety
     /// - The task is alive: somebody's reference is counted meanwhile.
     pub(crate) unsafe fn to_ref(self) -> TaskRef {
-        let counted = std::mem::ManuallyDrop::new(TaskRef(self));
+        let counted = ManuallyDrop::new(TaskRef(self));
         TaskRef::clone(&counted)
     }
 
@@ -289,18 +333,21 @@ impl RawTask {
         &self.carrier().frame
     }
 
+    /// The number of the worker that started it, or will.
     pub(crate) fn home(self) -> usize {
-        self.header().home.load(Ordering::Relaxed)
+        self.header().home.load(Ordering::Relaxed) as usize
     }
 
     /// The worker that the task has been given to, if it has.
     pub(crate) fn settled_home(self) -> Option<usize> {
-        Some(self.home()).filter(|&home| home != NO_HOME)
+        Some(self.home()).filter(|&home| home != NO_HOME as usize)
     }
 
     /// Gives a fresh task to one worker, whose thread alone may start it.
+    #[inline(always)]
     pub(crate) fn set_home(self, home: usize) {
-        self.header().home.store(home, Ordering::Relaxed);
+        #[expect(clippy::cast_possible_truncation, reason = "each worker is a thread, and there are not so many")]
+        self.header().home.store(home as u32, Ordering::Relaxed);
     }
 
     /// Whether it has been started.
@@ -341,7 +388,7 @@ impl RawTask {
     pub(crate) fn suspend(self) {
         let carrier = self.carrier();
         self.header().since.store(clock::shown(), Ordering::Relaxed);
-        if !self.header().is_listed.get() {
+        if !carrier.is_listed.get() {
             Worker::here().list(self);
         }
         // SAFETY: `self` runs, so its carrier is on the running chain.
@@ -359,7 +406,7 @@ impl RawTask {
         let leaves = leaves.map(|leaves| unsafe {
             std::mem::transmute::<NonNull<dyn Leave + '_>, NonNull<dyn Leave>>(NonNull::from(leaves))
         });
-        self.header().leaves.set(leaves);
+        self.carrier().leaves.set(leaves);
     }
 
     /// How a suspended task is taken out of what it waits in, if it waits.
@@ -368,13 +415,13 @@ impl RawTask {
     /// - The task is suspended, and is not resumed while the reference is used.
     pub(super) unsafe fn leaves(&self) -> Option<&dyn Leave> {
         // SAFETY: it was set by the wait that the task is parked in, whose frame is still there.
-        self.header().leaves.get().map(|leaves| unsafe { leaves.as_ref() })
+        self.carrier().leaves.get().map(|leaves| unsafe { leaves.as_ref() })
     }
 
     /// Runs the task to its end, on the carrier and as the running task.
     pub(crate) fn run_on(self, carrier: &Carrier, home: usize) {
         let header = self.header();
-        header.home.store(home, Ordering::Relaxed);
+        self.set_home(home);
         header.run.start(current::worker());
         header.carrier.set(carrier);
         let ran = if header.has_request() && !header.must_run.get() {
@@ -414,9 +461,8 @@ impl RawTask {
     /// Begins with the task locals that were inherited.
     #[inline(always)]
     fn adopt_locals(self) {
-        let inherited = self.header().inherited.take();
-        if inherited.is_some() {
-            self.frame().locals.adopt(inherited);
+        if local::is_any_inherited() {
+            self.frame().locals.adopt(self.take_inherited());
         }
     }
 
@@ -449,7 +495,7 @@ impl RawTask {
     /// Takes the task out of the list of those that have suspended.
     #[inline]
     pub(super) fn unlist(self) {
-        if self.header().is_listed.get() {
+        if self.has_started() && self.carrier().is_listed.get() {
             Worker::here().unlist(self);
         }
     }
@@ -469,7 +515,7 @@ impl RawTask {
         if let Some(leaves) = unsafe { self.leaves() } {
             leaves.leave();
         }
-        self.header().leaves.set(None);
+        self.carrier().leaves.set(None);
         // SAFETY: nobody resumes it any more, and its closure has left the slot when it started.
         unsafe { (self.header().vtable.refuse)(self.0, JoinError::left_behind()) };
         self.header().run.abandon();
@@ -529,29 +575,20 @@ impl RawTask {
     ///
     /// The caller holds a reference.
     pub(crate) fn throw(self, exception: Exception) {
-        let header = self.header();
-        let boxed = Box::into_raw(Box::new(exception));
-        // Release: pairs with the Acquire in `take_thrown`.
-        if header.thrown.compare_exchange(ptr::null_mut(), boxed, Ordering::Release, Ordering::Relaxed).is_err() {
-            // SAFETY: it was boxed just now, and was not passed on.
-            drop(unsafe { Box::from_raw(boxed) });
+        if self.keep_thrown(exception).is_err() {
             return;
         }
         // Release: as in `request_cancel`.
-        header.requests.fetch_or(THROW, Ordering::Release);
+        self.header().requests.fetch_or(THROW, Ordering::Release);
         self.notify();
     }
 
     /// Takes the exception that was thrown in, if there is one.
     pub(crate) fn take_thrown(self) -> Option<Exception> {
-        let header = self.header();
         // The bit first: a throw that comes in between sets it again, at worst for nothing; see `settle_requests`.
         // Acquire: pairs with the Release in `throw`.
-        header.requests.fetch_and(!THROW, Ordering::Acquire);
-        // Acquire: pairs with the Release in `throw`.
-        let boxed = header.thrown.swap(ptr::null_mut(), Ordering::Acquire);
-        // SAFETY: `throw` boxed it, and we swapped it out.
-        (!boxed.is_null()).then(|| *unsafe { Box::from_raw(boxed) })
+        self.header().requests.fetch_and(!THROW, Ordering::Acquire);
+        self.take_kept()
     }
 
     /// Whether the running task, `self`, really has something to unwind for. An exception may have been taken before
@@ -560,7 +597,7 @@ impl RawTask {
         let header = self.header();
         // Acquire: pairs with the Release in `throw`, so that the exception of a bit that is cleared here is seen below.
         let requests = header.requests.fetch_and(!THROW, Ordering::Acquire);
-        if header.thrown.load(Ordering::Relaxed).is_null() {
+        if !self.keeps_thrown() {
             return requests & CANCEL != 0;
         }
         header.requests.fetch_or(THROW, Ordering::Relaxed);
@@ -651,16 +688,6 @@ impl Header {
     }
 }
 
-impl Drop for Header {
-    fn drop(&mut self) {
-        let thrown = *self.thrown.get_mut();
-        if !thrown.is_null() {
-            // SAFETY: `throw` boxed it, and nobody took it out.
-            unwind::drop_quietly(unsafe { Box::from_raw(thrown) });
-        }
-    }
-}
-
 // SAFETY: `link` always gives the same field; only who called first pushes the task, and only its home takes it out.
 unsafe impl crate::runtime::Linked for Header {
     fn link(&self) -> &AtomicPtr<Self> {
@@ -670,7 +697,7 @@ unsafe impl crate::runtime::Linked for Header {
 
 /// How a task is to be made.
 pub(crate) struct Plan {
-    pub(crate) name: Cow<'static, str>,
+    pub(crate) name: Name,
     /// The code that spawns it.
     pub(crate) site: &'static Location<'static>,
     pub(crate) stack_size: StackSize,
@@ -705,35 +732,29 @@ impl TaskRef {
             run: RunState::fresh(),
             end: EndState::new(),
             requests: AtomicU8::new(0),
-            thrown: std::sync::atomic::AtomicPtr::new(ptr::null_mut()),
+            holds: Cell::new(Holds::Closure),
             borrows: plan.borrows,
             must_run: Cell::new(plan.must_run),
             is_local: plan.is_local,
             is_daemon: plan.is_daemon,
-            waits_for_quiet: Cell::new(false),
-            inherited: Cell::new(local::inherited()),
             born: clock::shown(),
             since: AtomicU32::new(clock::shown()),
             token: AtomicBool::new(false),
             id: AtomicU64::new(0),
-            home: AtomicUsize::new(NO_HOME),
+            home: AtomicU32::new(NO_HOME),
             runtime: Cell::new(runtime),
             carrier: Cell::new(ptr::null()),
-            live_previous: Cell::new(ptr::null()),
-            live_next: Cell::new(ptr::null()),
-            is_listed: Cell::new(false),
             was_thrown_into: Cell::new(false),
             inbox_link: AtomicPtr::new(ptr::null_mut()),
-            leaves: Cell::new(None),
             held: held::Ledger::new(),
-            watchers: Mutex::new(Watchers::new()),
+            watchers: Mutex::new(Watchers::new(local::inherited())),
             name: plan.name,
             site: plan.site,
             stack_size: plan.stack_size,
             vtable: TaskCell::<F, T>::VTABLE,
         };
         // SAFETY: it is room for this type.
-        unsafe { cell.write(TaskCell { header, slot: UnsafeCell::new(Slot::Closure(closure)) }) };
+        unsafe { cell.write(TaskCell { header, slot: UnsafeCell::new(Slot { closure: ManuallyDrop::new(closure) }) }) };
         let task = RawTask(cell.cast());
         (task, Self(task))
     }
@@ -751,9 +772,9 @@ impl TaskRef {
     /// # Safety
     /// - `F` and `T` are the types it was made with, and nobody else has a pointer to it.
     pub(super) unsafe fn take_closure<F: Body<T>, T>(self) -> F {
-        let task = std::mem::ManuallyDrop::new(self).0;
+        let task = ManuallyDrop::new(self).0;
         // SAFETY: the caller's promise.
-        let Slot::Closure(closure) = (unsafe { TaskCell::<F, T>::replace(task.0, Slot::Empty) }) else {
+        let Content::Closure(closure) = (unsafe { TaskCell::<F, T>::take(task.0) }) else {
             unreachable!("a task that was never queued still has its closure")
         };
         // SAFETY: nobody else has a pointer to it.

@@ -347,15 +347,14 @@ impl Worker {
     pub(crate) fn list(&self, task: RawTask) {
         let live = &self.remote().live;
         self.turnstile().change(|| {
-            let header = task.header();
+            let carrier = task.carrier();
             let first = live.load(Relaxed);
-            header.is_listed.set(true);
-            // It may have been in a list before: in an earlier step, or before its result was dropped.
-            header.live_previous.set(ptr::null());
-            header.live_next.set(first);
-            // SAFETY: listed tasks have not ended.
-            if let Some(first) = unsafe { first.as_ref() } {
-                first.live_previous.set(task.as_ptr());
+            carrier.is_listed.set(true);
+            // It may have been in a list before: with an earlier task or step, or before its result was dropped.
+            carrier.live_previous.set(ptr::null());
+            carrier.live_next.set(first);
+            if let Some(first) = NonNull::new(first) {
+                RawTask::from_header(first).carrier().live_previous.set(task.as_ptr());
             }
             live.store(task.as_ptr(), Relaxed);
         });
@@ -364,17 +363,16 @@ impl Worker {
     /// Takes a task that ends out of that list.
     pub(crate) fn unlist(&self, task: RawTask) {
         self.turnstile().change(|| {
-            let header = task.header();
-            header.is_listed.set(false);
-            let (previous, next) = (header.live_previous.get(), header.live_next.get());
-            // SAFETY: listed tasks have not ended.
-            match unsafe { previous.as_ref() } {
-                Some(previous) => previous.live_next.set(next),
+            let carrier = task.carrier();
+            carrier.is_listed.set(false);
+            let (previous, next) = (carrier.live_previous.get(), carrier.live_next.get());
+            // Listed tasks have started, and have not ended.
+            match NonNull::new(previous.cast_mut()) {
+                Some(previous) => RawTask::from_header(previous).carrier().live_next.set(next),
                 None => self.remote().live.store(next.cast_mut(), Relaxed),
             }
-            // SAFETY: as above.
-            if let Some(next) = unsafe { next.as_ref() } {
-                next.live_previous.set(previous);
+            if let Some(next) = NonNull::new(next.cast_mut()) {
+                RawTask::from_header(next).carrier().live_previous.set(previous);
             }
         });
     }
@@ -632,7 +630,7 @@ impl Worker {
                 .timers
                 .borrow()
                 .values()
-                .any(|task| !task.header().is_daemon && !task.header().waits_for_quiet.get())
+                .any(|task| !task.header().is_daemon && !task.carrier().waits_for_quiet.get())
     }
 
     /// Says, before it falls asleep, whether its timers count.
