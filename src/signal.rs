@@ -13,7 +13,7 @@
 //! destructors run:
 //! ```no_run
 //! use osier::{signal, spawn};
-//! use std::time::Duration;
+//! use std::time::{Duration, Instant};
 //!
 //! # fn serve() {}
 //! osier::run(|| {
@@ -34,11 +34,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::SigId;
 use signal_hook::low_level::{pipe, unregister};
 
+use crate::coroutine::current;
 use crate::runtime::{Direction, Registration};
 
 /// A kind of signal, by its number.
@@ -220,6 +221,20 @@ impl Signals {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(None),
             result => result.map(Some),
         }
+    }
+
+    /// Waits for the next signal, or until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_deadline(&self, deadline: Instant) -> io::Result<Option<Signal>> {
+        self.wait_timeout(deadline.saturating_duration_since(current::now()))
     }
 
     /// A signal that has come and was not taken.

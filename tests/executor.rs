@@ -476,6 +476,44 @@ fn a_result_is_waited_for_with_a_limit_and_among_others() {
     });
 }
 
+// GV-182
+#[test]
+fn a_callback_is_a_task_that_waits_for_the_result() {
+    let _watch = watch();
+    both!(Ex, {
+        let ex = Ex::new(1);
+        let go = Event::new();
+        let called = Arc::new(AtomicUsize::new(0));
+        let result = ex.submit(
+            {
+                let go = go.clone();
+                move |n: u64| {
+                    go.wait();
+                    n
+                }
+            },
+            5,
+        );
+        let callback = |raises: bool| {
+            let (called, result) = (called.clone(), result.clone());
+            move || {
+                assert_eq!(result.get().unwrap(), 5);
+                called.fetch_add(1, Ordering::SeqCst);
+                if raises {
+                    raise(std::fmt::Error);
+                }
+            }
+        };
+        let early = [false, true].map(|raises| osier::spawn(callback(raises)));
+        go.set();
+        // What a callback raises is its own affair, and another one runs all the same; one that comes late runs at once.
+        let [calm, raised] = early.map(|task| task.join());
+        assert!(calm.is_ok() && raised.unwrap_err().exception().unwrap().is::<std::fmt::Error>());
+        osier::spawn(callback(false)).join().unwrap();
+        assert_eq!((called.load(Ordering::SeqCst), result.get().unwrap()), (3, 5));
+    });
+}
+
 trait WaitOwned {
     fn wait_owned(self);
 }

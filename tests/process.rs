@@ -10,6 +10,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::thread;
+use std::time::Instant;
 
 use common::{FOR_EVER, ms, until, watch};
 use osier::process::{Child, Command};
@@ -160,6 +161,7 @@ fn a_wait_with_a_limit_ends_in_time_and_loses_nothing() {
     let both = || {
         let mut child = endless();
         assert_eq!(child.wait_timeout(ms(10)).unwrap(), None);
+        assert_eq!(child.wait_deadline(Instant::now() + ms(10)).unwrap(), None);
         assert!(time::timeout(ms(10), || child.wait()).is_err());
         assert!(time::timeout(ms(10), || child.communicate(b"")).is_err());
         assert_eq!(child.try_wait().unwrap(), None);

@@ -10,7 +10,7 @@ mod common;
 use std::fmt;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{FOR_EVER, ms, watch};
 use osier::runtime::LocalRuntime;
@@ -32,6 +32,7 @@ fn smoke() {
         let signals = Signals::new([Signal::USER1]).unwrap();
         assert_eq!(signals.try_next(), None);
         assert_eq!(signals.wait_timeout(ms(5)).unwrap(), None);
+        assert_eq!(signals.wait_deadline(Instant::now() + ms(5)).unwrap(), None);
         let task = spawn(move || signals.wait().unwrap());
         raise(Signal::USER1);
         assert_eq!(task.join().unwrap(), Signal::USER1);

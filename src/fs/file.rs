@@ -46,6 +46,9 @@ impl File {
     /// # Suspends
     /// As [`OpenOptions::open`].
     ///
+    /// # Cancel safety
+    /// As [`OpenOptions::open`].
+    ///
     /// # Errors
     /// Those of `std::fs::File::open`.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
@@ -57,6 +60,9 @@ impl File {
     /// # Suspends
     /// As [`OpenOptions::open`].
     ///
+    /// # Cancel safety
+    /// As [`OpenOptions::open`].
+    ///
     /// # Errors
     /// Those of `std::fs::File::create`.
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
@@ -66,6 +72,9 @@ impl File {
     /// Opens a file for reading and writing that must not be there yet.
     ///
     /// # Suspends
+    /// As [`OpenOptions::open`].
+    ///
+    /// # Cancel safety
     /// As [`OpenOptions::open`].
     ///
     /// # Errors
@@ -104,6 +113,9 @@ impl File {
     ///
     /// # Suspends
     /// The calling task, or on a plain thread the thread. So do all that follow.
+    ///
+    /// # Cancel safety
+    /// What has begun is done.
     ///
     /// # Errors
     /// Those of `std::fs::File::sync_all`.

@@ -117,6 +117,9 @@ pub fn write(path: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> io::Result<(
 /// # Suspends
 /// The calling task, or on a plain thread the thread.
 ///
+/// # Cancel safety
+/// What has begun is done.
+///
 /// # Errors
 /// Those of `std::fs::set_permissions`.
 pub fn set_permissions(path: impl AsRef<Path>, permissions: std_fs::Permissions) -> io::Result<()> {
@@ -128,6 +131,9 @@ pub fn set_permissions(path: impl AsRef<Path>, permissions: std_fs::Permissions)
 ///
 /// # Suspends
 /// The calling task, or on a plain thread the thread.
+///
+/// # Cancel safety
+/// What has begun is done.
 ///
 /// # Errors
 /// Those of `std::fs::read_dir` and its entries.

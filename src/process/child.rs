@@ -176,6 +176,20 @@ impl Child {
         self.wait_until(current::now().checked_add(timeout))
     }
 
+    /// Waits for its end, or until `deadline`. Does not close its input.
+    ///
+    /// # Suspends
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    ///
+    /// # Errors
+    /// As [`try_wait`](Self::try_wait).
+    pub fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+        self.wait_until(Some(deadline))
+    }
+
     fn wait_until(&self, deadline: Option<Instant>) -> io::Result<Option<ExitStatus>> {
         let process = &self.process.process;
         if let Some(status) = process.try_wait()? {
@@ -259,6 +273,9 @@ impl Child {
     ///
     /// # Suspends
     /// As [`communicate`](Self::communicate).
+    ///
+    /// # Cancel safety
+    /// What has been read is lost, and the child runs on unless it is killed on drop.
     ///
     /// # Errors
     /// As [`communicate`](Self::communicate).

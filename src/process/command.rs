@@ -140,7 +140,10 @@ impl Command {
     /// set, its input is empty.
     ///
     /// # Suspends
-    /// The calling task, or on a plain thread the thread. If it is interrupted, by a cancel or a timeout, the child is killed.
+    /// The calling task, or on a plain thread the thread.
+    ///
+    /// # Cancel safety
+    /// If it is interrupted, by a cancel or a timeout, the child is killed, and what it wrote is lost.
     ///
     /// # Errors
     /// As [`spawn`](Self::spawn). A child that fails is none: see the status.
@@ -161,6 +164,9 @@ impl Command {
     /// Starts the child and waits for its end. Streams that were not set are those of this process.
     ///
     /// # Suspends
+    /// As [`output`](Self::output).
+    ///
+    /// # Cancel safety
     /// As [`output`](Self::output).
     ///
     /// # Errors

@@ -248,3 +248,24 @@ impl Line {
         unsafe { libc::_exit(0) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_knows_only_registered_functions_and_only_calls() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let serving = thread::spawn(move || Hosting::begin(theirs, 100).serve());
+        assert_eq!(read(&mut ours, 100).unwrap().unwrap().body, HELLO);
+        let mut call = Vec::new();
+        put_call(&mut call, "nobody::knows", &[1]).unwrap();
+        ours.write_all(&call).unwrap();
+        let answer = read(&mut ours, 100).unwrap().unwrap();
+        assert_eq!((answer.kind, answer.text().as_str()), (Kind::Unknown, "nobody::knows"));
+        write(&mut ours, Kind::Value, &[]).unwrap();
+        assert_eq!(serving.join().unwrap().unwrap_err().kind(), io::ErrorKind::InvalidData);
+        // At its end the reader would end this process.
+        std::mem::forget(ours);
+    }
+}
