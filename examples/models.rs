@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use osier::pool::{Coroutines, Executor, Processes, Threads};
 use osier::process::{self, Command};
-use osier::sync::{Event, channel};
+use osier::sync::{Event, WaitGroup, channel};
 use osier::{Runtime, registered, spawn, yield_now};
 
 fn nothing((): ()) {}
@@ -80,16 +80,16 @@ struct Costs {
 /// On one worker, so that a switch is one.
 fn coroutine(n: u32) -> Costs {
     Runtime::builder().workers(1).build().expect("a runtime").run(|| {
-        let (before, go) = (resident(), Event::new());
-        let waiting: Vec<_> = (0..10 * n)
-            .map(|_| {
-                spawn({
-                    let go = go.clone();
-                    move || go.wait()
-                })
+        let (before, go, begun) = (resident(), Event::new(), WaitGroup::new());
+        let wait = || {
+            let (go, begins) = (go.clone(), begun.clone());
+            spawn(move || {
+                drop(begins);
+                go.wait();
             })
-            .collect();
-        yield_now();
+        };
+        let waiting: Vec<_> = (0..10 * n).map(|_| wait()).collect();
+        begun.wait();
         let memory = resident().saturating_sub(before) / u64::from(10 * n);
         go.set();
         waiting.into_iter().for_each(|task| task.join().expect("it only waits"));
