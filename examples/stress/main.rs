@@ -5,6 +5,8 @@
 //! cargo run --release --example stress -- [seed=N] [seconds=10] [only=NAME]
 //! seed 42: 318 rounds in 10 s: channels 160, broadcasts 158; nothing lost, nothing hangs
 //! cargo run --release --example stress -- parks=100_000_000
+//! cargo run --release --example stress -- actors=1_000_000
+//! cargo run --release --example stress -- restarts=1_000_000
 //! 100000000 parked and were woken in N s: nothing lost
 //! cargo run --release --example stress -- sockets=10_000
 //! 10000 connections, idle and echoing, twice: 100000 messages in N s, N bytes of memory each: nothing left
@@ -18,6 +20,7 @@
 
 #![allow(clippy::print_stdout, reason = "printing a line is what this program is for")]
 
+mod actors;
 mod answers;
 mod books;
 mod broadcasts;
@@ -114,6 +117,24 @@ fn stress(seed: u64, time: Duration, only: Option<&str>) -> Vec<(&'static str, u
     counts
 }
 
+fn many_parks(count: u64) {
+    let began = Instant::now();
+    let count = parks::many(count);
+    println!("{count} parked and were woken in {} s: nothing lost", began.elapsed().as_secs());
+}
+
+fn many_actors(count: u64) {
+    let began = Instant::now();
+    let each = actors::crowd(count);
+    println!("{count} actors at once, {each} bytes of memory each, in {} ms", began.elapsed().as_millis());
+}
+
+fn many_restarts(count: u64) {
+    let began = Instant::now();
+    let grown = actors::restarts(count);
+    println!("{count} restarts in {} ms: {grown} bytes more than before", began.elapsed().as_millis());
+}
+
 /// Many connections between this process and another.
 #[cfg(all(feature = "net", target_os = "linux"))]
 fn many_sockets(count: u64, server: process::Command) {
@@ -149,11 +170,14 @@ fn main() {
         return;
     }
     let (mut seed, mut seconds, mut only, mut parks, mut sockets) = (None, 10, None, None, None);
+    let (mut actors, mut restarts) = (None, None);
     for argument in std::env::args().skip(1) {
         let known = match argument.split_once('=') {
             Some(("seed", n)) => n.parse().map(|n| seed = Some(n)).is_ok(),
             Some(("seconds", n)) => n.parse().map(|n| seconds = n).is_ok(),
             Some(("parks", n)) => n.replace('_', "").parse().map(|n| parks = Some(n)).is_ok(),
+            Some(("actors", n)) => n.replace('_', "").parse().map(|n| actors = Some(n)).is_ok(),
+            Some(("restarts", n)) => n.replace('_', "").parse().map(|n| restarts = Some(n)).is_ok(),
             Some(("sockets", n)) => n.replace('_', "").parse().map(|n| sockets = Some(n)).is_ok(),
             Some(("only", name)) if ROUNDS.iter().any(|(known, _)| *known == name) => {
                 only = Some(name.to_owned());
@@ -163,15 +187,20 @@ fn main() {
         };
         if !known {
             let names: Vec<_> = ROUNDS.iter().map(|(name, _)| name).collect();
-            eprintln!("'{argument}': expected parks=N, sockets=N, seed=N, seconds=N or only=NAME, of {names:?}");
+            eprintln!(
+                "'{argument}': expected parks=N, actors=N, restarts=N, sockets=N, seed=N, seconds=N or only=NAME, of {names:?}"
+            );
             process::exit(2);
         }
     }
     if let Some(count) = parks {
-        let began = Instant::now();
-        let count = parks::many(count);
-        println!("{count} parked and were woken in {} s: nothing lost", began.elapsed().as_secs());
-        return;
+        return many_parks(count);
+    }
+    if let Some(count) = actors {
+        return many_actors(count);
+    }
+    if let Some(count) = restarts {
+        return many_restarts(count);
     }
     if let Some(count) = sockets {
         let mut server = process::Command::new(std::env::current_exe().expect("the path of this program"));
@@ -184,6 +213,12 @@ fn main() {
     let all: u64 = counts.iter().map(|(_, count)| count).sum();
     let each: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
     println!("seed {seed}: {all} rounds in {seconds} s: {}; nothing lost, nothing hangs", each.join(", "));
+}
+
+#[test]
+fn many_actors_and_many_restarts() {
+    actors::crowd(2_000);
+    actors::restarts(2_000);
 }
 
 // H32
