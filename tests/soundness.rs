@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use common::{FOR_EVER, OnDrop, Random, Tally, assert_ended_well, hold_thread, ms, program, run_program, until, watch};
 use osier::sync::channel::{self, Receiver, Sender};
-use osier::{Generator, JoinHandle, Runtime, Yielder, run, sleep, spawn, task, try_spawn, yield_now};
+use osier::{Generator, Greenlet, JoinHandle, Runtime, Yielder, run, sleep, spawn, task, try_spawn, yield_now};
 
 fn runtime(workers: usize) -> Runtime {
     Runtime::builder().workers(workers).build().unwrap()
@@ -28,9 +28,100 @@ fn in_a_process_of_its_own() {
     let _watch = watch();
     match program.as_str() {
         "signals" => signals(),
+        "a hook that waits" => a_hook_that_waits(),
         "random unwinding" => random_unwinding(),
         other => panic!("no program '{other}'"),
     }
+}
+
+// ---- panic hooks
+
+/// A hook that sends what it is told to a plain thread, and waits until that has it. Meanwhile another task of the worker
+/// could go on, and panic as well.
+fn a_hook_that_waits() {
+    let (to_log, log) = channel::rendezvous::<String>();
+    let logged = thread::spawn(move || log.into_iter().take(3).collect::<Vec<_>>());
+    panic::set_hook(Box::new(move |info| {
+        yield_now();
+        sleep(ms(1));
+        to_log.send(info.payload().downcast_ref::<String>().cloned().unwrap_or_default()).unwrap();
+    }));
+    runtime(1).run(|| {
+        let small = || task::Builder::new().stack_size(osier::stack::MIN_STACK_SIZE);
+        let tasks: Vec<_> = (0..3)
+            .map(|n| {
+                small().spawn(move || {
+                    yield_now();
+                    panic!("panic {n}");
+                })
+            })
+            .collect();
+        for (n, handle) in tasks.into_iter().enumerate() {
+            let payload = handle.join().map(|()| "ended well").unwrap_err().into_panic().unwrap();
+            assert_eq!(payload.downcast_ref::<String>(), Some(&format!("panic {n}")));
+        }
+        assert!(spawn(|| task::try_current().is_some()).join().unwrap());
+    });
+    let mut logged = logged.join().unwrap();
+    logged.sort();
+    assert_eq!(logged, ["panic 0", "panic 1", "panic 2"]);
+}
+
+// H19
+#[test]
+fn a_panic_hook_that_waits_holds_its_thread_and_lets_nobody_else_panic_in_it() {
+    assert_ended_well(&run_program("a hook that waits"));
+}
+
+// ---- a greenlet or a task is asked for anew after each switch
+
+// H06: at any level of optimisation; `.ci/run` has these tests in release builds, too.
+#[test]
+fn who_runs_is_asked_anew_when_somebody_else_resumes() {
+    let _watch = watch();
+    let g = Generator::new(|y: &Yielder<Greenlet<u32>>| {
+        loop {
+            y.yield_(Greenlet::current());
+        }
+    });
+    let g = Rc::new(RefCell::new(g));
+    let resumes = |_| {
+        let g = g.clone();
+        Greenlet::new(move |n| {
+            let me = Greenlet::<u32>::current();
+            assert!(g.borrow_mut().next().unwrap() == me);
+            n + 1
+        })
+    };
+    for n in 0..3 {
+        assert_eq!(resumes(n).switch(n), n + 1);
+    }
+}
+
+// H06
+#[test]
+fn which_task_runs_is_asked_anew_when_another_one_resumes() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let looks = Generator::new(|y: &Yielder<(task::TaskId, task::TaskId)>| {
+            let id = || task::current().id();
+            loop {
+                let before = id();
+                // The same instructions, so that an address or a value could be kept over the switch.
+                yield_now();
+                y.yield_((before, id()));
+            }
+        });
+        let g = Rc::new(RefCell::new(looks));
+        for _ in 0..3 {
+            let g = g.clone();
+            let handle = osier::spawn_local(move || {
+                let me = task::current().id();
+                assert_eq!(g.borrow_mut().next(), Some((me, me)));
+            });
+            handle.join().unwrap();
+        }
+    });
 }
 
 // ---- a task keeps its thread
