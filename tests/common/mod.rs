@@ -12,8 +12,12 @@ use std::sync::{Arc, Barrier, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a test may take before the watchdog ends the process.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long a test may take before the watchdog ends the process: a minute, or as many seconds as `OSIER_TEST_LIMIT` says,
+/// for tools that make everything slow.
+fn limit() -> Duration {
+    let seconds = std::env::var("OSIER_TEST_LIMIT").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(60))
+}
 
 /// Whether every coroutine has a thread of the system's to itself: Miri's backend (`arch-notes/checking.md`). Then what
 /// belongs to a thread, thread-locals of the test, ids and std's count of panics, is not the resumer's.
@@ -72,7 +76,7 @@ pub(crate) fn watch() -> Watch {
     });
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("{} ({})", Location::caller(), thread::current().name().unwrap_or("a thread without a name"));
-    lock(&WATCHED).push((id, Instant::now() + LIMIT, name));
+    lock(&WATCHED).push((id, Instant::now() + limit(), name));
     CHANGED.notify_all();
     Watch { id }
 }
@@ -94,13 +98,13 @@ fn guard_watched() {
     loop {
         let now = Instant::now();
         let next = watched.iter().map(|&(_, deadline, _)| deadline).min();
-        let left = next.map_or(LIMIT, |deadline| deadline.saturating_duration_since(now));
+        let left = next.map_or_else(limit, |deadline| deadline.saturating_duration_since(now));
         if left.is_zero() {
             break;
         }
         watched = CHANGED.wait_timeout(watched, left).unwrap_or_else(PoisonError::into_inner).0;
     }
-    let mut report = format!("\nwatchdog: not ended within {} s:\n", LIMIT.as_secs());
+    let mut report = format!("\nwatchdog: not ended within {} s:\n", limit().as_secs());
     for (.., name) in watched.iter() {
         _ = writeln!(report, "  {name}");
     }
