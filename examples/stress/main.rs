@@ -4,6 +4,7 @@
 //! ```text
 //! cargo run --release --example stress -- [seed=N] [seconds=10] [only=NAME]
 //! seed 42: 318 rounds in 10 s: channels 160, broadcasts 158; nothing lost, nothing hangs
+//! hole R1 open, R2 open
 //! cargo run --release --example stress -- parks=100_000_000
 //! cargo run --release --example stress -- actors=1_000_000
 //! cargo run --release --example stress -- restarts=1_000_000
@@ -27,6 +28,7 @@ mod broadcasts;
 mod cast;
 mod channels;
 mod groups;
+mod holes;
 mod locks;
 mod meetings;
 mod parks;
@@ -213,6 +215,7 @@ fn main() {
     let all: u64 = counts.iter().map(|(_, count)| count).sum();
     let each: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
     println!("seed {seed}: {all} rounds in {seconds} s: {}; nothing lost, nothing hangs", each.join(", "));
+    println!("{}", holes::report());
 }
 
 #[test]
