@@ -94,6 +94,82 @@ fn generator_item(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A consumer that adds up what it gets: a thousand numbers, from the making of the coroutine to its end.
+fn generator_sum(criterion: &mut Criterion) {
+    const ITEMS: u64 = 1000;
+    let mut group = criterion.benchmark_group("sum of 1000 items");
+    group.bench_function("osier", |bencher| {
+        bencher.iter(|| {
+            let items = black_box(ITEMS);
+            Generator::new(move |y: &Yielder<u64>| (0..items).for_each(|n| y.yield_(n))).sum::<u64>()
+        });
+    });
+    group.bench_function("corosensei", |bencher| {
+        let mut stack = Some(bare_stack());
+        bencher.iter(|| {
+            let items = black_box(ITEMS);
+            let free = stack.take().expect("each iteration puts it back");
+            let mut numbers = Coroutine::with_stack(free, move |yielder: &BareYielder<(), u64>, ()| {
+                (0..items).for_each(|n| yielder.suspend(n));
+            });
+            let mut sum = 0;
+            while let CoroutineResult::Yield(n) = numbers.resume(()) {
+                sum += n;
+            }
+            stack = Some(numbers.into_stack());
+            sum
+        });
+    });
+    group.finish();
+}
+
+/// Ten thousand coroutines, visited in turn: their stacks do not fit into the nearest caches.
+fn switch_many(criterion: &mut Criterion) {
+    const MANY: usize = 10_000;
+    let mut group = criterion.benchmark_group("switch, 10 000 in turn");
+    group.bench_function("osier", |bencher| {
+        let successor = |_| {
+            Generator::new(|y: &Yielder<u64, u64>| {
+                let mut n = 0;
+                loop {
+                    n = y.yield_(n) + 1;
+                }
+            })
+            .primed()
+        };
+        let mut generators: Vec<_> = (0..MANY).map(successor).collect();
+        let (mut n, mut next) = (0, (0..MANY).cycle());
+        bencher.iter(|| {
+            let visited = next.next().expect("it never ends");
+            match generators[visited].send(n) {
+                Ok(Step::Yielded(next)) => n = next,
+                other => panic!("the generator never ends, but: {other:?}"),
+            }
+        });
+    });
+    group.bench_function("corosensei", |bencher| {
+        let successor = |_| {
+            let mut successor = Coroutine::with_stack(bare_stack(), |yielder: &BareYielder<u64, u64>, mut n| {
+                loop {
+                    n = yielder.suspend(n) + 1;
+                }
+            });
+            successor.resume(0);
+            successor
+        };
+        let mut coroutines: Vec<_> = (0..MANY).map(successor).collect();
+        let (mut n, mut next) = (0, (0..MANY).cycle());
+        bencher.iter(|| {
+            let visited = next.next().expect("it never ends");
+            match coroutines[visited].resume(n) {
+                CoroutineResult::Yield(next) => n = next,
+                CoroutineResult::Return(()) => panic!("the coroutine never ends"),
+            }
+        });
+    });
+    group.finish();
+}
+
 /// A coroutine that does nothing: made, run and dropped.
 fn create(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("create");
@@ -278,6 +354,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = switch, generator_item, create, greenlet_switch, greenlet_create, throw, close, spawn_join, yields, channel_hop
+    targets = switch, switch_many, generator_item, generator_sum, create, greenlet_switch, greenlet_create, throw, close, spawn_join, yields, channel_hop
 }
 criterion_main!(context_switch);
