@@ -1,7 +1,8 @@
 //! What a task costs that waits: memory, page tables, mappings; and what a runtime costs whose only task waits: processor
 //! time, wake-ups.
 //!
-//! The tasks of `idle_mem` wait in `recv` of one channel on which nothing is ever sent; closing it releases them all.
+//! The tasks of `idle_mem` wait in `recv` of one channel on which nothing is ever sent; closing it releases them all. Beside
+//! them the same for generators that have yielded once: coroutines without a scheduler.
 
 use std::fs;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use osier::sync::{Event, channel};
-use osier::{Runtime, spawn};
+use osier::{Generator, Runtime, Yielder, spawn};
 
 use crate::Failure;
 use crate::args::Params;
@@ -110,4 +111,27 @@ pub(crate) fn idle_cpu(params: &Params) -> Result<Report, Failure> {
     // The first is the warm-up.
     let wakeups = median(sleeps[1..].iter().map(|&sleeps| sleeps as f64 / length.as_secs_f64()));
     Ok(report.with("wakeups_per_s", wakeups).with("cpu_ms", median(cpus[1..].iter().copied())))
+}
+
+/// One repetition with generators.
+fn generators_round(n: u64, parked: &mut Parked) -> Result<Sample, Failure> {
+    let (creation, suspended) = timed(|| {
+        let suspended = |_| {
+            let mut generator = Generator::new(|y: &Yielder<()>| y.yield_(()));
+            generator.next().map(|()| generator)
+        };
+        (0..n).map(suspended).collect::<Option<Vec<_>>>()
+    });
+    let suspended = suspended.ok_or_else(|| Failure::Wrong("not every generator yielded".to_owned()))?;
+    let memory = Memory::now()?;
+    let (release, ()) = timed(|| drop(suspended));
+    parked.push(creation, memory, release);
+    Ok(creation)
+}
+
+pub(crate) fn idle_generators(params: &Params) -> Result<Report, Failure> {
+    let n = params.number("n");
+    let mut parked = Parked::begin()?;
+    let report = Report::of(params, n, |generators| generators_round(generators, &mut parked))?;
+    Ok(parked.add_to(report, n))
 }

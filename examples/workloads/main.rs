@@ -81,6 +81,7 @@ const OWN: &[Own] = &[
     bare("bare_switch_many", &[count("n", 2_000_000), count("count", 10_000)], bare::switch_many),
     bare("bare_item", &[count("n", 10_000_000)], bare::item),
     bare("bare_create", &[count("n", 1_000_000), number("pool", 1)], bare::create),
+    Own { name: "idle_generators", keys: &[count("n", 100_000)], run: Run::Osier(idle::idle_generators) },
     #[cfg(all(feature = "net", target_os = "linux"))]
     bare("bare_echo", &[count("threads", 1)], echo::bare_echo),
     #[cfg(all(feature = "net", target_os = "linux"))]

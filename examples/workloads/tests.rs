@@ -121,6 +121,7 @@ const TINY: &[&str] = &[
     "bare_switch_many n=1001 count=100 reps=2",
     "bare_item n=1000 reps=2",
     "bare_create n=1000 reps=2",
+    "idle_generators n=1000 reps=2",
     "bare_create n=1000 reps=2 pool=0",
     "spawn_join n=2000 batch=300 reps=2",
     "spawn_join n=2000 batch=300 reps=2 wait=1",
