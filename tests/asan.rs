@@ -1,4 +1,4 @@
-//! What AddressSanitizer must find on the stacks of coroutines, so that its silence in the other suites means something.
+//! What the address sanitizer must find on the stacks of coroutines, so that its silence in the other suites means something.
 
 #![cfg(osier_asan)]
 
