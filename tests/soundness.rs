@@ -28,49 +28,9 @@ fn in_a_process_of_its_own() {
     let _watch = watch();
     match program.as_str() {
         "signals" => signals(),
-        "a hook that waits" => a_hook_that_waits(),
         "random unwinding" => random_unwinding(),
         other => panic!("no program '{other}'"),
     }
-}
-
-// ---- panic hooks
-
-/// A hook that sends what it is told to a plain thread, and waits until that has it. Meanwhile another task of the worker
-/// could go on, and panic as well.
-fn a_hook_that_waits() {
-    let (to_log, log) = channel::rendezvous::<String>();
-    let logged = thread::spawn(move || log.into_iter().take(3).collect::<Vec<_>>());
-    panic::set_hook(Box::new(move |info| {
-        yield_now();
-        sleep(ms(1));
-        to_log.send(info.payload().downcast_ref::<String>().cloned().unwrap_or_default()).unwrap();
-    }));
-    runtime(1).run(|| {
-        let small = || task::Builder::new().stack_size(osier::stack::MIN_STACK_SIZE);
-        let tasks: Vec<_> = (0..3)
-            .map(|n| {
-                small().spawn(move || {
-                    yield_now();
-                    panic!("panic {n}");
-                })
-            })
-            .collect();
-        for (n, handle) in tasks.into_iter().enumerate() {
-            let payload = handle.join().map(|()| "ended well").unwrap_err().into_panic().unwrap();
-            assert_eq!(payload.downcast_ref::<String>(), Some(&format!("panic {n}")));
-        }
-        assert!(spawn(|| task::try_current().is_some()).join().unwrap());
-    });
-    let mut logged = logged.join().unwrap();
-    logged.sort();
-    assert_eq!(logged, ["panic 0", "panic 1", "panic 2"]);
-}
-
-// H19
-#[test]
-fn a_panic_hook_that_waits_holds_its_thread_and_lets_nobody_else_panic_in_it() {
-    assert_ended_well(&run_program("a hook that waits"));
 }
 
 // ---- a greenlet or a task is asked for anew after each switch
