@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use corosensei::CoroutineResult;
 
 use super::Resumed;
+use super::fiber::{self, Fiber};
 use crate::stack::Stack;
 
 /// What corosensei needs to know of a stack. The stack itself is kept beside corosensei's coroutine: to have it back,
@@ -39,6 +40,7 @@ unsafe impl corosensei::stack::Stack for Bounds {
 pub(crate) struct Coroutine<In, Out> {
     inner: ManuallyDrop<corosensei::Coroutine<In, Out, (), Bounds>>,
     stack: Stack,
+    fiber: Fiber,
 }
 
 impl<In, Out> Coroutine<In, Out> {
@@ -55,7 +57,7 @@ impl<In, Out> Coroutine<In, Out> {
         let bounds = Bounds { base: stack.base(), limit: stack.limit() };
         // SAFETY: the first demand on our caller is corosensei's. The stack stays ours until the coroutine has returned.
         let inner = unsafe { corosensei::Coroutine::with_stack_unchecked(bounds, body) };
-        Self { inner: ManuallyDrop::new(inner), stack }
+        Self { inner: ManuallyDrop::new(inner), stack, fiber: Fiber::new() }
     }
 
     /// Runs the body until it suspends or returns.
@@ -64,7 +66,7 @@ impl<In, Out> Coroutine<In, Out> {
     /// - The coroutine has not returned, is not running, and was started on this thread if it was started.
     #[inline(always)]
     pub(crate) unsafe fn resume(&mut self, input: In) -> Resumed<Out> {
-        match self.inner.resume(input) {
+        match self.fiber.enter(|| self.inner.resume(input)) {
             CoroutineResult::Yield(out) => Resumed::Suspended(out),
             CoroutineResult::Return(()) => Resumed::Returned,
         }
@@ -100,7 +102,7 @@ impl<In, Out> Yielder<In, Out> {
     /// - This coroutine is on the running chain of this thread: running, or below the running one.
     #[inline(always)]
     pub(crate) unsafe fn suspend(&self, out: Out) -> In {
-        self.inner.suspend(out)
+        fiber::leave(|| self.inner.suspend(out))
     }
 }
 
