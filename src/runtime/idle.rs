@@ -6,7 +6,8 @@
 //! # Invariants
 //! - A worker is counted asleep before it looks at every source of work for the last time.
 //! - Whoever pushes work looks at the word after that, with a fence between. So one of the two sees the other.
-//! - The last worker to stop searching wakes another one whenever it found work.
+//! - The last worker to stop searching wakes another one whenever it found work; and so does one that gave up, and then
+//!   finds some in its last look.
 //! - A worker woken for work that anybody may take counts as searching from then on; one woken for its own inbox or by
 //!   its own timer does not.
 
@@ -245,20 +246,25 @@ mod model {
         }
 
         /// Works like `Worker::find_or_sleep` until one piece of work is done.
-        fn work_once(&self, worker: usize) {
+        fn work_once(&self, worker: usize, careful: bool) {
             let mut searching = false;
+            let mut gave_up = false;
             loop {
+                if self.take() {
+                    break;
+                }
                 searching = searching || self.idle.start_searching();
                 if self.take() {
                     break;
                 }
+                gave_up = searching;
                 self.idle.fall_asleep(worker, searching);
                 if self.work.load(Ordering::Relaxed) == 0 {
                     self.parkers[worker].park(None);
                 }
                 searching = self.idle.wake_up(worker);
             }
-            if searching && self.idle.stop_searching() {
+            if (searching && self.idle.stop_searching()) || (careful && gave_up && !searching) {
                 fence(Ordering::SeqCst);
                 if self.work.load(Ordering::Relaxed) > 0 {
                     self.wake_any();
@@ -267,7 +273,7 @@ mod model {
         }
     }
 
-    fn check(workers: usize) {
+    fn check(workers: usize, careful: bool) {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(if workers == 1 { 4 } else { 2 });
         model.check(move || {
@@ -275,7 +281,7 @@ mod model {
             let threads: Vec<_> = (0..workers)
                 .map(|worker| {
                     let world = world.clone();
-                    thread::spawn(move || world.work_once(worker))
+                    thread::spawn(move || world.work_once(worker, careful))
                 })
                 .collect();
             (0..workers).for_each(|_| world.push());
@@ -285,12 +291,18 @@ mod model {
 
     #[test]
     fn model_one_worker_never_sleeps_over_work() {
-        check(1);
+        check(1, true);
     }
 
     #[test]
     fn model_two_workers_never_sleep_over_work() {
-        check(2);
+        check(2, true);
+    }
+
+    #[test]
+    #[should_panic(expected = "deadlock")]
+    fn model_catches_one_that_gave_up_and_takes_one_of_two() {
+        check(2, false);
     }
 
     /// One push against one worker on its way to sleep. Panics if the work lies there, the worker is about to park, and

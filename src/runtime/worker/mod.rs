@@ -581,6 +581,7 @@ impl Worker {
                 continue;
             }
             self.say_expectation();
+            let gave_up = searching;
             idle.fall_asleep(self.index, searching);
             if !self.sees_work() {
                 self.shared.look_for_quiet();
@@ -594,6 +595,10 @@ impl Worker {
             self.shared.monitor.wakes();
             if let Some(job) = self.find_task() {
                 self.found(searching);
+                if gave_up && !searching {
+                    // Others may have pushed, and relied on it, before it gave up; this is one of several.
+                    self.wake_for_more();
+                }
                 return Some(job);
             }
         }
@@ -601,9 +606,13 @@ impl Worker {
 
     /// Gives up searching; the last searcher wakes another worker if there is more to be had.
     fn found(&self, searching: bool) {
-        if searching
-            && self.shared.idle.stop_searching()
-            && self.shared.has_fresh()
+        if searching && self.shared.idle.stop_searching() {
+            self.wake_for_more();
+        }
+    }
+
+    fn wake_for_more(&self) {
+        if self.shared.has_fresh()
             && let Some(worker) = self.shared.idle.wake_any()
         {
             self.shared.unpark(worker);
