@@ -372,3 +372,62 @@ fn a_task_that_computes_for_ever_is_reported_and_holds_up_neither_others_nor_the
     RELEASE.store(true, Ordering::SeqCst);
     drop(endless);
 }
+
+/// Started by another test, in a process of its own.
+#[test]
+fn in_a_process_of_its_own() {
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+    if common::program().is_none() {
+        return;
+    }
+    let runtime = Runtime::builder().workers(2).dump_on_quit(true).build().unwrap();
+    let reader = task::Builder::new().name("reader");
+    let (sender, receiver) = channel::bounded::<u32>(1);
+    drop(runtime.run(|| reader.spawn(move || waits_deep_inside(&receiver))));
+    drop(dump_when(&runtime, |dump| named(dump, "reader").is_some_and(|task| task.state == TaskState::Waiting)));
+    let (mut output, input) = std::io::pipe().unwrap();
+    // SAFETY: plain calls; standard error is put back before anybody else writes.
+    let before = unsafe { libc::dup(2) };
+    for round in 0..3 {
+        // SAFETY: as above.
+        unsafe { libc::dup2(input.as_raw_fd(), 2) };
+        // To the process, while its workers sleep and its tasks are on their stacks; then while one runs.
+        match round {
+            // SAFETY: a signal that has a handler.
+            0 | 1 => assert_eq!(unsafe { libc::kill(libc::getpid(), libc::SIGQUIT) }, 0),
+            // SAFETY: as above.
+            _ => assert_eq!(runtime.run(|| unsafe { libc::raise(libc::SIGQUIT) }), 0),
+        }
+        let (mut told, mut bytes) = (Vec::new(), [0; 1024]);
+        while !String::from_utf8_lossy(&told).contains("'reader' on worker") {
+            let len = output.read(&mut bytes).unwrap();
+            told.extend_from_slice(&bytes[..len]);
+        }
+        // SAFETY: as above.
+        unsafe { libc::dup2(before, 2) };
+    }
+    drop(sender);
+}
+
+#[test]
+fn sigquit_dumps_if_asked_to_and_ends_the_process_else() {
+    let _watch = watch();
+    if common::miri_cannot("send signals") {
+        return;
+    }
+    common::assert_ended_well(&common::run_program("quit"));
+    // SAFETY: the child calls nothing but these.
+    let child = unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            libc::raise(libc::SIGQUIT);
+            libc::_exit(0);
+        }
+        child
+    };
+    let mut status = 0;
+    // SAFETY: it writes the status.
+    while unsafe { libc::waitpid(child, &raw mut status, 0) } != child {}
+    assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGQUIT, "{status:#x}");
+}

@@ -108,6 +108,14 @@ pub enum Report<'a> {
         /// not.
         waits_at: &'a str,
     },
+    /// It is certain that no task that waits can ever go on, and no `run` is there to be told, or
+    /// [`Builder::on_deadlock`](crate::runtime::Builder::on_deadlock) says that nobody shall be cancelled. Told once.
+    #[cfg(feature = "runtime")]
+    #[non_exhaustive]
+    Deadlock {
+        /// Which tasks, and what they wait for.
+        deadlock: &'a crate::runtime::Deadlock,
+    },
     /// A task caught its cancellation with `std::panic::catch_unwind`. It is thrown again, at the wait it is in now.
     #[non_exhaustive]
     Swallowed {
@@ -145,6 +153,7 @@ impl fmt::Display for Report<'_> {
             Self::HeldOverWait { name, locked_at, waits_at } => {
                 write!(f, "task '{name}' waits at {waits_at} and holds the lock that it took at {locked_at}")
             }
+            Self::Deadlock { deadlock } => write!(f, "{deadlock}"),
             Self::Swallowed { name } => {
                 write!(f, "task '{name}' swallowed its cancellation, which is thrown again")
             }

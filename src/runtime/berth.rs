@@ -22,12 +22,13 @@ impl Berth {
         Self { parker: Parker::new(), reactor: Reactor::new() }
     }
 
-    /// Sleeps until somebody unparks the worker, until what it watches is ready, which it delivers, or until `deadline`.
-    pub(super) fn park(&self, deadline: Option<Instant>) {
+    /// Sleeps until somebody unparks the worker, until what it watches is ready, which it delivers, or until `deadline`. True
+    /// if it was unparked.
+    pub(super) fn park(&self, deadline: Option<Instant>) -> bool {
         if self.reactor.is_used() {
-            self.parker.park_elsewhere(|| self.reactor.wait(deadline));
+            self.parker.park_elsewhere(|| self.reactor.wait(deadline))
         } else {
-            self.parker.park(deadline);
+            self.parker.park(deadline)
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 
 use super::shared::Shared;
 use super::worker::Worker;
@@ -43,6 +43,16 @@ pub(super) fn register(shared: Weak<Shared>) {
         all.retain(|shared| shared.strong_count() > 0);
     }
     all.push(shared);
+}
+
+/// The runtimes of the process.
+pub(super) fn runtimes() -> Vec<Arc<Shared>> {
+    all().iter().filter_map(Weak::upgrade).collect()
+}
+
+/// Whether this process was forked off one with a runtime.
+pub(super) fn is_child() -> bool {
+    IS_CHILD.load(Ordering::Relaxed)
 }
 
 /// Whether a runtime, by its address, came from the parent of this process.

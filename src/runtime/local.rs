@@ -8,14 +8,16 @@ use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::shared::Shared;
+use super::diagnosis::Deadlock;
+use super::shared::{Shared, World};
 use super::worker::{Deques, Worker};
 use super::{Metrics, PATIENCE, ShutdownError};
 use crate::coroutine::region::{self, Scan};
 use crate::coroutine::{self, current};
-use crate::exception::{Raise, Report, report};
+use crate::exception::{Report, report};
 use crate::stack::{SignalStack, StackSize};
 use crate::task::{self, JoinHandle, LocalHandle, RawTask};
 
@@ -74,12 +76,13 @@ impl LocalRuntime {
     /// Makes one with the default stack size; [`Builder::build_local`](super::Builder::build_local) has more to set.
     #[allow(clippy::new_without_default, reason = "not a value among others: it belongs to this thread")]
     pub fn new() -> Self {
-        Self::with_stack_size(StackSize::DEFAULT)
+        Self::built(StackSize::DEFAULT, World::default())
     }
 
-    pub(super) fn with_stack_size(stack_size: StackSize) -> Self {
+    pub(super) fn built(stack_size: StackSize, world: World) -> Self {
         let deques = Deques::new();
-        let shared = Shared::new(std::slice::from_ref(&deques), stack_size);
+        let world = World { is_local: true, ..world };
+        let shared = Shared::new(std::slice::from_ref(&deques), stack_size, world);
         shared.idle.fall_asleep(0, false);
         let worker = Worker::new_local(shared, deques);
         let inner = Inner {
@@ -109,10 +112,44 @@ impl LocalRuntime {
     /// do.
     ///
     /// # Panics
-    /// With `f`'s panic; an exception that leaves `f` is raised. If `f` ends by a cancel of its task. If the runtime is
-    /// entered further down the stack, through a task of another one.
+    /// With `f`'s panic; an exception that leaves `f` is raised. If `f` ends by a cancel of its task. With a [`Deadlock`], if
+    /// it is certain that nobody can go on any more. If the runtime is entered further down the stack, through a task of
+    /// another one.
     #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
+    where
+        F: FnOnce() -> T,
+    {
+        self.try_run(f).unwrap_or_else(|deadlock| panic!("{deadlock}"))
+    }
+
+    /// Runs `f` as [`run`](Self::run) does.
+    ///
+    /// # Suspends
+    /// As [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As [`Runtime::try_run`](super::Runtime::try_run).
+    ///
+    /// # Panics
+    /// As [`run`](Self::run), but for deadlocks.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::Runtime;
+    /// use osier::sync::channel;
+    ///
+    /// let runtime = Runtime::builder().closed_world(true).build_local();
+    /// let deadlock = runtime.try_run(|| {
+    ///     let (sender, receiver) = channel::bounded::<u32>(1);
+    ///     let received = receiver.recv();
+    ///     drop(sender);
+    ///     received
+    /// });
+    /// assert!(deadlock.unwrap_err().to_string().contains("waits for a channel"));
+    /// ```
+    #[track_caller]
+    pub fn try_run<F, T>(&self, f: F) -> Result<T, Deadlock>
     where
         F: FnOnce() -> T,
     {
@@ -125,13 +162,16 @@ impl LocalRuntime {
             let task = unsafe { builder.submit_local(worker.shared(), f, true) };
             task.unwrap_or_else(|error| panic!("{error}"))
         };
-        let result = if self.is_running_caller() {
-            submit().join_through_cancel()
+        let (result, waits) = if self.is_running_caller() {
+            let handle = submit();
+            let waits = worker.shared().wait_for_root(handle.task());
+            (handle.join_through_cancel(), waits)
         } else {
             let base = RawTask::current().map_or(std::ptr::null(), |task| std::ptr::from_ref(task.frame()));
             let mut deadline = Scan::from(base).deadline_with(None);
             inner.enter(|worker| {
                 let handle = submit();
+                let waits = inner.worker().shared().wait_for_root(handle.task());
                 for turn in (1_u32..).cycle() {
                     if handle.is_finished() {
                         break;
@@ -141,17 +181,10 @@ impl LocalRuntime {
                         handle.cancel();
                     }
                 }
-                handle.join_through_cancel()
+                (handle.join_through_cancel(), waits)
             })
         };
-        match result {
-            Ok(value) => value,
-            Err(error) if error.is_cancelled() => {
-                task::throw_if_due();
-                panic!("the task of `run` was cancelled, or its runtime shut down, before it returned")
-            }
-            Err(error) => error.raise(),
-        }
+        super::outcome(result, &waits)
     }
 
     /// Spawns a task on this runtime, from inside or outside. See [`crate::spawn_local`].
@@ -379,6 +412,7 @@ impl Worker {
 
     fn get_up(&self) {
         super::clock::wind();
+        self.shared().quiet.wakes.fetch_add(1, Ordering::SeqCst);
         if self.shared().idle.wake_up(0) {
             _ = self.shared().idle.stop_searching();
         }
@@ -425,11 +459,16 @@ impl Worker {
             return;
         }
         self.say_expectation();
+        self.shared().say_rests(until.is_none());
         self.shared().idle.fall_asleep(0, false);
         if !self.sees_work() {
-            self.park(until);
+            match until {
+                None => self.park_asleep(),
+                Some(_) => self.park(until),
+            }
         }
         self.get_up();
+        self.shared().say_rests(false);
     }
 
     /// Wakes those of its tasks that wait for there to be nothing to do, if so.

@@ -9,7 +9,7 @@
 //! - `place`: where a fresh task goes. `quiet`: whether anything is left to do.
 //! - `idle`: who sleeps, who wakes. `berth`: where a worker sleeps, `parker`: where any thread does. `reactor`: descriptors
 //!   that tasks wait for, as long as the feature `net` is on.
-//! - `inbox`: tasks on their way home. `timer`: a wheel.
+//! - `rest`: which other threads wait. `inbox`: tasks on their way home. `timer`: a wheel.
 //! - `pace`: how often a loop looks at the clock. `thread`: how a runtime's threads start. `pin`: a worker's core. `fork`: what becomes of all this in a child process.
 //! - `test`: a seed, and time that is made up.
 //! - `metrics`: what each worker has done. `diagnosis`: what every task does, and why nothing goes on.
@@ -34,19 +34,20 @@ mod reactor;
 #[cfg(not(feature = "net"))]
 #[path = "no_reactor.rs"]
 mod reactor;
+mod rest;
 mod shared;
 mod test;
 mod thread;
 mod timer;
 mod worker;
 
-pub use diagnosis::{Dump, StackFrame, TaskDump, WorkerDump};
+pub use diagnosis::{Deadlock, Dump, OnDeadlock, StackFrame, TaskDump, WorkerDump};
 pub use local::LocalRuntime;
 pub use metrics::{Metrics, WorkerMetrics};
 
-pub(crate) use diagnosis::clock;
 #[cfg(debug_assertions)]
 pub(crate) use diagnosis::report_held;
+pub(crate) use diagnosis::{PAUSES, clock, look_at_process};
 pub(crate) use fork::check as check_fork;
 pub(crate) use inbox::Linked;
 pub(crate) use pace::fitting_step;
@@ -56,10 +57,12 @@ pub(crate) use place::Way;
 pub(crate) use quiet::Busy;
 #[cfg(feature = "net")]
 pub(crate) use reactor::{Direction, Registration, closed, make_pollers};
+pub(crate) use rest::Rest;
 pub(crate) use shared::Shared;
 pub(crate) use timer::TimerKey;
 pub(crate) use worker::Worker;
 
+use shared::World;
 use worker::Deques;
 
 use std::borrow::Cow;
@@ -74,7 +77,7 @@ use std::time::Duration;
 use crate::coroutine::{region, unwind};
 use crate::exception::{Raise, raised_itself};
 use crate::stack::StackSize;
-use crate::task::{self, JoinHandle, SpawnError};
+use crate::task::{self, JoinError, JoinHandle, SpawnError};
 
 /// How long a task may hold a worker before that is reported, unless the builder says otherwise.
 const WATCHDOG: Duration = Duration::from_millis(100);
@@ -125,6 +128,8 @@ impl Runtime {
             on_stop: None,
             seed: None,
             watchdog: Some(WATCHDOG),
+            world: World::default(),
+            dump_on_quit: false,
         }
     }
 
@@ -136,7 +141,7 @@ impl Runtime {
     ///
     /// # Panics
     /// With `f`'s panic; an exception that leaves `f` is raised. If the runtime has shut down, or does so before `f` returns;
-    /// or if `f` ends by a cancel of its task.
+    /// or if `f` ends by a cancel of its task. With a [`Deadlock`], if it is certain that nobody can go on any more.
     #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
     where
@@ -144,6 +149,43 @@ impl Runtime {
         T: Send,
     {
         run_on(&self.shared, task::Builder::new(), f)
+    }
+
+    /// Runs `f` as [`run`](Self::run) does.
+    ///
+    /// # Suspends
+    /// As [`run`](Self::run).
+    ///
+    /// # Errors
+    /// It was certain that neither `f` nor any other task could go on, since they waited for each other, or for nobody. `f`
+    /// was cancelled therefore, and has unwound. [`Deadlock`] says what was waited for, and when that is certain.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run), but for deadlocks.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Runtime, spawn, sync::Mutex};
+    /// use std::sync::Arc;
+    ///
+    /// let runtime = Runtime::builder().workers(1).closed_world(true).build()?;
+    /// let deadlock = runtime.try_run(|| {
+    ///     let lock = Arc::new(Mutex::new(()));
+    ///     let _held = lock.lock();
+    ///     let other = lock.clone();
+    ///     spawn(move || drop(other.lock())).join()
+    /// });
+    /// let text = deadlock.unwrap_err().to_string();
+    /// assert!(text.contains("waits for a mutex") && text.contains("waits for task"), "{text}");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn try_run<F, T>(&self, f: F) -> Result<T, Deadlock>
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        try_run_on(&self.shared, task::Builder::new(), f)
     }
 
     /// Spawns a task on this runtime, as [`crate::spawn`] does on the caller's.
@@ -309,6 +351,8 @@ pub struct Builder {
     seed: Option<u64>,
     /// For how long a task may hold a worker before it is reported.
     watchdog: Option<Duration>,
+    world: World,
+    dump_on_quit: bool,
 }
 
 /// What a worker's thread calls with its number.
@@ -453,9 +497,53 @@ impl Builder {
         self
     }
 
-    /// Makes a runtime on this thread, with the stack size that was set.
+    /// Promises that nobody outside of this runtime wakes its tasks: no other thread, also none of an executor's or of another
+    /// runtime's, and no signal handler. Timers, descriptors, signals and blocking calls that tasks wait for do not count as outside, nor does a
+    /// child, unless it is waited for among others.
+    ///
+    /// Then a [`Deadlock`] is certain when its own workers sleep and its tasks wait for none of these. Without the promise it is
+    /// only where every thread of the process is osier's and sleeps, or waits for a task or in a wait of [`sync`](crate::sync);
+    /// which is so in most programs whose `main` calls [`run`], and never in tests, since their harness has a thread. A promise
+    /// that is not kept ends programs that would have gone on.
+    pub fn closed_world(mut self, closed: bool) -> Self {
+        self.world.is_closed = closed;
+        self
+    }
+
+    /// Says what becomes of a deadlock that is certain; see [`OnDeadlock`].
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::runtime::{OnDeadlock, Runtime};
+    ///
+    /// // Told to the report's hook, and no task is cancelled.
+    /// let runtime = Runtime::builder().on_deadlock(OnDeadlock::Report).build()?;
+    /// # drop(runtime);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn on_deadlock(mut self, then: OnDeadlock) -> Self {
+        self.world.on_deadlock = then;
+        self
+    }
+
+    /// Makes SIGQUIT, which a terminal sends for Ctrl-\\, write a dump of every runtime of the process to standard error,
+    /// instead of ending the process. It stays so when the runtime has gone.
+    ///
+    /// The signal's handler only tells a thread. Of the program's own handlers for SIGQUIT the last one that was set counts.
+    pub fn dump_on_quit(mut self, dump: bool) -> Self {
+        self.dump_on_quit = dump;
+        self
+    }
+
+    /// Makes a runtime on this thread, with what was set of the stack size, deadlocks and dumps.
+    ///
+    /// # Panics
+    /// If the system refuses what [`dump_on_quit`](Self::dump_on_quit) needs.
     pub fn build_local(self) -> LocalRuntime {
-        LocalRuntime::with_stack_size(self.stack_size)
+        if self.dump_on_quit {
+            diagnosis::quit::install().unwrap_or_else(|error| panic!("no dumps on SIGQUIT: {error}"));
+        }
+        LocalRuntime::built(self.stack_size, self.world)
     }
 
     /// Starts the workers.
@@ -468,7 +556,10 @@ impl Builder {
             None => self.workers.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get),
         };
         let deques: Vec<_> = (0..workers).map(|_| Deques::new()).collect();
-        let shared = Shared::new(&deques, self.stack_size);
+        if self.dump_on_quit {
+            diagnosis::quit::install()?;
+        }
+        let shared = Shared::new(&deques, self.stack_size, self.world);
         let runtime = Runtime { shared, threads: Mutex::new(Vec::with_capacity(workers)), watch: Mutex::new(None) };
         for (index, deques) in deques.into_iter().enumerate() {
             let shared = runtime.shared.clone();
@@ -540,7 +631,16 @@ where
     Shared::with_current(|shared| run_on(shared, builder, f))
 }
 
+#[track_caller]
 fn run_on<F, T>(shared: &Shared, builder: task::Builder, f: F) -> T
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    try_run_on(shared, builder, f).unwrap_or_else(|deadlock| panic!("{deadlock}"))
+}
+
+fn try_run_on<F, T>(shared: &Shared, builder: task::Builder, f: F) -> Result<T, Deadlock>
 where
     F: FnOnce() -> T + Send,
     T: Send,
@@ -550,11 +650,19 @@ where
     // borrows is never left behind.
     let spawned = unsafe { builder.submit(shared, f, true) };
     let handle = spawned.unwrap_or_else(|error| panic!("{error}"));
-    match handle.join_through_cancel() {
-        Ok(value) => value,
+    let waits = shared.wait_for_root(handle.task());
+    let result = handle.join_through_cancel();
+    outcome(result, &waits)
+}
+
+/// What a `run` gives whose root task has ended.
+fn outcome<T>(result: Result<T, JoinError>, waits: &diagnosis::Waits<'_>) -> Result<T, Deadlock> {
+    match result {
+        Ok(value) => Ok(value),
         Err(error) if error.is_cancelled() => {
             task::throw_if_due();
-            panic!("the task of `run` was cancelled, or its runtime shut down, before it returned")
+            let deadlock = waits.deadlock().cloned();
+            Err(deadlock.expect("the task of `run` was cancelled, or its runtime shut down, before it returned"))
         }
         Err(error) => error.raise(),
     }

@@ -22,6 +22,11 @@ impl Reactor {
         false
     }
 
+    #[inline]
+    pub(super) fn is_awaited_by_what_counts(&self) -> bool {
+        false
+    }
+
     pub(super) fn poll(&self) {}
 
     pub(super) fn wait(&self, _deadline: Option<Instant>) {}

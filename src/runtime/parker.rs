@@ -2,11 +2,14 @@
 //!
 //! Workers and plain threads that wait for a task sleep here. User code on the same thread may use
 //! `std::thread::park` as it likes without eating our wake-ups.
+//!
+//! A thread that is no worker is counted while nothing but an unpark can end its sleep (`rest`).
 
 use std::sync::PoisonError;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::primitives::{AtomicU32, Condvar, Mutex, Ordering};
+use super::rest::Rest;
+use crate::primitives::{AtomicU32, Condvar, Mutex, MutexGuard, Ordering};
 
 const EMPTY: u32 = 0;
 const PARKED: u32 = 1;
@@ -17,13 +20,20 @@ const ELSEWHERE: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Parker {
     state: AtomicU32,
-    lock: Mutex<()>,
+    /// Whether the sleeper is counted in `rest`.
+    lock: Mutex<bool>,
     condition: Condvar,
+    rest: Option<&'static Rest>,
 }
 
 impl Parker {
     pub(crate) fn new() -> Self {
-        Self { state: AtomicU32::new(EMPTY), lock: Mutex::new(()), condition: Condvar::new() }
+        Self { state: AtomicU32::new(EMPTY), lock: Mutex::new(false), condition: Condvar::new(), rest: None }
+    }
+
+    /// For a thread that is no worker, and is counted in `rest`.
+    pub(crate) fn of_thread(rest: &'static Rest) -> Self {
+        Self { rest: Some(rest), ..Self::new() }
     }
 
     /// Sleeps until there is a token, or until `deadline`; takes the token. True if there was one.
@@ -31,11 +41,8 @@ impl Parker {
         if self.take_token() {
             return true;
         }
-        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        // Acquire: pairs with the Release in `unpark`.
-        if self.state.compare_exchange(EMPTY, PARKED, Ordering::Acquire, Ordering::Acquire).is_err() {
-            // Acquire: sees what the last of several unparkers wrote.
-            self.state.swap(EMPTY, Ordering::Acquire);
+        let mut guard = self.lock();
+        if !self.announce_park() {
             return true;
         }
         loop {
@@ -54,6 +61,62 @@ impl Parker {
                 return true;
             }
         }
+    }
+
+    /// Sleeps until there is a token, and takes it; for a thread that nothing else wakes, which is counted meanwhile. Calls
+    /// `look` after each of `pauses`.
+    pub(crate) fn rest(&self, pauses: &[Duration], mut look: impl FnMut()) {
+        if self.take_token() {
+            return;
+        }
+        let mut guard = self.lock();
+        if !self.announce_park() {
+            return;
+        }
+        self.rest.inspect(|rest| rest.begins());
+        *guard = self.rest.is_some();
+        let mut pauses = pauses.iter();
+        let mut next = || pauses.next().and_then(|&pause| Instant::now().checked_add(pause));
+        let mut next_look = next();
+        loop {
+            match next_look.map(|at| at.saturating_duration_since(Instant::now())) {
+                Some(left) if left.is_zero() => {
+                    drop(guard);
+                    look();
+                    next_look = next();
+                    guard = self.lock();
+                }
+                Some(left) => {
+                    guard = self.condition.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                None => guard = self.condition.wait(guard).unwrap_or_else(PoisonError::into_inner),
+            }
+            if self.take_token() {
+                return self.count_no_more(&mut guard);
+            }
+        }
+    }
+
+    /// Says that the sleeper is awake, unless that has been said.
+    fn count_no_more(&self, is_counted: &mut bool) {
+        if std::mem::take(is_counted) {
+            self.rest.inspect(|rest| rest.ends());
+        }
+    }
+
+    /// Says that somebody sleeps, under the lock. If there is a token takes that instead: false.
+    fn announce_park(&self) -> bool {
+        // Acquire: pairs with the Release in `unpark`.
+        let is_empty = self.state.compare_exchange(EMPTY, PARKED, Ordering::Acquire, Ordering::Acquire).is_ok();
+        if !is_empty {
+            // Acquire: sees what the last of several unparkers wrote.
+            self.state.swap(EMPTY, Ordering::Acquire);
+        }
+        is_empty
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets `sleep` put the thread to sleep in a place of its own, unless there is a token; takes the token. `unpark_or`
@@ -81,6 +144,15 @@ impl Parker {
         self.unpark_or(|| unreachable!("who parks elsewhere is unparked by `unpark_or`"));
     }
 
+    /// The seeded bug: whoever wakes a thread leaves it to that one to say so.
+    #[cfg(all(test, osier_loom))]
+    pub(super) fn unpark_counted(&self) {
+        if self.state.swap(TOKEN, Ordering::Release) == PARKED {
+            drop(self.lock());
+            self.condition.notify_one();
+        }
+    }
+
     /// Leaves a token, and wakes whoever sleeps: by `ring` if that is elsewhere. A ring must end the next sleep there if
     /// none has begun.
     pub(crate) fn unpark_or(&self, ring: impl FnOnce()) {
@@ -88,7 +160,7 @@ impl Parker {
         match self.state.swap(TOKEN, Ordering::Release) {
             PARKED => {
                 // The sleeper holds the lock from when it says so until it waits: after this line it waits.
-                drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+                self.count_no_more(&mut self.lock());
                 self.condition.notify_one();
             }
             ELSEWHERE => ring(),

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::diagnosis::deciding;
 use super::shared::Shared;
 #[cfg(feature = "blocking")]
 use super::worker::Worker;
@@ -56,6 +57,8 @@ impl Quiet {
 
     /// Wakes everybody who waits for quiet.
     pub(super) fn announce(&self) {
+        // The worker that does it may count as asleep.
+        let _deciding = deciding();
         let woken = self.waiting().notify_all();
         woken.into_iter().for_each(crate::task::Wakeup::fire);
     }
@@ -82,9 +85,11 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         if let Some(shared) = self.0.as_ref().and_then(Weak::upgrade) {
-            if shared.quiet.busy.fetch_sub(1, Ordering::SeqCst) == 1 && shared.remotes.len() == 1 {
+            let was_last = shared.quiet.busy.fetch_sub(1, Ordering::SeqCst) == 1;
+            let workers = shared.remotes.len();
+            if was_last && (workers == 1 || shared.idle.asleep() == workers) {
                 // It may be the only thing that the worker of a local or of a test runtime waited for; that one has seen
-                // to everything else before it went to sleep.
+                // to everything else before it went to sleep. And if all sleep, one looks whether that is for good.
                 shared.remotes[0].parker.unpark();
             }
             shared.look_for_quiet();
@@ -100,7 +105,7 @@ impl Shared {
         all_asleep()
             && !self.quiet.is_busy()
             && !self.has_fresh()
-            && self.remotes.iter().all(|remote| remote.inbox.is_empty() && !remote.expects.load(Ordering::SeqCst))
+            && self.remotes.iter().all(|remote| remote.inbox.is_empty() && !remote.expects_what_counts())
             && self.quiet.wakes.load(Ordering::SeqCst) == wakes
             && all_asleep()
     }

@@ -6,7 +6,7 @@
 //!   from outside. From then on the number of tasks only falls, and whoever sees it at zero may say that it is over.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crossbeam_deque::{Injector, Stealer};
 
 use super::bell::Bell;
 use super::berth::Berth;
-use super::diagnosis::{Monitor, Turnstile, Watched};
+use super::diagnosis::{Monitor, OnDeadlock, Roots, Turnstile, Watched};
 use super::fork;
 use super::idle::Idle;
 use super::inbox::Inbox;
@@ -43,6 +43,15 @@ pub(crate) struct Shared {
     abandoned: AtomicBool,
     pub(super) quiet: Quiet,
     pub(super) monitor: Monitor,
+    /// Who waits in a `run`.
+    pub(super) roots: Roots,
+    pub(super) on_deadlock: OnDeadlock,
+    /// Whether nobody outside of it wakes its tasks.
+    pub(super) is_closed_world: bool,
+    /// Whether its worker is a thread that comes and goes: a local runtime's.
+    is_local: bool,
+    /// Of such a worker, whether it sleeps in here, and nothing but another thread can end that.
+    rests: AtomicBool,
     /// Rings when the worker of a local runtime is woken, if a foreign event loop asked for that.
     pub(super) bell: OnceLock<Bell>,
     /// Whether this is the child of a `fork`, in which nothing runs.
@@ -72,11 +81,32 @@ pub(super) struct Remote {
     pub(super) tick: AtomicU32,
     /// What the runtime's monitor has seen of it.
     pub(super) watched: Watched,
-    /// Whether one of its timers counts as something to wait for, as of when it last fell asleep.
-    pub(super) expects: AtomicBool,
+    /// What it had to wait for when it last fell asleep: bits of [`Expects`].
+    expects: AtomicU8,
     /// Whether it has seen that the runtime closes.
     acknowledged: AtomicBool,
     pub(super) counts: Counts,
+}
+
+/// What a worker that falls asleep says of what its tasks wait for.
+pub(super) struct Expects {
+    /// A timer, or a descriptor, of any task.
+    pub(super) anything: bool,
+    /// One that counts where it is asked whether there is nothing left to do.
+    pub(super) what_counts: bool,
+}
+
+impl Expects {
+    const ANYTHING: u8 = 1;
+    const WHAT_COUNTS: u8 = 2;
+}
+
+/// How a runtime deals with deadlocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct World {
+    pub(super) on_deadlock: OnDeadlock,
+    pub(super) is_closed: bool,
+    pub(super) is_local: bool,
 }
 
 /// Written by their worker alone.
@@ -113,7 +143,7 @@ pub(super) struct Gate {
 }
 
 impl Shared {
-    pub(super) fn new(deques: &[Deques], stack_size: StackSize) -> Arc<Self> {
+    pub(super) fn new(deques: &[Deques], stack_size: StackSize, world: World) -> Arc<Self> {
         let remotes: Box<[_]> = deques
             .iter()
             .map(|deques| {
@@ -127,7 +157,7 @@ impl Shared {
                     parker: Berth::new(),
                     tick: AtomicU32::new(0),
                     watched: Watched::default(),
-                    expects: AtomicBool::new(false),
+                    expects: AtomicU8::new(0),
                     acknowledged: AtomicBool::new(false),
                     counts: Counts::default(),
                 })
@@ -144,6 +174,11 @@ impl Shared {
             abandoned: AtomicBool::new(false),
             quiet: Quiet::new(),
             monitor: Monitor::new(),
+            roots: Roots::default(),
+            on_deadlock: world.on_deadlock,
+            is_closed_world: world.is_closed,
+            is_local: world.is_local,
+            rests: AtomicBool::new(false),
             bell: OnceLock::new(),
             forked: AtomicBool::new(false),
             running_workers: Mutex::new(remotes.len()),
@@ -240,7 +275,21 @@ impl Shared {
         self.injector.len() as u64 + self.remotes.iter().map(of).sum::<u64>()
     }
 
+    /// Says of the worker of a local runtime whether it sleeps in here for good, as long as nobody wakes it.
+    pub(super) fn say_rests(&self, rests: bool) {
+        self.rests.store(rests, Ordering::SeqCst);
+    }
+
+    /// Whether it has no thread that sleeps for it: its worker is somewhere else, or nowhere.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.is_local && !self.rests.load(Ordering::SeqCst)
+    }
+
     // ---- the end
+
+    pub(super) fn has_no_workers(&self) -> bool {
+        *self.running_workers.lock().unwrap_or_else(PoisonError::into_inner) == 0
+    }
 
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
@@ -385,6 +434,23 @@ impl Remote {
             next = task.carrier().live_next.get();
             Some(task)
         })
+    }
+
+    /// Says, before the worker falls asleep, what it has to wait for.
+    pub(super) fn say_expects(&self, expects: &Expects) {
+        let anything = if expects.anything { Expects::ANYTHING } else { 0 };
+        let what_counts = if expects.what_counts { Expects::WHAT_COUNTS } else { 0 };
+        self.expects.store(anything | what_counts, Ordering::Relaxed);
+    }
+
+    /// Whether it had anything to wait for when it last fell asleep.
+    pub(super) fn expects_anything(&self) -> bool {
+        self.expects.load(Ordering::SeqCst) & Expects::ANYTHING != 0
+    }
+
+    /// Whether it had something to wait for that counts.
+    pub(super) fn expects_what_counts(&self) -> bool {
+        self.expects.load(Ordering::SeqCst) & Expects::WHAT_COUNTS != 0
     }
 
     /// Whether others may steal from it.

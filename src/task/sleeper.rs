@@ -20,7 +20,7 @@ use super::run_state::Notice;
 use crate::coroutine::current;
 use crate::coroutine::region::{self, Scan};
 use crate::coroutine::unwind;
-use crate::runtime::Parker;
+use crate::runtime::{PAUSES, Parker, Rest, look_at_process};
 
 /// See the module's page.
 #[derive(Clone, Debug)]
@@ -116,7 +116,7 @@ impl Sleeper {
     pub(crate) fn current() -> Self {
         match RawTask::current() {
             Some(task) => Self::Task(task),
-            None => Self::Thread(Arc::new(Parker::new())),
+            None => Self::Thread(Arc::new(Parker::of_thread(Rest::of_process()))),
         }
     }
 
@@ -211,7 +211,7 @@ impl Sleeper {
         let scan = Scan::from(ptr::null());
         let deadline = scan.deadline_with(own);
         while !is_ready() {
-            if scan.forbidden.is_none() && parker.park(deadline) {
+            if scan.forbidden.is_none() && Self::park_thread(parker, deadline) {
                 continue;
             }
             if give_up.leave() {
@@ -221,10 +221,20 @@ impl Sleeper {
                 return Self::elapse(&scan, own);
             }
             if !is_ready() {
-                parker.park(None);
+                Self::park_thread(parker, None);
             }
         }
         Woken::Notified
+    }
+
+    /// Parks a thread until it is woken, or until `deadline`: then false. One that has none looks whether anybody is left to
+    /// wake it.
+    fn park_thread(parker: &Parker, deadline: Option<Instant>) -> bool {
+        if deadline.is_some() {
+            return parker.park(deadline);
+        }
+        parker.rest(&PAUSES, look_at_process);
+        true
     }
 
     /// Waits on a thread outside of all tasks, by `sleep`: until it returns true, or its deadline has passed.
@@ -270,7 +280,7 @@ impl Sleeper {
                 let scan = Scan::from(ptr::null());
                 while !is_ready() {
                     let deadline = scan.deadline_with(None).filter(|_| on_cancel.is_some());
-                    if !parker.park(deadline)
+                    if !Self::park_thread(parker, deadline)
                         && let Some(on_cancel) = on_cancel.take()
                     {
                         on_cancel();

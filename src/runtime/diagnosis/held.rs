@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 
+use super::deadlock;
 use super::stack::{self, Symbols};
 use super::text::purpose;
 use crate::exception::{Report, report};
@@ -29,6 +30,7 @@ pub(crate) fn report_held(name: &str, sites: Vec<&'static Location<'static>>, pa
         for locked_at in sites {
             report(&Report::HeldOverWait { name: &name, locked_at, waits_at: &waits_at });
         }
+        deadlock::thread_ends();
     };
     // Without a thread it is not told: there are worse troubles then.
     _ = thread::start("held locks".to_owned(), tell);

@@ -15,6 +15,7 @@ use super::thread_times::ThreadTimes;
 use super::{clock, still};
 use crate::exception::{Report, report};
 use crate::runtime::parker::Parker;
+use crate::runtime::rest::Rest;
 use crate::runtime::shared::Shared;
 use crate::runtime::thread;
 
@@ -99,6 +100,7 @@ impl Shared {
         let period = (limit / 4).max(Duration::from_millis(1));
         let mut suspicions: Vec<_> = self.remotes.iter().map(|_| Suspicion::default()).collect();
         let mut idle_looks = 0;
+        Rest::of_monitors().begins();
         while !self.monitor.is_over.load(Ordering::SeqCst) {
             let now = clock::wind();
             for (index, suspicion) in suspicions.iter_mut().enumerate() {
@@ -112,6 +114,7 @@ impl Shared {
                 idle_looks = 0;
             }
         }
+        Rest::of_monitors().ends();
     }
 
     fn all_sleep(&self) -> bool {
@@ -153,6 +156,8 @@ impl Shared {
         drop(held);
         let Some(task) = running else { return };
         suspicion.is_told = true;
+        // What the user's hook does, nobody knows.
+        Rest::of_monitors().ends();
         report(&Report::Blocked {
             name: &task.name,
             spawned_at: task.spawned_at,
@@ -160,6 +165,7 @@ impl Shared {
             time: suspicion.held,
             waiting: &waiting,
         });
+        Rest::of_monitors().begins();
     }
 }
 

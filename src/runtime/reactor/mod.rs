@@ -48,8 +48,9 @@ pub(crate) struct Reactor {
     batch: Mutex<Vec<(Event, Arc<Source>)>>,
     /// How many sources are watched. Only the worker itself adds.
     used: AtomicUsize,
-    /// How many of its tasks wait here, daemons aside. Written by the worker alone.
+    /// How many of its tasks wait here, and how many of them are no daemons. Written by the worker alone.
     waiting: AtomicUsize,
+    waiting_that_count: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +100,7 @@ impl Reactor {
             batch: Mutex::new(Vec::new()),
             used: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            waiting_that_count: AtomicUsize::new(0),
         })
     }
 
@@ -113,10 +115,20 @@ impl Reactor {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Adds to the number of tasks that wait. By the worker alone, so a load and a store do.
-    fn count_waiting(&self, change: usize) {
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        self.waiting.store(waiting.wrapping_add(change), Ordering::Relaxed);
+    /// Whether one does that is no daemon.
+    pub(super) fn is_awaited_by_what_counts(&self) -> bool {
+        self.waiting_that_count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Adds to the numbers of tasks that wait. By the worker alone, so a load and a store do.
+    fn count_waiting(&self, counts: bool, change: usize) {
+        let add = |number: &AtomicUsize| {
+            number.store(number.load(Ordering::Relaxed).wrapping_add(change), Ordering::Relaxed);
+        };
+        add(&self.waiting);
+        if counts {
+            add(&self.waiting_that_count);
+        }
     }
 
     /// Readable when something watched is ready; none before the first descriptor.
@@ -372,7 +384,7 @@ impl Source {
     fn wait(self: &Arc<Self>, direction: Direction, deadline: Option<Instant>) -> io::Result<Woken> {
         let Some(task) = RawTask::current() else { return self.wait_on_thread(direction, deadline) };
         let reactor = Worker::here().reactor();
-        let _counted = self.counts.then(|| Counted::new(task, reactor));
+        let _counted = Counted::new(reactor, self.counts && !task.header().is_daemon);
         let enter = |watchers: &mut Watchers, is_alone| watchers.enter(self, reactor, direction, is_alone);
         match self.readiness.wait(direction, deadline, enter) {
             // epoll refuses what is always ready: files.
@@ -447,23 +459,21 @@ fn wait_by_poll(fd: RawFd, direction: Direction, closing: &io::PipeReader, until
 }
 
 /// Counts a task that waits.
-struct Counted<'a>(Option<&'a Reactor>);
+struct Counted<'a> {
+    reactor: &'a Reactor,
+    counts: bool,
+}
 
 impl<'a> Counted<'a> {
-    fn new(task: RawTask, reactor: &'a Reactor) -> Self {
-        let counts = !task.header().is_daemon;
-        if counts {
-            reactor.count_waiting(1);
-        }
-        Self(counts.then_some(reactor))
+    fn new(reactor: &'a Reactor, counts: bool) -> Self {
+        reactor.count_waiting(counts, 1);
+        Self { reactor, counts }
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        if let Some(reactor) = self.0 {
-            reactor.count_waiting(usize::MAX);
-        }
+        self.reactor.count_waiting(self.counts, usize::MAX);
     }
 }
 

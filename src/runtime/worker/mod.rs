@@ -25,7 +25,7 @@ use crossbeam_deque::{Steal, Worker as Deque};
 use super::diagnosis::Turnstile;
 use super::pace::fitting_step;
 use super::reactor::Reactor;
-use super::shared::{Remote, Shared};
+use super::shared::{Expects, Remote, Shared};
 use super::test::Seeds;
 use super::timer::{TimerKey, Timers};
 use crate::coroutine::{current, region};
@@ -587,7 +587,7 @@ impl Worker {
                 self.shared.look_for_quiet();
                 // Whoever has waited for quiet may be a task of this worker.
                 if !self.has_ready() {
-                    self.park(None);
+                    self.park_asleep();
                 }
             }
             self.shared.quiet.wakes.fetch_add(1, SeqCst);
@@ -634,7 +634,7 @@ impl Worker {
 
     /// Whether a timer is set, or a descriptor waited for, that counts as something to wait for.
     pub(super) fn expects_timers(&self) -> bool {
-        self.reactor().is_awaited()
+        self.reactor().is_awaited_by_what_counts()
             || self
                 .timers
                 .borrow()
@@ -642,9 +642,10 @@ impl Worker {
                 .any(|task| !task.header().is_daemon && !task.carrier().waits_for_quiet.get())
     }
 
-    /// Says, before it falls asleep, whether its timers count.
+    /// Says, before it falls asleep, what it has to wait for.
     pub(super) fn say_expectation(&self) {
-        self.remote().expects.store(self.expects_timers(), Relaxed);
+        let anything = self.reactor().is_awaited() || self.next_deadline().is_some();
+        self.remote().say_expects(&Expects { anything, what_counts: anything && self.expects_timers() });
     }
 
     pub(super) fn has_ready(&self) -> bool {
