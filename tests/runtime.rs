@@ -641,7 +641,7 @@ fn the_default_runtime_shuts_down() {
     });
     is_run.recv().unwrap();
     osier::shutdown(FOR_EVER).unwrap();
-    assert!(runner.join().unwrap().contains("shut down before"));
+    assert!(runner.join().unwrap().contains("shut down, before"));
     assert!(task.join().unwrap_err().is_cancelled());
     tally.assert_all_dropped(1);
     let began = Instant::now();

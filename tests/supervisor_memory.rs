@@ -63,7 +63,9 @@ fn a_hundred_thousand_restarts_leave_nothing_behind() {
         };
         let (before, threads_before) = fail(10_000);
         let (after, threads_after) = fail(100_000);
-        assert!(after - before < 64 << 10, "{} bytes", after - before);
+        // Each thread keeps some free blocks for its next tasks, some thousand bytes more or less. If each restart left the
+        // smallest thing behind that can be allocated, that would be four times as much as this.
+        assert!(after - before < 4 * 100_000, "{} bytes", after - before);
         assert_eq!(threads_before, threads_after);
         assert!(supervisor.restarts().unwrap() >= 110_000);
         supervisor.stop();

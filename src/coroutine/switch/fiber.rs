@@ -1,4 +1,4 @@
-//! What ThreadSanitizer is told of coroutines: each is a fiber to it, with a call stack and a clock of its own.
+//! What `ThreadSanitizer` is told of coroutines: each is a fiber to it, with a call stack and a clock of its own.
 //!
 //! Otherwise it would take the frames of all coroutines of a thread for one stack, and report nonsense. A switch orders
 //! what comes before it and what comes after it, since both happen on one thread. Built with `--cfg osier_tsan`, which

@@ -1,6 +1,6 @@
 //! Two ways to switch, with the same types: a coroutine that is never unwound from outside, and its yielder.
 //!
-//! - `corosensei`: stacks switched in user space. What everybody uses. `fiber`: what ThreadSanitizer is told of it.
+//! - `corosensei`: stacks switched in user space. What everybody uses. `fiber`: what `ThreadSanitizer` is told of it.
 //! - `thread`: each coroutine on a thread of the system's, of which exactly one runs at a time. For Miri, which cannot
 //!   follow a switch of stacks, and to tell a fault of ours from one of the switch.
 //!
