@@ -9,7 +9,6 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use common::{Log, assert_ended_well, lock, ms, program, run_program, watch};
-use osier::sync::channel;
 use osier::time::timeout;
 use osier::{Generator, Runtime, Yielder, sleep, spawn, task, yield_now};
 
@@ -120,7 +119,7 @@ fn is_to_be_interrupted() {
 fn writes() {
     use std::io::{Read, Write};
     let (mut reader, writer) = osier::net::pipe().unwrap();
-    let (ended, ends) = channel::bounded::<()>(0);
+    let (ended, ends) = osier::sync::channel::bounded::<()>(0);
     // Reads slowly, on a runtime of its own, so that the hook has to wait.
     let other = one_worker();
     let reads = other.spawn(move || {

@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,7 +11,7 @@ use std::time::Duration;
 
 use osier::sync::Event;
 use osier::task::spawn_later;
-use osier::time::{self, interval};
+use osier::time;
 use osier::{Generator, Report, Runtime, Yielder, catch, raise, run, set_report_hook, sleep, spawn, yield_now};
 
 use common::{Log, OnDrop, lock, ms, panic_text, watch};
@@ -112,6 +111,8 @@ fn a_wait_where_nothing_may_wait_panics_and_the_runtime_goes_on() {
 #[cfg(feature = "net")]
 #[test]
 fn timers_once_and_again_keep_their_time_beside_a_busy_socket() {
+    use std::io::Write as _;
+
     let _watch = watch();
     run(|| {
         let (mut near, mut far) = osier::net::UnixStream::pair().unwrap();
@@ -122,7 +123,7 @@ fn timers_once_and_again_keep_their_time_beside_a_busy_socket() {
         assert!(began.elapsed() >= ms(10));
         let began = std::time::Instant::now();
         // The first tick comes at once.
-        interval(ms(10)).take(4).for_each(drop);
+        time::interval(ms(10)).take(4).for_each(drop);
         assert!(began.elapsed() >= ms(30));
         feeder.kill();
         assert!(sink.join().unwrap() > 0);

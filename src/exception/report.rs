@@ -153,6 +153,7 @@ impl fmt::Display for Report<'_> {
             Self::HeldOverWait { name, locked_at, waits_at } => {
                 write!(f, "task '{name}' waits at {waits_at} and holds the lock that it took at {locked_at}")
             }
+            #[cfg(feature = "runtime")]
             Self::Deadlock { deadlock } => write!(f, "{deadlock}"),
             Self::Swallowed { name } => {
                 write!(f, "task '{name}' swallowed its cancellation, which is thrown again")
