@@ -368,6 +368,14 @@ const PROGRAMS: &[(&str, fn())] = &[
             task::park();
         });
     }),
+    #[cfg(feature = "net")]
+    ("task that waits for a signal", || {
+        let alarm = osier::signal::Signals::new([osier::signal::Signal::ALARM]).unwrap();
+        run(|| {
+            alarm_soon();
+            assert_eq!(alarm.wait().unwrap(), osier::signal::Signal::ALARM);
+        });
+    }),
     ("many short waits", || {
         // Threads and tasks that wake each other all the time; a look that is wrong once would end it.
         let runtime = Arc::new(Runtime::builder().workers(2).build().unwrap());
@@ -458,6 +466,12 @@ fn it_is_not_while_another_thread_may_wake_a_task() {
 #[test]
 fn it_is_not_where_a_signal_has_a_handler() {
     runs_well("signal handler");
+}
+
+#[cfg(feature = "net")]
+#[test]
+fn it_is_not_while_a_task_waits_for_a_signal() {
+    runs_well("task that waits for a signal");
 }
 
 #[test]
