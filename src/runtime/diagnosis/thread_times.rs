@@ -16,6 +16,7 @@ pub(super) struct ThreadTimes {
     pub(super) state: ThreadState,
 }
 
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "other systems say nothing of it"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ThreadState {
     /// It runs, or wants to.
