@@ -2436,7 +2436,12 @@ fn body(world: &Rc<World>, me: Id, first: u64) -> u64 {
 #[test]
 fn random_switches_exits_panics_and_drops_agree_with_the_model() {
     let _watch = watch();
-    const STEPS: u64 = if cfg!(miri) { 50 } else { 100_000 };
+    const STEPS: u64 = match () {
+        () if cfg!(miri) => 50,
+        // A switch between threads takes a thousand times as long.
+        () if common::OWN_THREADS => 20_000,
+        () => 100_000,
+    };
     let root = Greenlet::<u64>::current();
     let world = Rc::new(World {
         model: RefCell::default(),
