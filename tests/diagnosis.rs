@@ -155,9 +155,8 @@ fn ten_thousand_tasks_are_told_in_less_than_a_second() {
         }
     });
     // Those that have not begun have no stack yet.
-    let all_wait = |dump: &Dump| {
-        dump.tasks.len() == 10_000 && dump.tasks.iter().all(|task| task.state == TaskState::Waiting)
-    };
+    let all_wait =
+        |dump: &Dump| dump.tasks.len() == 10_000 && dump.tasks.iter().all(|task| task.state == TaskState::Waiting);
     let dump = dump_when(&runtime, all_wait);
     let began = Instant::now();
     let again = runtime.dump();
