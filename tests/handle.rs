@@ -198,6 +198,55 @@ fn a_task_tells_its_name_also_after_its_end() {
 fn named_function() {}
 
 #[test]
+fn a_task_shows_what_it_was_given_until_its_last_handle_goes() {
+    let _watch = watch();
+    let tally = Tally::default();
+    type Given = (&'static str, common::Token);
+    let handle = task::Builder::new().data(("a request", tally.token())).spawn(|| {
+        let me = task::current();
+        me.data::<Given>().unwrap().0
+    });
+    let task = handle.task();
+    assert_eq!(handle.data::<Given>().unwrap().0, "a request");
+    assert_eq!(handle.join().unwrap(), "a request");
+    assert_eq!(task.data::<Given>().unwrap().0, "a request");
+    assert!(task.data::<u32>().is_none() && task.name().contains("closure"), "{task:?}");
+    assert_eq!(tally.dropped(), 0);
+    drop(task);
+    // The worker that ran it may still have to let go.
+    until(|| tally.dropped() == 1);
+
+    // Tasks of one builder share it; those that never run have it as well.
+    let named = task::Builder::new().name("a name".to_owned()).data(tally.token());
+    runtime(1).run(|| {
+        let local = named.clone().spawn_local(|| ());
+        let fresh = named.clone().spawn(|| unreachable!());
+        assert!(local.data::<common::Token>().is_some() && fresh.data::<common::Token>().is_some());
+        assert_eq!((local.name(), fresh.name()), ("a name", "a name"));
+        fresh.kill();
+        assert!(spawn(|| ()).data::<common::Token>().is_none());
+    });
+    assert_eq!(tally.dropped(), 1);
+    drop(named);
+    until(|| tally.dropped() == 2);
+}
+
+#[test]
+fn what_a_task_was_given_may_fail_when_it_is_dropped() {
+    let _watch = watch();
+    let (runtime, tally) = (runtime(1), Tally::default());
+    let mut token = Some(tally.token());
+    let fails = OnDrop(move || {
+        drop(token.take());
+        panic!("on purpose");
+    });
+    // Its last reference is the worker's.
+    drop(runtime.run(|| task::Builder::new().data(fails).spawn(yield_now)));
+    until(|| tally.dropped() == 1);
+    assert_eq!(runtime.run(|| 7), 7);
+}
+
+#[test]
 fn outside_of_tasks_there_is_no_current_one() {
     assert!(task::try_current().is_none());
     assert!(std::panic::catch_unwind(task::current).is_err());

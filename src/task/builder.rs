@@ -1,13 +1,15 @@
 //! How a task is to be made.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 
 use super::error::{Refusal, SpawnError};
 use super::handle::Task;
 use super::join::{JoinHandle, LocalHandle};
-use super::name::Name;
+use super::name::{Data, Name};
 use super::raw::{Plan, TaskRef};
 use super::stepped::Body;
 use crate::runtime::{Shared, Way, Worker};
@@ -25,6 +27,7 @@ use crate::stack::StackSize;
 #[must_use = "a builder does nothing until `spawn` is called"]
 pub struct Builder {
     name: Option<Cow<'static, str>>,
+    data: Option<Data>,
     stack_size: Option<StackSize>,
     way: Way,
     is_daemon: bool,
@@ -108,12 +111,42 @@ impl Builder {
     #[inline(always)]
     #[track_caller]
     pub fn new() -> Self {
-        Self { name: None, stack_size: None, way: Way::default(), is_daemon: false, site: Location::caller() }
+        Self {
+            name: None,
+            data: None,
+            stack_size: None,
+            way: Way::default(),
+            is_daemon: false,
+            site: Location::caller(),
+        }
     }
 
     /// Names the task, in overflow messages and in `Debug`.
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// Gives the task a value that whoever has a handle of it can [see](Task::data), also after its end: what a request, a
+    /// user or a number of its own is to a server. A clone of the builder gives the same value.
+    ///
+    /// It is dropped with the task's last handle, wherever that is: its destructor must not wait.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::task::{self, Builder};
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// let worker = Builder::new().data(AtomicU32::new(0)).spawn(|| {
+    ///     task::current().data::<AtomicU32>().unwrap().store(7, Ordering::Relaxed);
+    /// });
+    /// let seen = worker.task();
+    /// worker.join().unwrap();
+    /// assert_eq!(seen.data::<AtomicU32>().unwrap().load(Ordering::Relaxed), 7);
+    /// assert!(seen.data::<String>().is_none());
+    /// ```
+    pub fn data(mut self, value: impl Any + Send + Sync) -> Self {
+        self.data = Some(Arc::new(value));
         self
     }
 
@@ -338,8 +371,12 @@ impl Builder {
     where
         F: Body<T>,
     {
+        let name = self.name.unwrap_or(Cow::Borrowed(std::any::type_name::<F>()));
         let plan = Plan {
-            name: self.name.map_or(Name::Static(std::any::type_name::<F>()), Name::from),
+            name: match self.data {
+                None => Name::from(name),
+                Some(data) => Name::with_data(name, data),
+            },
             site: self.site,
             stack_size: self.stack_size.unwrap_or(shared.stack_size),
             borrows,

@@ -1,5 +1,6 @@
 //! Tasks as such, whatever their values: who they are, and how to end and wake them.
 
+use std::any::Any;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant};
@@ -105,6 +106,11 @@ impl Task {
         self.0.name()
     }
 
+    /// The value that the task's builder [was given](super::Builder::data), if it is a `T`. Also after the task's end.
+    pub fn data<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.0.data()?.downcast_ref()
+    }
+
     /// Whether the task has ended: its closure has returned or unwound, and what it owned has been dropped.
     pub fn is_finished(&self) -> bool {
         self.raw().header().end.is_done()
@@ -132,6 +138,9 @@ impl Task {
     /// # Suspends
     /// As [`join`](Self::join). Not at all if `d` is zero.
     ///
+    /// # Cancel safety
+    /// As [`join`](Self::join).
+    ///
     /// # Errors
     /// As [`join`](Self::join); with an error that [is a timeout](JoinError::is_timeout) if the time has passed.
     pub fn join_timeout(&self, d: Duration) -> Result<(), JoinError> {
@@ -144,6 +153,9 @@ impl Task {
     /// Waits as [`join`](Self::join) does, until `deadline`.
     ///
     /// # Suspends
+    /// As [`join`](Self::join).
+    ///
+    /// # Cancel safety
     /// As [`join`](Self::join).
     ///
     /// # Errors
@@ -234,6 +246,9 @@ impl Task {
     /// Cancels the task and waits until it has ended, for at most `d`. True if it has.
     ///
     /// # Suspends
+    /// As [`kill`](Self::kill).
+    ///
+    /// # Cancel safety
     /// As [`kill`](Self::kill).
     pub fn kill_timeout(&self, d: Duration) -> bool {
         self.raw().kill(Some(d))

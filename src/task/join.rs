@@ -1,5 +1,6 @@
 //! Join handles: a task's value, or why there is none.
 
+use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -287,6 +288,9 @@ impl<T, P> JoinHandle<T, P> {
     ///
     /// # Suspends
     /// As [`kill`](Self::kill).
+    ///
+    /// # Cancel safety
+    /// As [`kill`](Self::kill).
     pub fn kill_timeout(&self, d: Duration) -> bool {
         self.raw().kill(Some(d))
     }
@@ -294,6 +298,11 @@ impl<T, P> JoinHandle<T, P> {
     /// The name given to the task's builder, else its closure's type.
     pub fn name(&self) -> &str {
         self.task.name()
+    }
+
+    /// The value that the task's builder [was given](super::Builder::data), if it is a `D`. Also after the task's end.
+    pub fn data<D: Any + Send + Sync>(&self) -> Option<&D> {
+        self.task.data()?.downcast_ref()
     }
 
     /// The task's number.

@@ -1,25 +1,63 @@
-//! A task's name, in two words rather than the three of a `Cow`: every task has one.
+//! A task's name, in two words rather than the three of a `Cow`: every task has one. What a few tasks have beside it, lies
+//! with it.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::coroutine::{region, unwind};
+
+/// What a user has given a task, to be seen through its handles.
+pub(super) type Data = Arc<dyn Any + Send + Sync>;
 
 /// See the module's page.
 #[derive(Debug)]
 pub(crate) enum Name {
     Static(&'static str),
-    /// In a box of its own, so that it fits beside the empty pointer that tells it from the other.
-    Owned(Box<Box<str>>),
+    /// In a box, so that it fits beside the empty pointer that tells it from the other.
+    Boxed(Box<Label>),
 }
 
 const _: () = assert!(size_of::<Name>() == 2 * size_of::<usize>());
 
+/// A name with what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Label {
+    text: Cow<'static, str>,
+    data: Option<Data>,
+}
+
+impl Drop for Label {
+    fn drop(&mut self) {
+        // A task goes with its last handle, perhaps in a worker's loop or in an unwind: a destructor of a user's must neither
+        // wait nor unwind there.
+        if let Some(data) = self.data.take() {
+            region::no_suspend(|| unwind::drop_quietly(data));
+        }
+    }
+}
+
 impl Name {
+    /// The name `text` of a task that has `data`.
+    pub(super) fn with_data(text: Cow<'static, str>, data: Data) -> Self {
+        Self::Boxed(Box::new(Label { text, data: Some(data) }))
+    }
+
+    /// What the task was given.
+    pub(super) fn data(&self) -> Option<&(dyn Any + Send + Sync)> {
+        match self {
+            Self::Static(_) => None,
+            Self::Boxed(label) => label.data.as_deref(),
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::Static(name) => name,
-            Self::Owned(name) => name,
+            Self::Boxed(label) => &label.text,
         }
     }
 }
@@ -43,7 +81,7 @@ impl From<Cow<'static, str>> for Name {
     fn from(name: Cow<'static, str>) -> Self {
         match name {
             Cow::Borrowed(name) => Self::Static(name),
-            Cow::Owned(name) => Self::Owned(Box::new(name.into_boxed_str())),
+            Cow::Owned(_) => Self::Boxed(Box::new(Label { text: name, data: None })),
         }
     }
 }

@@ -767,6 +767,11 @@ impl TaskRef {
         &self.0.header().name
     }
 
+    /// What a user has given the task.
+    pub(super) fn data(&self) -> Option<&(dyn std::any::Any + Send + Sync)> {
+        self.0.header().name.data()
+    }
+
     /// Takes the closure back out of a task that was never queued, and frees it.
     ///
     /// # Safety
