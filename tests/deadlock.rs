@@ -9,6 +9,7 @@ use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use common::{assert_ended_well, hold_thread, ms, panic_text, run_program, watch};
+use osier::actor::{self, Mailbox, Reply};
 use osier::runtime::{Deadlock, LocalRuntime, OnDeadlock};
 use osier::sync::channel;
 use osier::task::{self, Task, TaskState};
@@ -64,6 +65,45 @@ fn two_tasks_that_wait_for_each_other_are_told() {
     );
     assert!(deadlock.dumps().len() == 1 && deadlock.dumps()[0].workers.iter().all(|worker| worker.is_asleep));
     assert_eq!(runtime.run(|| 7), 7, "the runtime goes on");
+}
+
+// GV-023
+#[test]
+fn a_task_that_joins_itself_is_told() {
+    let _watch = watch();
+    let joins_itself = || {
+        let me = task::Builder::new().name("joins itself");
+        me.spawn(|| task::current().join()).join().map(drop)
+    };
+    let told = closed(1).try_run(joins_itself).unwrap_err().to_string();
+    assert!(told.contains("waits for task 'joins itself'"), "{told}");
+    let told = panic_text(|| Runtime::builder().closed_world(true).build_local().run(|| task::current().join()));
+    assert!(told.starts_with("deadlock: "), "{told}");
+}
+
+/// Answers each question with what the actor `other` answers, and one more.
+fn ask_on(other: &'static str) -> impl FnOnce(&Mailbox<Reply<u32>>) + Send + 'static {
+    move |inbox| {
+        for reply in inbox {
+            let other = actor::find::<Reply<u32>>(other).unwrap();
+            let answer = other.ask(|reply| reply).unwrap_or(0);
+            _ = reply.send(answer + 1);
+        }
+    }
+}
+
+// Which of them would be answered by somebody else cannot be known: so it is no error, until nobody can go on.
+#[test]
+fn actors_that_ask_each_other_in_a_circle_are_told() {
+    let _watch = watch();
+    let runtime = closed(2);
+    let names = ["asks the second", "asks the third", "asks the first"];
+    let deadlock = runtime.try_run(|| {
+        let circle = [0, 1, 2].map(|n| actor::start(names[n], ask_on(names[(n + 1) % 3])).unwrap());
+        circle[0].ask(|reply| reply)
+    });
+    let told = deadlock.unwrap_err().to_string();
+    assert!(names.iter().all(|name| told.contains(&format!("'{name}'"))), "{told}");
 }
 
 // GV-188

@@ -227,7 +227,7 @@ fn blocked() -> &'static std::sync::Mutex<Vec<String>> {
     &SEEN
 }
 
-// H35
+// H35, GV-212
 #[test]
 fn a_task_that_blocks_its_worker_is_reported_with_those_that_it_holds_up() {
     let _watch = watch();
@@ -266,6 +266,7 @@ fn a_task_that_blocks_its_worker_is_reported_with_those_that_it_holds_up() {
     assert!(told.contains("held up meanwhile") && told.contains("'has it'"), "{told}");
 }
 
+// GV-212
 #[test]
 fn workers_that_sleep_are_not_reported() {
     let _watch = watch();

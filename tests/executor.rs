@@ -142,6 +142,24 @@ fn a_job_fails_alone() {
     });
 }
 
+// GV-178
+#[test]
+fn any_thread_may_submit_and_wait() {
+    let _watch = watch();
+    both!(Ex, {
+        let ex = Ex::new(2);
+        let sums = std::thread::scope(|scope| {
+            let ex = &ex;
+            let threads =
+                [0, 1, 2, 3].map(|n| scope.spawn(move || ex.submit(square, n).get().unwrap() + ex.apply(square, n)));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        assert_eq!(sums, [0, 2, 8, 18]);
+    });
+    #[cfg(feature = "blocking")]
+    assert_eq!(std::thread::spawn(|| osier::task::unblock(|| 7)).join().unwrap(), 7);
+}
+
 // S23
 #[test]
 fn a_failure_nobody_looks_at_is_reported() {
