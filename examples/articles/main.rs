@@ -74,12 +74,18 @@ programs! {
     event_loop::s19, Fixed, "a bare event loop";
     event_loop::s20, Fixed, "waiting at any depth of calls";
     pools::s21, Any, "ten that sleep half a second, at once";
+    pools::s21_processes, Any, "the same in ten processes";
     pools::s22, Fixed, "a map over a list, with eight workers";
+    pools::s22_processes, Fixed, "the same in eight processes";
     pools::s23, Fixed, "a job whose result nobody fetches, and that fails";
+    pools::s23_processes, Fixed, "the same in a process";
     pools::s24, Fixed, "an executor, its map and its shutdown";
+    pools::s24_processes, Fixed, "the same with processes";
 }
 
 fn main() -> ExitCode {
+    // Does not return in the processes that run jobs.
+    osier::process::host();
     let names: Vec<String> = std::env::args().skip(1).map(|name| name.to_lowercase()).collect();
     let list = || PROGRAMS.iter().for_each(|program| println!("{}  {}", program.name, program.title));
     if let [only] = names.as_slice()
@@ -110,6 +116,12 @@ fn main() -> ExitCode {
 fn run(program: &Program) -> Result<(), String> {
     (program.run)();
     check::compare(program.expected, &say::take(), program.order)
+}
+
+/// What runs in the processes of the test: the harness is told to run this alone.
+#[test]
+fn host() {
+    osier::process::host();
 }
 
 /// One test, since all of them print to the same place.
