@@ -258,6 +258,9 @@ impl Signals {
 ///
 /// # Suspends
 /// Each `next`, as [`Signals::wait`].
+///
+/// # Cancel safety
+/// As [`Signals::wait`].
 impl Iterator for &Signals {
     type Item = Signal;
 

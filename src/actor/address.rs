@@ -81,6 +81,9 @@ impl<M> Address<M> {
     /// # Suspends
     /// As [`join`](Self::join).
     ///
+    /// # Cancel safety
+    /// As [`join`](Self::join).
+    ///
     /// # Errors
     /// As [`join`](Self::join); or an error that [is a timeout](JoinError::is_timeout).
     pub fn join_timeout(&self, timeout: Duration) -> Result<(), JoinError> {
@@ -126,6 +129,9 @@ impl<M> Address<M> {
     /// # Suspends
     /// As [`send`](Self::send).
     ///
+    /// # Cancel safety
+    /// As [`send`](Self::send).
+    ///
     /// # Errors
     /// As [`try_send`](Self::try_send), when the time is up.
     pub fn send_timeout(&self, message: M, timeout: Duration) -> Result<(), SendError<M>> {
@@ -135,6 +141,9 @@ impl<M> Address<M> {
     /// Queues `message`, waiting for room until `deadline`.
     ///
     /// # Suspends
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
     /// As [`send`](Self::send).
     ///
     /// # Errors
@@ -186,6 +195,9 @@ impl<M> Address<M> {
     /// # Suspends
     /// As [`ask`](Self::ask).
     ///
+    /// # Cancel safety
+    /// As [`ask`](Self::ask).
+    ///
     /// # Errors
     /// As [`ask`](Self::ask); or the time is up.
     pub fn ask_timeout<R>(&self, timeout: Duration, f: impl FnOnce(Reply<R>) -> M) -> Result<R, AskError> {
@@ -195,6 +207,9 @@ impl<M> Address<M> {
     /// Asks as [`ask`](Self::ask) does, until `deadline`.
     ///
     /// # Suspends
+    /// As [`ask`](Self::ask).
+    ///
+    /// # Cancel safety
     /// As [`ask`](Self::ask).
     ///
     /// # Errors

@@ -161,6 +161,9 @@ impl<M> Mailbox<M> {
     /// # Suspends
     /// As [`recv`](Self::recv), and with its exit.
     ///
+    /// # Cancel safety
+    /// As [`recv`](Self::recv).
+    ///
     /// # Panics
     /// As [`recv`](Self::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Option<M> {
@@ -171,6 +174,9 @@ impl<M> Mailbox<M> {
     ///
     /// # Suspends
     /// As [`recv`](Self::recv), and with its exit.
+    ///
+    /// # Cancel safety
+    /// As [`recv`](Self::recv).
     ///
     /// # Panics
     /// As [`recv`](Self::recv).

@@ -101,6 +101,9 @@ pub fn start<M: Send + 'static>(
 /// # Suspends
 /// As [`Address::send`]: only if the mailbox is bounded, and full.
 ///
+/// # Cancel safety
+/// As [`Address::send`].
+///
 /// # Errors
 /// As [`Address::send`]; or no actor of that name runs, or it receives messages of another type. The message comes back.
 ///

@@ -239,6 +239,9 @@ impl Supervisor {
     /// # Suspends
     /// As [`start`](Self::start).
     ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    ///
     /// # Errors
     /// It has ended.
     pub fn restarts(&self) -> Result<u64, ChildError> {

@@ -199,6 +199,9 @@ impl TryFrom<OwnedFd> for File {
 
 /// # Suspends
 /// Each call: the calling task, or on a plain thread the thread.
+///
+/// # Cancel safety
+/// Nothing is lost: what a read that was cancelled got is given by the next one.
 impl Read for &File {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &self.0 {
@@ -234,6 +237,9 @@ impl Read for Device<'_> {
 
 /// # Suspends
 /// Each call: the calling task, or on a plain thread the thread.
+///
+/// # Cancel safety
+/// A write that is cancelled once it has begun is done all the same.
 impl Write for &File {
     /// Writes everything, unless an error comes in between.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -262,6 +268,9 @@ impl Write for &File {
 
 /// # Suspends
 /// Each call: the calling task, or on a plain thread the thread.
+///
+/// # Cancel safety
+/// A seek that is cancelled once it has begun is done all the same.
 impl Seek for &File {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         match &self.0 {
@@ -273,6 +282,9 @@ impl Seek for &File {
 
 /// # Suspends
 /// Each call: the calling task, or on a plain thread the thread.
+///
+/// # Cancel safety
+/// Nothing is lost: what a read that was cancelled got is given by the next one.
 impl Read for File {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         (&*self).read(buffer)
@@ -289,6 +301,9 @@ impl Read for File {
 
 /// # Suspends
 /// Each call: the calling task, or on a plain thread the thread.
+///
+/// # Cancel safety
+/// A write that is cancelled once it has begun is done all the same.
 impl Write for File {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         (&*self).write(bytes)
@@ -301,6 +316,9 @@ impl Write for File {
 
 /// # Suspends
 /// Each call: the calling task, or on a plain thread the thread.
+///
+/// # Cancel safety
+/// A seek that is cancelled once it has begun is done all the same.
 impl Seek for File {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         (&*self).seek(to)

@@ -119,6 +119,9 @@ pipe_end!(PipeWriter, io::PipeWriter, ChildStdin);
 
 /// # Suspends
 /// Each call until there is something to read, or all writers are gone.
+///
+/// # Cancel safety
+/// Nothing is lost: what was not read stays.
 impl Read for &PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.end.io_with(Direction::Read, None, |mut end| end.read(buffer), |_| false)
@@ -131,6 +134,9 @@ impl Read for &PipeReader {
 
 /// # Suspends
 /// Each call until there is something to read, or all writers are gone.
+///
+/// # Cancel safety
+/// Nothing is lost: what was not read stays.
 impl Read for PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         (&*self).read(buffer)
@@ -143,6 +149,9 @@ impl Read for PipeReader {
 
 /// # Suspends
 /// Each call until there is room to write.
+///
+/// # Cancel safety
+/// A single `write` that is cancelled has written nothing; `write_all`, what its first calls have written.
 impl Write for &PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.end.io_with(Direction::Write, None, |mut end| end.write(bytes), |_| false)
@@ -159,6 +168,9 @@ impl Write for &PipeWriter {
 
 /// # Suspends
 /// Each call until there is room to write.
+///
+/// # Cancel safety
+/// A single `write` that is cancelled has written nothing; `write_all`, what its first calls have written.
 impl Write for PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         (&*self).write(bytes)

@@ -88,6 +88,9 @@ impl<T: AsFd> Ready<T> {
     /// # Suspends
     /// As [`readable`](Self::readable).
     ///
+    /// # Cancel safety
+    /// As [`readable`](Self::readable).
+    ///
     /// # Errors
     /// As [`readable`](Self::readable).
     pub fn writable(&self) -> io::Result<()> {
@@ -105,6 +108,9 @@ impl<T: AsFd> Ready<T> {
     /// # Suspends
     /// As [`readable`](Self::readable), and now and then in any case.
     ///
+    /// # Cancel safety
+    /// It is cancelled before a `call` or after one that would have blocked, never after one that has done something.
+    ///
     /// # Errors
     /// Those of `call`, and as [`readable`](Self::readable).
     pub fn io<R>(&self, call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
@@ -114,6 +120,9 @@ impl<T: AsFd> Ready<T> {
     /// As [`io`](Self::io), for calls that write: it waits until the descriptor is writable.
     ///
     /// # Suspends
+    /// As [`io`](Self::io).
+    ///
+    /// # Cancel safety
     /// As [`io`](Self::io).
     ///
     /// # Errors

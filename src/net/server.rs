@@ -199,6 +199,9 @@ impl<L: Listener> StreamServer<L> {
     ///
     /// # Suspends
     /// Until the accepting task has ended.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here; the accepting task ends all the same.
     pub fn pause(&self) {
         let acceptor = lock(&self.inner.acceptor).take();
         if let Some(acceptor) = acceptor {
@@ -210,6 +213,9 @@ impl<L: Listener> StreamServer<L> {
     ///
     /// # Suspends
     /// Until then.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here; the server serves on.
     pub fn serve_forever(&self) {
         self.start();
         self.inner.stopped.wait();
@@ -230,6 +236,9 @@ impl<L: Listener> StreamServer<L> {
     ///
     /// # Suspends
     /// Until all have ended. Not to be called by a handler, which would wait for itself.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here; the server accepts no more, and connections that are left go on.
     pub fn stop(&self, patience: Duration) -> bool {
         self.inner.stopped.set();
         self.pause();
@@ -361,6 +370,9 @@ impl DatagramServer {
     ///
     /// # Suspends
     /// Until then.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here; the server serves on.
     pub fn serve_forever(&self) {
         self.start();
         self.inner.stopped.wait();
@@ -371,6 +383,9 @@ impl DatagramServer {
     ///
     /// # Suspends
     /// Until all have ended. Not to be called by a handler, which would wait for itself.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here; the server accepts no more, and connections that are left go on.
     pub fn stop(&self, patience: Duration) -> bool {
         self.inner.stopped.set();
         let receiver = lock(&self.inner.receiver).take();

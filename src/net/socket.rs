@@ -388,6 +388,9 @@ macro_rules! stream_type {
 
         /// # Suspends
         /// Each call until there is something to read, or the peer has ended.
+        ///
+        /// # Cancel safety
+        /// Nothing is lost: what was not read stays.
         impl Read for &$name {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 self.socket.read(buffer)
@@ -400,6 +403,9 @@ macro_rules! stream_type {
 
         /// # Suspends
         /// Each call until there is something to read, or the peer has ended.
+        ///
+        /// # Cancel safety
+        /// Nothing is lost: what was not read stays.
         impl Read for $name {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 self.socket.read(buffer)
@@ -412,6 +418,9 @@ macro_rules! stream_type {
 
         /// # Suspends
         /// Each call until there is room to write.
+        ///
+        /// # Cancel safety
+        /// A single `write` that is cancelled has written nothing; `write_all`, what its first calls have written.
         impl Write for &$name {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
                 self.socket.write(bytes)
@@ -428,6 +437,9 @@ macro_rules! stream_type {
 
         /// # Suspends
         /// Each call until there is room to write.
+        ///
+        /// # Cancel safety
+        /// A single `write` that is cancelled has written nothing; `write_all`, what its first calls have written.
         impl Write for $name {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
                 self.socket.write(bytes)

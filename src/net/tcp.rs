@@ -220,6 +220,9 @@ impl TcpListener {
     /// # Suspends
     /// While names are looked up.
     ///
+    /// # Cancel safety
+    /// A caller that is cancelled has bound nothing.
+    ///
     /// # Errors
     /// That of the last address; there is none.
     pub fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {

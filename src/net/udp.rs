@@ -41,6 +41,9 @@ impl UdpSocket {
     /// # Suspends
     /// While names are looked up.
     ///
+    /// # Cancel safety
+    /// A caller that is cancelled has bound nothing.
+    ///
     /// # Errors
     /// That of the last address; there is none.
     pub fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
@@ -51,6 +54,9 @@ impl UdpSocket {
     ///
     /// # Suspends
     /// While names are looked up.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled has connected nothing.
     ///
     /// # Errors
     /// That of the last address; there is none.
@@ -75,6 +81,9 @@ impl UdpSocket {
     /// As [`recv_from`](Self::recv_from); the datagram stays.
     ///
     /// # Suspends
+    /// As [`recv_from`](Self::recv_from).
+    ///
+    /// # Cancel safety
     /// As [`recv_from`](Self::recv_from).
     ///
     /// # Errors
@@ -117,6 +126,9 @@ impl UdpSocket {
     /// As [`recv`](Self::recv); the datagram stays.
     ///
     /// # Suspends
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
     /// As [`recv`](Self::recv).
     ///
     /// # Errors

@@ -48,6 +48,9 @@ impl UnixStream {
     /// While the listener's backlog is full. The system does not tell when that ends, so it is tried again, after 1 ms and
     /// ever less often.
     ///
+    /// # Cancel safety
+    /// A caller that is cancelled has connected nothing.
+    ///
     /// # Errors
     /// As std's.
     pub fn connect<P: AsRef<Path>>(path: P) -> io::Result<Self> {
@@ -214,6 +217,9 @@ impl UnixDatagram {
     /// As [`recv_from`](Self::recv_from), without the sender's address.
     ///
     /// # Suspends
+    /// As [`recv_from`](Self::recv_from).
+    ///
+    /// # Cancel safety
     /// As [`recv_from`](Self::recv_from).
     ///
     /// # Errors

@@ -164,6 +164,9 @@ impl<R: 'static, P: Home> Iterator for IMap<R, P> {
     /// # Suspends
     /// The calling task, or on a plain thread the thread, until the next value is there.
     ///
+    /// # Cancel safety
+    /// Nothing is lost: a value that was not given comes with the next `next`.
+    ///
     /// # Panics
     /// With the panic that left `f` or the source; with an exception it raises.
     fn next(&mut self) -> Option<R> {

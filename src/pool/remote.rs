@@ -394,6 +394,9 @@ impl<Out, Ret> Iterator for Remote<Out, (), Ret> {
     /// # Suspends
     /// As [`Remote::start`].
     ///
+    /// # Cancel safety
+    /// As [`Remote::start`].
+    ///
     /// # Panics
     /// With the body's panic. An exception that leaves the body is [raised](crate::raise).
     fn next(&mut self) -> Option<Out> {

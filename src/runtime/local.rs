@@ -111,6 +111,9 @@ impl LocalRuntime {
     /// In a task of this runtime, that task. Elsewhere it works on the calling thread, and sleeps when there is nothing to
     /// do.
     ///
+    /// # Cancel safety
+    /// If the calling task is cancelled, `f`'s task is cancelled, and waited for, before the caller unwinds.
+    ///
     /// # Panics
     /// With `f`'s panic; an exception that leaves `f` is raised. If `f` ends by a cancel of its task. With a [`Deadlock`], if
     /// it is certain that nobody can go on any more. If the runtime is entered further down the stack, through a task of
@@ -126,6 +129,9 @@ impl LocalRuntime {
     /// Runs `f` as [`run`](Self::run) does.
     ///
     /// # Suspends
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
     /// As [`run`](Self::run).
     ///
     /// # Errors
@@ -224,6 +230,9 @@ impl LocalRuntime {
     ///
     /// # Suspends
     /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// The tasks that it ran go on when it is called again.
     pub fn run_until_idle(&self) {
         self.wait_idle(None);
     }
@@ -233,6 +242,9 @@ impl LocalRuntime {
     ///
     /// # Suspends
     /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// The tasks that it ran go on when it is called again.
     pub fn wait_idle(&self, timeout: impl Into<Option<Duration>>) -> bool {
         let timeout = timeout.into();
         if self.is_running_caller() {

@@ -136,8 +136,10 @@ impl Runtime {
     /// Runs `f` as a task and waits for its value. `f` may borrow from the caller.
     ///
     /// # Suspends
-    /// The calling thread; inside a task of any runtime, that task. If that one is cancelled, `f`'s task is cancelled,
-    /// and waited for, before the caller unwinds.
+    /// The calling thread; inside a task of any runtime, that task.
+    ///
+    /// # Cancel safety
+    /// If the calling task is cancelled, `f`'s task is cancelled, and waited for, before the caller unwinds.
     ///
     /// # Panics
     /// With `f`'s panic; an exception that leaves `f` is raised. If the runtime has shut down, or does so before `f` returns;
@@ -154,6 +156,9 @@ impl Runtime {
     /// Runs `f` as [`run`](Self::run) does.
     ///
     /// # Suspends
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
     /// As [`run`](Self::run).
     ///
     /// # Errors
@@ -611,6 +616,9 @@ pub(crate) fn default_runtime() -> &'static Runtime {
 /// The default runtime has one worker for each available core, or as many as `OSIER_WORKERS` says.
 ///
 /// # Suspends
+/// As [`Runtime::run`].
+///
+/// # Cancel safety
 /// As [`Runtime::run`].
 ///
 /// # Panics

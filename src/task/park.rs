@@ -60,6 +60,9 @@ pub fn park() {
 ///
 /// # Suspends
 /// As [`park`].
+///
+/// # Cancel safety
+/// As [`park`].
 pub fn park_timeout(d: Duration) -> bool {
     let now = current::now();
     park_until(now.checked_add(d))
@@ -68,6 +71,9 @@ pub fn park_timeout(d: Duration) -> bool {
 /// Waits as [`park`] does, until `deadline`. True as for [`park_timeout`].
 ///
 /// # Suspends
+/// As [`park`].
+///
+/// # Cancel safety
 /// As [`park`].
 pub fn park_deadline(deadline: Instant) -> bool {
     park_until(Some(deadline))

@@ -47,6 +47,9 @@ pub fn sleep(duration: Duration) {
 ///
 /// # Suspends
 /// As [`sleep`].
+///
+/// # Cancel safety
+/// As [`sleep`].
 pub fn sleep_until(deadline: Instant) {
     if deadline <= current::now() {
         crate::task::yield_now();

@@ -92,6 +92,9 @@ pub fn timeout<T>(d: impl Into<Option<Duration>>, f: impl FnOnce() -> T) -> Resu
 /// # Suspends
 /// As `f` does.
 ///
+/// # Cancel safety
+/// As [`timeout`].
+///
 /// # Panics
 /// With the text of `e` where nobody could catch it: outside every coroutine and every `catch`.
 ///

@@ -70,6 +70,9 @@ impl<M> Subscription<M> {
     /// # Suspends
     /// As [`recv`](Self::recv).
     ///
+    /// # Cancel safety
+    /// As [`recv`](Self::recv).
+    ///
     /// # Errors
     /// As [`recv`](Self::recv); or the time is up.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<M, RecvTimeoutError> {
@@ -79,6 +82,9 @@ impl<M> Subscription<M> {
     /// Receives the next message, waiting until `deadline`.
     ///
     /// # Suspends
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
     /// As [`recv`](Self::recv).
     ///
     /// # Errors
@@ -91,6 +97,9 @@ impl<M> Subscription<M> {
     ///
     /// # Suspends
     /// Each `next`, as [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    /// As [`recv`](Self::recv).
     pub fn iter(&self) -> SubscriptionIter<'_, M> {
         SubscriptionIter { subscription: self }
     }

@@ -79,6 +79,9 @@ pub trait Executor<J: Job<A>, A> {
     ///
     /// # Suspends
     /// Not at all, but for `Processes` whose queue is full.
+    ///
+    /// # Cancel safety
+    /// A task that is cancelled in it has submitted nothing.
     fn submit(&self, job: J, argument: A) -> AsyncResult<J::Out>
     where
         J: Send + 'static,
@@ -89,6 +92,9 @@ pub trait Executor<J: Job<A>, A> {
     ///
     /// # Suspends
     /// The calling task, or on a plain thread the thread, until all have run.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled waits for those that have begun, and the others never run.
     ///
     /// # Panics
     /// With the failure of the earliest item, after all have run.
@@ -103,6 +109,9 @@ pub trait Executor<J: Job<A>, A> {
     ///
     /// # Suspends
     /// The calling task, or on a plain thread the thread.
+    ///
+    /// # Cancel safety
+    /// A task that is cancelled while it waits unwinds from here; the executor takes no more jobs all the same.
     fn shutdown(&self, cancel_pending: bool);
 }
 
@@ -205,6 +214,9 @@ macro_rules! closures {
             ///
             /// # Suspends
             /// The calling task, or on a plain thread the thread.
+            ///
+            /// # Cancel safety
+            /// A caller that is cancelled unwinds from here, and the job runs on. One that runs in place is cancelled itself.
             ///
             /// # Panics
             /// With the job's failure.

@@ -338,6 +338,9 @@ impl<T> Iterator for Iter<'_, T> {
 
     /// # Suspends
     /// As [`Channel::get`].
+    ///
+    /// # Cancel safety
+    /// As [`Channel::get`].
     fn next(&mut self) -> Option<T> {
         self.channel.get().ok()
     }

@@ -428,6 +428,9 @@ impl<T, S: Store<T>> Iterator for Iter<'_, T, S> {
 
     /// # Suspends
     /// As [`QueueOf::get`].
+    ///
+    /// # Cancel safety
+    /// As [`QueueOf::get`].
     fn next(&mut self) -> Option<T> {
         self.queue.get().ok()
     }

@@ -111,6 +111,9 @@ impl Processes {
     /// # Suspends
     /// The calling task, or on a plain thread the thread.
     ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here, and the job runs on.
+    ///
     /// # Panics
     /// With the job's failure.
     pub fn apply<F, A, R>(&self, f: F, argument: A) -> R
@@ -184,6 +187,9 @@ impl Processes {
     ///
     /// # Suspends
     /// The calling task, or on a plain thread the thread.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here; the processes are killed all the same.
     pub fn kill(&self) {
         self.inner.give_up();
         self.inner.wait();
