@@ -499,9 +499,7 @@ fn actors() -> Vec<Kind> {
 #[cfg(feature = "net")]
 fn descriptors() -> Vec<Kind> {
     use osier::net::{TcpListener, TcpStream, pipe};
-    use osier::process::Command;
     use std::io::{Read, Write};
-    use std::process::Stdio;
 
     let mut kinds = Vec::new();
     {
@@ -544,6 +542,9 @@ fn descriptors() -> Vec<Kind> {
     }
     #[cfg(not(miri))]
     {
+        use osier::process::Command;
+        use std::process::Stdio;
+
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let ends = child.stdin.take();
         let child = Arc::new(Mutex::new(child));
