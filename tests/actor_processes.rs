@@ -78,6 +78,39 @@ enum Order {
     LargeAnswer(usize, Reply<Vec<u8>>),
     Scribble,
     Hold,
+    /// Starts an actor in its own process, whose mailbox holds so many.
+    Child(usize, Reply<Address<Child>>),
+    /// Ends the other one, and gives how that has ended.
+    End(Address<u64>, Ending, Reply<String>),
+}
+
+/// What the actor in the process of another one receives.
+#[derive(Serialize, Deserialize)]
+enum Child {
+    Add(i64),
+    Total(Reply<i64>),
+    Fail(String),
+    /// Is no more interested in messages.
+    Sleep,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Ending {
+    Close,
+    Kill,
+    Message,
+}
+
+fn child(inbox: &Mailbox<Child>) {
+    let mut total = 0;
+    for order in inbox {
+        match order {
+            Child::Add(n) => total += n,
+            Child::Total(reply) => _ = reply.send(total),
+            Child::Fail(text) => panic!("{text}"),
+            Child::Sleep => osier::sleep(common::FOR_EVER),
+        }
+    }
 }
 
 impl Actor for Account {
@@ -112,6 +145,16 @@ impl Actor for Account {
             Order::LargeAnswer(n, reply) => _ = reply.send(vec![0; n]),
             Order::Scribble => scribble(),
             Order::Hold => hold_thread(Duration::from_secs(3600)),
+            Order::Child(bound, reply) => _ = reply.send(Builder::new().mailbox(bound).spawn(child)),
+            Order::End(whom, how, reply) => {
+                match how {
+                    Ending::Close => whom.close(),
+                    Ending::Kill => whom.kill(),
+                    Ending::Message => whom.send(1).unwrap(),
+                }
+                let ended = whom.join_timeout(Duration::from_secs(60));
+                _ = reply.send(ended.map_or_else(|error| error.to_string(), |()| "well".to_owned()));
+            }
         }
     }
 }
@@ -469,19 +512,139 @@ fn a_supervisor_starts_a_new_process() {
 }
 
 #[test]
-fn addresses_of_actors_that_end_are_told_to_the_process() {
+fn what_a_process_sends_to_a_closed_actor_is_a_dead_letter_where_that_lives() {
     let _watch = watch();
     let lines = reports(|| {
         let account = in_process().spawn_actor(account());
-        let gone = Builder::new().start("gone", |inbox: &Mailbox<u64>| _ = inbox.recv()).unwrap();
+        // It lives, and receives nothing any more.
+        let (go_on, goes_on) = channel::bounded::<()>(0);
+        let gone = Builder::new().start("gone", move |_: &Mailbox<u64>| _ = goes_on.recv()).unwrap();
         gone.close();
-        gone.join().unwrap();
-        // The first send there is a dead letter here.
-        account.send(Order::Count(1, gone)).unwrap();
+        // What is sent there is a dead letter here.
+        account.send(Order::Count(1, gone.clone())).unwrap();
         assert_eq!(account.ask(Order::Balance), Ok(100));
         end(&account);
+        drop(go_on);
+        gone.join().unwrap();
     });
     assert!(lines.contains(&"actor 'gone' ended with unread messages: 1".to_owned()), "{lines:?}");
+}
+
+// ---- addresses of further actors in processes
+
+/// An actor in a process, and one that it has started beside itself.
+fn with_child(bound: usize) -> (Address<Order>, Address<Child>) {
+    let account = in_process().spawn_actor(account());
+    let child = account.ask(|reply| Order::Child(bound, reply)).unwrap();
+    (account, child)
+}
+
+#[test]
+fn a_received_address_is_closed_killed_and_joined_as_the_actor_itself() {
+    let _watch = watch();
+    let (account, child) = with_child(1);
+    (0..500).for_each(|n| child.send(Child::Add(n)).unwrap());
+    assert_eq!(child.ask(Child::Total), Ok(124_750));
+    // A close comes behind what is queued.
+    child.send(Child::Add(250)).unwrap();
+    let asks = osier::spawn({
+        let child = child.clone();
+        move || child.ask(Child::Total)
+    });
+    assert_eq!(asks.join().unwrap(), Ok(125_000));
+    child.close();
+    child.join().unwrap();
+    assert!(child.is_closed() && matches!(child.send(Child::Sleep), Err(SendError::Closed(Child::Sleep))));
+
+    let child = account.ask(|reply| Order::Child(0, reply)).unwrap();
+    assert!(child.join_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    child.send(Child::Sleep).unwrap();
+    child.kill();
+    assert!(child.join().unwrap_err().is_cancelled());
+
+    let child = account.ask(|reply| Order::Child(0, reply)).unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    child.send(Child::Fail("a bug".to_owned())).unwrap();
+    let error = child.join_deadline(deadline).unwrap_err();
+    assert!(error.is_panic() && error.to_string().contains("a bug"), "{error}");
+
+    // The other way round.
+    fn fails(inbox: &Mailbox<u64>) {
+        inbox.recv();
+        raise(std::fmt::Error)
+    }
+    let listener = || Builder::new().spawn(fails);
+    let ended = |how: fn() -> Ending| account.ask(|reply| Order::End(listener(), how(), reply)).unwrap();
+    assert_eq!(ended(|| Ending::Close), "well");
+    assert_eq!(ended(|| Ending::Kill), JoinError::to_string(&endless_killed()));
+    assert_eq!(
+        reports(|| assert!(ended(|| Ending::Message).contains(&std::fmt::Error.to_string()))).len(),
+        1,
+        "where it lives, it is reported"
+    );
+    end(&account);
+}
+
+/// The error of a task that was killed.
+fn endless_killed() -> JoinError {
+    let task = osier::spawn(|| osier::sleep(common::FOR_EVER));
+    task.kill();
+    task.join().unwrap_err()
+}
+
+#[test]
+fn links_and_monitors_reach_further_actors_in_processes() {
+    let _watch = watch();
+    let (account, child) = with_child(0);
+    let (sender, receiver) = channel::unbounded();
+    let watcher = Builder::new().spawn(move |inbox: &Mailbox<Down>| sender.send(inbox.recv()).unwrap());
+    let linked = Builder::new().spawn(|inbox: &Mailbox<()>| inbox.recv());
+    child.monitor(&watcher, |down| down);
+    child.link(&linked);
+    // Nobody but the monitor and the link has its address any more.
+    let last = child.clone();
+    drop(child);
+    last.send(Child::Fail("a bug".to_owned())).unwrap();
+    drop(last);
+    assert!(receiver.recv().unwrap().end().as_ref().unwrap_err().is_panic());
+    assert!(linked.join().unwrap_err().exception().unwrap().is::<actor::LinkedEnd>());
+
+    let child = account.ask(|reply| Order::Child(0, reply)).unwrap();
+    let fails = Builder::new().spawn(|inbox: &Mailbox<()>| {
+        inbox.recv();
+        raise(std::fmt::Error)
+    });
+    child.link(&fails);
+    fails.send(()).unwrap();
+    assert!(child.join().unwrap_err().is_cancelled(), "it is killed");
+    assert!(fails.join().is_err());
+    end(&account);
+}
+
+#[test]
+fn messages_to_a_further_actor_in_a_process_are_bounded_and_counted_when_it_dies() {
+    let _watch = watch();
+    let mut sent = 0;
+    let lines = reports(|| {
+        let (account, child) = with_child(4);
+        child.send(Child::Sleep).unwrap();
+        // Its mailbox, those on the way, and the mailbox that stands for it here.
+        until(|| {
+            let refused = child.try_send(Child::Add(1));
+            sent += usize::from(refused.is_ok());
+            matches!(refused, Err(SendError::Full(_))) && sent >= 64
+        });
+        assert!(sent <= 4 + 64 + 4 + 1, "{sent}");
+        account.send(Order::Exit(3)).unwrap();
+        assert!(account.join().is_err());
+        let error = child.join().unwrap_err();
+        assert!(matches!(remote(&error), RemoteError::Lost), "{error}");
+        assert!(matches!(child.try_send(Child::Add(1)), Err(SendError::Closed(_))));
+    });
+    let count = |line: &String| line.strip_prefix("actor 'actor' ended with unread messages: ")?.parse::<usize>().ok();
+    let unread: usize = lines.iter().filter_map(count).sum();
+    // What its own mailbox has taken dies with it, and so may what has not been told as arrived.
+    assert!((sent - 5..=sent + 1).contains(&unread), "{sent}: {lines:?}");
 }
 
 // ---- topics

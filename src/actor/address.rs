@@ -31,7 +31,8 @@ impl<M> Address<M> {
     }
 
     /// The task that runs the actor: to link closures to, and to watch. An actor of a [supervisor](super::Supervisor) has a
-    /// new one after each restart; this is the newest.
+    /// new one after each restart; this is the newest. Of an address that has come from another process it is a task here,
+    /// which passes messages on, and ends as the actor does, or with the last clone of the address.
     ///
     /// # Examples
     /// ```
@@ -59,7 +60,7 @@ impl<M> Address<M> {
     /// # Cancel safety
     /// A caller that is cancelled unwinds from here; the actor stays asked to end.
     pub fn kill(&self) {
-        self.task().kill();
+        self.life.kill();
     }
 
     /// Waits until the actor has ended, for good if it has a supervisor.
@@ -87,7 +88,21 @@ impl<M> Address<M> {
     /// # Errors
     /// As [`join`](Self::join); or an error that [is a timeout](JoinError::is_timeout).
     pub fn join_timeout(&self, timeout: Duration) -> Result<(), JoinError> {
-        self.life.join(Some(timeout))
+        self.life.join(after(timeout))
+    }
+
+    /// Waits as [`join`](Self::join) does, until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`join`](Self::join).
+    ///
+    /// # Cancel safety
+    /// As [`join`](Self::join).
+    ///
+    /// # Errors
+    /// As [`join_timeout`](Self::join_timeout).
+    pub fn join_deadline(&self, deadline: Instant) -> Result<(), JoinError> {
+        self.life.join(Some(deadline))
     }
 
     /// Queues `message` for the actor, behind those that were sent before. The actor never runs within this call.
@@ -237,6 +252,7 @@ impl<M> Address<M> {
     /// Lets the actor receive what is queued, and no more: then it ends, and no supervisor starts it again. Sends are refused
     /// from now on. Does not wait: for that, [join](Self::join) it.
     pub fn close(&self) {
+        self.life.note_close();
         self.sender.close();
     }
 
@@ -253,6 +269,17 @@ impl<M> Address<M> {
     /// Whether no message waits in its mailbox.
     pub fn is_empty(&self) -> bool {
         self.sender.is_empty()
+    }
+
+    /// Who runs the actor.
+    pub(super) fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// How many messages its mailbox holds, if it is bounded.
+    #[cfg(feature = "processes")]
+    pub(super) fn bound(&self) -> Option<usize> {
+        self.sender.capacity()
     }
 
     /// Whether both lead to the same mailbox.

@@ -92,7 +92,7 @@ impl<M> Mailbox<M> {
 
     /// What closes the mailbox, as [`Address::close`] does.
     #[cfg(feature = "processes")]
-    pub(super) fn closes(&self) -> impl Fn() + Send + use<M>
+    pub(super) fn closes(&self) -> impl Fn() + Send + Sync + use<M>
     where
         M: Send,
     {

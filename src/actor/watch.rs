@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::address::Address;
+use super::life::Life;
 use crate::task::{JoinError, Link, Task};
 
 /// How an actor has ended: what a [monitor](Address::monitor) tells.
@@ -97,7 +98,7 @@ impl fmt::Debug for ActorLink {
     }
 }
 
-impl<M> Address<M> {
+impl<M: Send + 'static> Address<M> {
     /// Sends `watcher` the message that `message` makes when this actor has ended; at once if it has. Such a message is
     /// queued behind others, and may wait for room. It counts as having been told of a failure.
     ///
@@ -126,7 +127,9 @@ impl<M> Address<M> {
         message: impl FnOnce(Down) -> W + Send + 'static,
     ) -> Link {
         let (watcher, name): (_, Arc<str>) = (watcher.clone(), self.name().into());
+        let kept = self.kept_abroad();
         self.task().link(move |end| {
+            drop(kept);
             // A watcher that has ended wants to know of nothing.
             _ = watcher.send(message(Down { name, end: end.clone() }));
         })
@@ -136,7 +139,7 @@ impl<M> Address<M> {
     /// at its next wait, and that ends it, unless it is [caught](crate::catch). An actor that ends well takes nobody along.
     ///
     /// One that a supervisor keeps is linked until it ends, and not when it was started again; one in another process is
-    /// ended without being told. Linking an actor to itself does nothing.
+    /// killed without being told. Linking an actor to itself does nothing.
     ///
     /// # Examples
     /// ```
@@ -149,16 +152,19 @@ impl<M> Address<M> {
     /// assert!(error.exception().unwrap().is::<LinkedEnd>());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn link<N>(&self, other: &Address<N>) -> ActorLink {
+    pub fn link<N: Send + 'static>(&self, other: &Address<N>) -> ActorLink {
         let halves = Halves::default();
         let tasks = [self.task(), other.task()];
         if tasks[0] == tasks[1] {
             lock(&halves).is_over = true;
             return ActorLink { halves };
         }
-        let names: [Arc<str>; 2] = [self.name().into(), other.name().into()];
+        let (names, lives): ([Arc<str>; 2], _) =
+            ([self.name().into(), other.name().into()], [self.life().clone(), other.life().clone()]);
+        let kept = Arc::new((self.kept_abroad(), other.kept_abroad()));
         for half in 0..2 {
-            let link = tell(&tasks[half], names[half].clone(), tasks[1 - half].clone(), halves.clone());
+            let (name, life, kept) = (names[half].clone(), lives[1 - half].clone(), kept.clone());
+            let link = tell(&tasks[half], name, life, halves.clone(), kept);
             lock(&halves).links[half] = Some(link);
         }
         // One may have ended before its half lay there.
@@ -169,8 +175,15 @@ impl<M> Address<M> {
     }
 }
 
+impl<M> Address<M> {
+    /// A clone, if the task that is linked would end without it although the actor lives on.
+    fn kept_abroad(&self) -> Option<Self> {
+        self.life().ends_with_its_address().then(|| self.clone())
+    }
+}
+
 /// Lets `other` know when `task` has failed.
-fn tell(task: &Task, name: Arc<str>, other: Task, halves: Halves) -> Link {
+fn tell(task: &Task, name: Arc<str>, other: Life, halves: Halves, kept: impl Send + 'static) -> Link {
     task.link(move |end| {
         let was_linked = part(&halves);
         if let Err(reason) = end
@@ -178,5 +191,6 @@ fn tell(task: &Task, name: Arc<str>, other: Task, halves: Halves) -> Link {
         {
             other.throw(LinkedEnd { name, reason: reason.clone() });
         }
+        drop(kept);
     })
 }

@@ -1,7 +1,7 @@
 //! What crosses between an actor's owner and its host: messages, and in them replies and addresses.
 //!
 //! Both processes have one of these for an actor. A reply or an address in a message is entered here under a number, and the
-//! number is sent; the other side makes a reply or an address of it that leads back.
+//! number is sent; the other side makes a reply or an address of it that leads back. What becomes of addresses is in `afar`.
 //!
 //! ```text
 //!   encode: Reply, Address ─→ number, entry          decode: number ─→ Reply that sends Answer, Address of a relay that sends Post
@@ -26,16 +26,14 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::address::Address;
-use super::super::builder::Builder;
-use super::super::error::{AskError, SendError};
-use super::super::mailbox::Mailbox;
+use super::super::error::AskError;
 use super::super::reply::{Abroad, Reply, Way};
+use super::afar::{Afar, Exported};
 use crate::coroutine::unwind;
 use crate::exception::{Report, report};
 use crate::process::RemoteError;
 use crate::process::host::{self, Frame, Kind, Line};
-use crate::sync::channel::{self, Sender};
-use crate::task::{self, Task};
+use crate::sync::channel::Sender;
 
 /// The number that stands for the actor itself.
 pub(super) const MYSELF: u64 = 0;
@@ -61,15 +59,26 @@ pub(super) enum Exit {
 }
 
 #[derive(Default)]
-struct Entries {
+pub(super) struct Entries {
     /// The last number of a message, a question or an address.
     last: u64,
     questions: HashMap<u64, Question>,
-    addresses: HashMap<u64, Exported>,
+    /// Actors of this side, whose addresses were sent to the other one.
+    pub(super) addresses: HashMap<u64, Exported>,
+    /// Of which of them the other side has not been told yet that messages have arrived.
+    pub(super) unsettled: Vec<u64>,
     /// What stands for actors of the other side.
-    relays: HashMap<u64, Relay>,
+    pub(super) relays: HashMap<u64, Arc<Afar>>,
     /// Whether nothing crosses any more.
-    is_over: bool,
+    pub(super) is_over: bool,
+}
+
+impl Entries {
+    /// A number that nothing else has.
+    pub(super) fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
 }
 
 struct Question {
@@ -80,40 +89,19 @@ struct Question {
 
 type Settle = Box<dyn FnOnce(&Arc<Border>, Result<&[u8], AskError>) + Send>;
 
-/// A task that sends on what is sent to an address of the other side.
-struct Relay {
-    close: Box<dyn Fn() + Send>,
-    task: Task,
-}
-
-struct Exported {
-    message: u64,
-    target: Arc<dyn Target>,
-}
-
-/// An actor whose address was sent to the other side.
-trait Target: Send + Sync {
-    fn deliver(&self, border: &Arc<Border>, bytes: &[u8]) -> Result<(), Refusal>;
-}
-
-enum Refusal {
-    Gone,
-    Bad(String),
-}
-
 crate::task_local! {
     /// What is being encoded or decoded here.
     static CROSSING: RefCell<Option<Crossing>> = RefCell::new(None);
 }
 
 #[derive(Clone)]
-struct Crossing {
-    border: Arc<Border>,
+pub(super) struct Crossing {
+    pub(super) border: Arc<Border>,
     /// The number of the message.
-    message: u64,
+    pub(super) message: u64,
 }
 
-fn crossing() -> Option<Crossing> {
+pub(super) fn crossing() -> Option<Crossing> {
     CROSSING.with(|crossing| crossing.borrow().clone())
 }
 
@@ -142,13 +130,17 @@ impl Border {
         _ = self.myself.set(Box::new(move || Box::new(address())));
     }
 
-    fn myself<M: 'static>(&self) -> Option<Address<M>> {
+    pub(super) fn myself<M: 'static>(&self) -> Option<Address<M>> {
         let address = self.myself.get()?().downcast().ok()?;
         Some(*address)
     }
 
-    fn entries(&self) -> MutexGuard<'_, Entries> {
+    pub(super) fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -157,9 +149,7 @@ impl Border {
 
     /// A number for a message.
     fn number(&self) -> u64 {
-        let mut entries = self.entries();
-        entries.last += 1;
-        entries.last
+        self.entries().number()
     }
 
     /// Sends a frame. False if nothing crosses any more.
@@ -173,7 +163,7 @@ impl Border {
         }
     }
 
-    fn send_number(&self, kind: Kind, number: u64) {
+    pub(super) fn send_number(&self, kind: Kind, number: u64) {
         self.send(kind, &[&number.to_be_bytes()]);
     }
 
@@ -221,7 +211,25 @@ impl Border {
         report(&Report::Undelivered { name: &self.name, error });
     }
 
-    /// Nothing crosses any more: who waits for an answer is told so, and addresses of the other side are closed.
+    /// Enters a question to the other side, which `settle` is called for, or dropped with, when that is answered or nothing
+    /// crosses any more. Gives its number, if anything does.
+    pub(super) fn ask(&self, settle: impl FnOnce(&Arc<Self>, Result<&[u8], AskError>) + Send + 'static) -> Option<u64> {
+        self.enter_question(0, Box::new(settle))
+    }
+
+    fn enter_question(&self, message: u64, settle: Settle) -> Option<u64> {
+        let mut entries = self.entries();
+        if entries.is_over {
+            drop(entries);
+            drop(settle);
+            return None;
+        }
+        let number = entries.number();
+        entries.questions.insert(number, Question { message, settle });
+        Some(number)
+    }
+
+    /// Nothing crosses any more: who waits for an answer is told so, and what stands for actors of the other side ends.
     pub(super) fn end(&self) {
         let mut entries = self.entries();
         entries.is_over = true;
@@ -231,17 +239,7 @@ impl Border {
         if let Exit::Queue(queue) = &self.exit {
             queue.close();
         }
-        all.relays.values().for_each(|relay| (relay.close)());
-    }
-
-    /// Waits until all that was sent to addresses of the other side is on its way; nothing more is sent to them.
-    ///
-    /// # Suspends
-    pub(super) fn flush(&self) {
-        let relays = std::mem::take(&mut self.entries().relays);
-        relays.values().for_each(|relay| (relay.close)());
-        // One that has failed has reported it.
-        relays.values().for_each(|relay| _ = relay.task.join());
+        all.relays.values().for_each(|afar| afar.is_lost());
     }
 
     // ---- frames
@@ -253,21 +251,7 @@ impl Border {
             Kind::Answer => self.settle(number, Ok(rest)),
             Kind::NoAnswer => self.settle(number, Err(AskError::NoReply)),
             Kind::BadAnswer => self.settle(number, Err(AskError::BadAnswer)),
-            Kind::Post => {
-                let (message, bytes) = rest.split_first_chunk().ok_or(std::io::ErrorKind::InvalidData)?;
-                self.deliver(number, u64::from_be_bytes(*message), bytes);
-            }
-            Kind::Release => {
-                let released = self.entries().addresses.remove(&number);
-                drop(released);
-            }
-            Kind::Gone => {
-                let relay = self.entries().relays.remove(&number);
-                if let Some(relay) = relay {
-                    (relay.close)();
-                }
-            }
-            _ => return Err(std::io::ErrorKind::InvalidData.into()),
+            _ => return self.handle_address(frame.kind, number, rest),
         }
         Ok(())
     }
@@ -276,21 +260,6 @@ impl Border {
         let question = self.entries().questions.remove(&number);
         if let Some(question) = question {
             (question.settle)(self, result);
-        }
-    }
-
-    fn deliver(self: &Arc<Self>, whom: u64, message: u64, bytes: &[u8]) {
-        let target = self.entries().addresses.get(&whom).map(|exported| exported.target.clone());
-        // One that was released meanwhile is sent nothing by whoever released it.
-        let Some(target) = target else { return };
-        match target.deliver(self, bytes) {
-            Ok(()) => {}
-            Err(Refusal::Bad(why)) => self.refuse(whom, message, &why),
-            Err(Refusal::Gone) => {
-                let released = self.entries().addresses.remove(&whom);
-                drop(released);
-                self.send_number(Kind::Gone, whom);
-            }
         }
     }
 }
@@ -312,16 +281,10 @@ impl<R: DeserializeOwned + Send + 'static> Serialize for Reply<R> {
             Err(AskError::NoReply) => {}
             Err(error) => way.fail(error),
         };
-        let mut entries = border.entries();
-        if entries.is_over {
-            drop(entries);
-            return Err(S::Error::custom("the process has ended"));
+        match border.enter_question(message, Box::new(settle)) {
+            Some(number) => serializer.serialize_u64(number),
+            None => Err(S::Error::custom("the process has ended")),
         }
-        entries.last += 1;
-        let number = entries.last;
-        entries.questions.insert(number, Question { message, settle: Box::new(settle) });
-        drop(entries);
-        serializer.serialize_u64(number)
     }
 }
 
@@ -375,133 +338,4 @@ impl<R> Drop for WayBack<R> {
             self.border.send_number(Kind::NoAnswer, self.number);
         }
     }
-}
-
-// ---- addresses
-
-impl<M: DeserializeOwned + Send + 'static> Serialize for Address<M> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Some(Crossing { border, message }) = crossing() else {
-            return Err(S::Error::custom("an address crosses only in a message to an actor in another process"));
-        };
-        if border.myself::<M>().is_some_and(|myself| myself.is_same(self)) {
-            return (MYSELF, &*border.name).serialize(serializer);
-        }
-        let target = Mailed { address: self.clone(), backlog: Mutex::new(None) };
-        let mut entries = border.entries();
-        if entries.is_over {
-            drop(entries);
-            return Err(S::Error::custom("the process has ended"));
-        }
-        entries.last += 1;
-        let number = entries.last;
-        entries.addresses.insert(number, Exported { message, target: Arc::new(target) });
-        drop(entries);
-        (number, self.name()).serialize(serializer)
-    }
-}
-
-impl<'de, M: Serialize + Send + 'static> Deserialize<'de> for Address<M> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (number, name) = <(u64, String)>::deserialize(deserializer)?;
-        let Some(Crossing { border, .. }) = crossing() else {
-            return Err(D::Error::custom("an address arrives only in a message from another process"));
-        };
-        if number == MYSELF {
-            let myself = border.myself();
-            return myself.ok_or_else(|| D::Error::custom("the actor receives messages of another type"));
-        }
-        let (sender, residence) = Builder::new().residence(name.into(), None);
-        let close = Box::new(residence.mailbox().closes());
-        let release = ReleaseOnDrop { border: border.clone(), number };
-        let address = Builder::new().launch(sender, residence, move |inbox| release.relay(inbox));
-        // It lives as long as this address, and so is not gone yet.
-        let relay = Relay { close, task: address.task() };
-        let mut entries = border.entries();
-        let is_over = entries.is_over;
-        let unused = if is_over { Some(relay) } else { entries.relays.insert(number, relay) };
-        drop(entries);
-        if let Some(relay) = unused {
-            (relay.close)();
-        }
-        Ok(address)
-    }
-}
-
-/// The right to send to an address of the other side.
-struct ReleaseOnDrop {
-    border: Arc<Border>,
-    number: u64,
-}
-
-impl ReleaseOnDrop {
-    /// Sends on what comes, until nobody has the address.
-    fn relay<M: Serialize + Send + 'static>(&self, inbox: &Mailbox<M>) {
-        for message in inbox {
-            match self.border.post(self.number, &message) {
-                Ok(()) => {}
-                Err(Some(error)) => report(&Report::Undelivered { name: inbox.name(), error: &error }),
-                Err(None) => {
-                    report(&Report::DeadLetters { name: inbox.name(), count: 1 });
-                    return;
-                }
-            }
-        }
-    }
-}
-
-impl Drop for ReleaseOnDrop {
-    fn drop(&mut self) {
-        let relay = self.border.entries().relays.remove(&self.number);
-        drop(relay);
-        self.border.send_number(Kind::Release, self.number);
-    }
-}
-
-/// An actor of this side that is sent to from the other one.
-struct Mailed<M> {
-    address: Address<M>,
-    /// What its full mailbox had no room for is queued here, for a task that waits in the place of the reader.
-    backlog: Mutex<Option<Sender<M>>>,
-}
-
-impl<M: DeserializeOwned + Send + 'static> Target for Mailed<M> {
-    fn deliver(&self, border: &Arc<Border>, bytes: &[u8]) -> Result<(), Refusal> {
-        let message = border.decode(bytes).map_err(Refusal::Bad)?;
-        let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
-        let refused = match &*backlog {
-            Some(queue) => queue.send(message).err().map(channel::SendError::into_inner),
-            None => match self.address.try_send(message) {
-                Ok(()) => None,
-                Err(SendError::Full(message)) => {
-                    *backlog = Some(wait_in_line(self.address.clone(), message));
-                    None
-                }
-                Err(refused) => Some(refused.into_inner()),
-            },
-        };
-        drop(backlog);
-        let Some(message) = refused else { return Ok(()) };
-        report(&Report::DeadLetters { name: self.address.name(), count: 1 });
-        unwind::drop_quietly(message);
-        Err(Refusal::Gone)
-    }
-}
-
-/// Sends `first`, and what comes after it, as there is room.
-fn wait_in_line<M: Send + 'static>(address: Address<M>, first: M) -> Sender<M> {
-    let (sender, receiver) = channel::unbounded();
-    let wait = move || {
-        let mut next = Some(first);
-        while let Some(message) = next {
-            if address.send(message).is_err() {
-                receiver.close();
-                let count = 1 + receiver.drain().len();
-                return report(&Report::DeadLetters { name: address.name(), count });
-            }
-            next = receiver.recv().ok();
-        }
-    };
-    drop(task::Builder::new().name("osier::actor::backlog").spawn(wait));
-    sender
 }

@@ -60,7 +60,13 @@ where
     let actor = Builder::new().thread().spawn_counted(counter, run);
     let known = actor.clone();
     border.set_myself(move || known.clone());
-    while let Some(frame) = hosting.receive() {
+    let next = || {
+        hosting.try_receive().or_else(|| {
+            border.tell_settled();
+            hosting.receive()
+        })
+    };
+    while let Some(frame) = next() {
         match frame.kind {
             Kind::Post if frame.numbered()?.0 == MYSELF => {
                 let (_, rest) = frame.numbered()?;

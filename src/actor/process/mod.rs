@@ -1,8 +1,9 @@
 //! Actors in other processes, behind the same addresses.
 //!
 //! # Rooms
-//! - Here: what users call, and what is registered. `owner`, `host`: the two sides. `border`: what crosses.
+//! - Here: what users call, and what is registered. `owner`, `host`: the two sides. `border`: what crosses. `afar`: addresses.
 
+mod afar;
 mod border;
 mod host;
 mod owner;
@@ -23,6 +24,7 @@ use super::mailbox::Mailbox;
 use super::supervisor::Child;
 use crate::process::host::{self as hosts, Plan, Registrable};
 use crate::process::{Hosting, RemoteError};
+pub(super) use afar::Afar;
 use owner::{Call, pass_on};
 
 /// How an actor is started in a process of its own: see [`Builder::process`].
@@ -36,6 +38,9 @@ use owner::{Call, pass_on};
 /// When the process dies, the actor has failed, with [`RemoteError::Died`] and its status or signal. A message that does not
 /// encode or decode, or that is too long, is lost, and [reported](crate::Report::Undelivered); the actor goes on. No process
 /// outlives its owner. A killed actor's process is killed, so that nothing in it is told.
+///
+/// An address that has come out of another process, of an actor that was started there, has the bound of that actor's
+/// mailbox, is closed and killed as it, and ends as it: with [`RemoteError::Lost`] if its process has died.
 ///
 /// # Examples
 /// ```no_run

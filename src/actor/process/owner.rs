@@ -154,6 +154,9 @@ impl<M: Serialize + Send + 'static> Talk<'_, M> {
             });
             let feeder = scope.spawn_local(|| feed(&border, inbox, &credit, sent));
             let ended = loop {
+                if reader.buffer().is_empty() {
+                    border.tell_settled();
+                }
                 let frame = match host::read(&mut reader, limit) {
                     Ok(Some(frame)) => frame,
                     Ok(None) => break Err(io::ErrorKind::UnexpectedEof.into()),

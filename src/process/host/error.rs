@@ -52,6 +52,8 @@ pub enum RemoteError {
     },
     /// The process has ended in the middle: with a code, or by a signal.
     Died(ExitStatus),
+    /// An actor lived in a process that has ended: what is known of it where only its address was.
+    Lost,
     /// What the process sent is no answer. It was killed.
     Garbage,
     /// An exception was raised there; its text.
@@ -73,6 +75,7 @@ impl fmt::Display for RemoteError {
             Self::Decode(why) => write!(f, "cannot be decoded: {why}"),
             Self::TooLarge { bytes, limit } => write!(f, "a message of {bytes} bytes, over the limit of {limit}"),
             Self::Died(status) => write!(f, "the process died: {status}"),
+            Self::Lost => f.write_str("the process that it lived in has ended"),
             Self::Garbage => f.write_str("the process sent garbage, and was killed"),
             Self::Raised(text) => f.write_str(text),
             Self::NotStarted(error) => write!(f, "no process could be started: {error}"),

@@ -208,6 +208,11 @@ impl Hosting {
         self.frames.recv().ok()
     }
 
+    /// The next frame from the owner, if it is there.
+    pub(crate) fn try_receive(&self) -> Option<Frame> {
+        self.frames.try_recv().ok()
+    }
+
     /// Says hello, and runs what is asked for until the owner goes.
     fn serve(&self) -> io::Result<()> {
         self.line.send(Kind::Hello, &[HELLO])?;

@@ -47,7 +47,17 @@ pub(crate) enum Kind {
     BadAnswer = b'W',
     /// Either: the address of this number is not used any more.
     Release = b'F',
-    /// Either: the actor that has the address of this number has ended.
+    /// Either, of an address that it was sent: tell when its actor has ended.
+    Watch = b'O',
+    /// Either, of an address that it was sent: close its actor.
+    CloseThat = b'Q',
+    /// Either, of an address that it was sent: kill its actor, and say that the question of the second number has no answer.
+    Kill = b'K',
+    /// Either, of an address that it has sent: how many messages have arrived there, whatever became of them, as a u64.
+    Settled = b'M',
+    /// Either, of an address that it has sent: its actor was closed.
+    Closed = b'Z',
+    /// Either, of an address that it has sent: its actor has ended. How, as a byte, and a text.
     Gone = b'G',
     /// The owner: no more is sent to the actor.
     Close = b'X',
@@ -56,7 +66,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 23] = [
         Self::Hello,
         Self::Call,
         Self::Unknown,
@@ -72,6 +82,11 @@ impl Kind {
         Self::NoAnswer,
         Self::BadAnswer,
         Self::Release,
+        Self::Watch,
+        Self::CloseThat,
+        Self::Kill,
+        Self::Settled,
+        Self::Closed,
         Self::Gone,
         Self::Close,
         Self::Taken,
