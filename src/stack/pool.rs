@@ -123,13 +123,14 @@ impl Depot {
         Ok(stack)
     }
 
-    fn put(&self, stacks: impl Iterator<Item = Stack>) {
-        for stack in stacks {
-            stack.discard();
-            let trim = self.shelf.lock().unwrap_or_else(PoisonError::into_inner).put(stack);
-            if trim {
-                sys::trim_heap();
-            }
+    /// Takes the first `count` of `free`.
+    fn put(&self, free: &mut Vec<Stack>, count: usize) {
+        Stack::discard_all(&mut free[..count]);
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let trim = free.drain(..count).fold(false, |trim, stack| shelf.put(stack) || trim);
+        drop(shelf);
+        if trim {
+            sys::trim_heap();
         }
     }
 }
@@ -176,7 +177,7 @@ impl StackCache {
         });
         let cached = &mut self.sizes[index];
         if cached.free.len() >= CACHED {
-            cached.depot.put(cached.free.drain(..CACHED / 2));
+            cached.depot.put(&mut cached.free, CACHED / 2);
         }
         cached.free.push(stack);
     }
@@ -196,13 +197,14 @@ pub(crate) fn take_uncached(size: StackSize) -> io::Result<Stack> {
 #[cold]
 #[inline(never)]
 pub(crate) fn put_uncached(size: StackSize, stack: Stack) {
-    Depot::of(size).put(std::iter::once(stack));
+    Depot::of(size).put(&mut vec![stack], 1);
 }
 
 impl Drop for StackCache {
     fn drop(&mut self) {
-        for cached in self.sizes.drain(..) {
-            cached.depot.put(cached.free.into_iter());
+        for mut cached in self.sizes.drain(..) {
+            let count = cached.free.len();
+            cached.depot.put(&mut cached.free, count);
         }
     }
 }

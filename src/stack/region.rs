@@ -282,7 +282,7 @@ impl Stack {
     #[inline(always)]
     fn bottom(&self) -> NonNull<u8> {
         // SAFETY: the slot lies in the region's mapping, whose bytes it ends at.
-        unsafe { self.base.add(self.above_base()).sub(self.region.slot) }
+        unsafe { self.top().sub(self.region.slot) }
     }
 
     /// What [`Region::stack`] makes it of again.
@@ -294,9 +294,26 @@ impl Stack {
         (self.base.addr().get() - self.region.start.addr().get()) / self.region.slot
     }
 
-    /// Gives the memory back; the slot stays reserved and guarded.
-    pub(super) fn discard(&self) {
-        // SAFETY: nobody runs on this stack, so nothing above the guard is wanted.
-        unsafe { sys::discard(self.bottom().add(self.region.guard), self.region.slot - self.region.guard) };
+    /// Gives the memory of all of them back; the slots stay reserved and guarded.
+    pub(super) fn discard_all(stacks: &mut [Self]) {
+        stacks.sort_unstable_by_key(|stack| stack.base);
+        // Those that lie side by side go in one piece, with the guards between them, which survive it.
+        let runs = stacks.chunk_by(|lower, upper| lower.top() == upper.bottom());
+        let ranges: Vec<_> = runs
+            .map(|run| {
+                let (lowest, highest) = (&run[0], &run[run.len() - 1]);
+                // SAFETY: a slot is longer than its guard.
+                let at = unsafe { lowest.bottom().add(lowest.region.guard) };
+                sys::Range { at, bytes: highest.top().addr().get() - at.addr().get() }
+            })
+            .collect();
+        // SAFETY: nobody runs on these stacks, so nothing above their guards is wanted.
+        unsafe { sys::discard(&ranges) };
+    }
+
+    /// The slot's end.
+    fn top(&self) -> NonNull<u8> {
+        // SAFETY: the slot lies in the region's mapping, which may end here.
+        unsafe { self.base.add(self.above_base()) }
     }
 }

@@ -42,7 +42,7 @@ pub(in crate::stack) unsafe fn guard(_at: NonNull<u8>, _bytes: usize) -> io::Res
 ///
 /// # Safety
 /// - None; the other implementation has some.
-pub(in crate::stack) unsafe fn discard(_at: NonNull<u8>, _bytes: usize) {}
+pub(in crate::stack) unsafe fn discard(_ranges: &[super::Range]) {}
 
 /// Does nothing: memory is not measured here.
 pub(in crate::stack) fn trim_heap() {}

@@ -12,3 +12,10 @@ mod system;
 pub(super) use self::heap::*;
 #[cfg(not(any(miri, osier_threads)))]
 pub(super) use self::system::*;
+
+/// Bytes at an address, which begin and end at pages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range {
+    pub(super) at: std::ptr::NonNull<u8>,
+    pub(super) bytes: usize,
+}

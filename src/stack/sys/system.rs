@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use corosensei::stack::valgrind::ValgrindStackRegistration;
 
+use super::Range;
+
 /// The BSDs but NetBSD reserve nothing for private memory, and have no flag to say so.
 #[cfg(any(target_os = "freebsd", target_os = "dragonfly", target_os = "openbsd"))]
 const NO_RESERVE: i32 = 0;
@@ -20,6 +22,13 @@ const NO_RESERVE: i32 = libc::MAP_NORESERVE;
 /// `MADV_GUARD_INSTALL` of Linux 6.13 (`include/uapi/asm-generic/mman-common.h`); libc does not have it on all targets.
 #[cfg(target_os = "linux")]
 const MADV_GUARD_INSTALL: libc::c_int = 102;
+
+/// The calling process, where a pidfd is expected (`include/uapi/linux/pidfd.h`); kernels that do not know it refuse it.
+#[cfg(target_os = "linux")]
+const PIDFD_SELF: libc::c_int = -10001;
+/// The most ranges that one call takes: `UIO_MAXIOV`.
+#[cfg(target_os = "linux")]
+const RANGES_A_CALL: usize = 1024;
 
 /// The size of a page in bytes.
 pub(in crate::stack) fn page_size() -> usize {
@@ -98,15 +107,52 @@ unsafe fn guard_by_protecting(at: NonNull<u8>, bytes: usize) -> io::Result<()> {
     }
 }
 
-/// Gives the pages of a free range back; it reads as zero afterwards, and guards stay.
+/// Gives the pages of free ranges back; they read as zero afterwards, and guards stay.
 ///
 /// # Safety
-/// - The range lies in memory from [`reserve`], on page boundaries, and holds nothing that is still wanted.
-pub(in crate::stack) unsafe fn discard(at: NonNull<u8>, bytes: usize) {
-    // SAFETY: the caller owns the range and wants nothing in it. Failure leaves the pages where they are.
-    unsafe {
-        libc::madvise(at.as_ptr().cast(), bytes, libc::MADV_DONTNEED);
+/// - The ranges lie in memory from [`reserve`], on page boundaries, and hold nothing that is still wanted.
+pub(in crate::stack) unsafe fn discard(ranges: &[Range]) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the caller's promise is ours.
+    let ranges = &ranges[unsafe { discard_together(ranges) }..];
+    for range in ranges {
+        // SAFETY: the caller owns the range and wants nothing in it. Failure leaves the pages where they are.
+        unsafe { libc::madvise(range.at.as_ptr().cast(), range.bytes, libc::MADV_DONTNEED) };
     }
+}
+
+/// Discards ranges with one call for many, where the system can. How many of them that were.
+///
+/// Each call makes the other cores forget what they know of the pages, and waits for them: while another thread ran, a stack
+/// among 512 scattered ones cost 5.4 µs to give back by itself, 1.0 with the others.
+// The safety contract of `discard`.
+#[cfg(target_os = "linux")]
+unsafe fn discard_together(ranges: &[Range]) -> usize {
+    let mut done = 0;
+    for chunk in ranges.chunks(RANGES_A_CALL) {
+        let vector: Vec<_> = chunk
+            .iter()
+            .map(|range| libc::iovec { iov_base: range.at.as_ptr().cast(), iov_len: range.bytes })
+            .collect();
+        // SAFETY: it reads the vector; the caller owns the ranges and wants nothing in them.
+        let discarded = unsafe {
+            libc::syscall(
+                libc::SYS_process_madvise,
+                PIDFD_SELF,
+                vector.as_ptr(),
+                vector.len(),
+                libc::MADV_DONTNEED,
+                0_u32,
+            )
+        };
+        let bytes: usize = chunk.iter().map(|range| range.bytes).sum();
+        // What was done in part is done again.
+        if usize::try_from(discarded) != Ok(bytes) {
+            break;
+        }
+        done += chunk.len();
+    }
+    done
 }
 
 /// Tells valgrind, if it is there, that code will run on these bytes for the rest of the process.
@@ -157,7 +203,7 @@ mod tests {
         unsafe { usable.write(7) };
         assert!(faults(at) && !faults(usable));
         // SAFETY: all four pages are ours and hold nothing that is wanted.
-        unsafe { discard(at, page * 4) };
+        unsafe { discard(&[Range { at, bytes: page * 4 }]) };
         assert!(faults(at) && !faults(usable));
         // SAFETY: mapped and ours; discarded pages read as zero.
         assert_eq!(unsafe { usable.read() }, 0);
@@ -171,6 +217,23 @@ mod tests {
     #[test]
     fn the_fallback_guard_faults_and_survives_discard() {
         guard_holds_and_survives_discard(guard_by_protecting);
+    }
+
+    #[test]
+    fn scattered_pages_are_discarded_and_their_neighbours_stay() {
+        let (page, count) = (page_size(), 2 * 1024 + 10);
+        let at = reserve(page * count).unwrap();
+        // SAFETY: each lies in the mapping.
+        let pages: Vec<_> = (0..count).map(|index| unsafe { at.add(index * page) }).collect();
+        // SAFETY: mapped, writable, and ours.
+        pages.iter().for_each(|at| unsafe { at.write(7) });
+        let ranges: Vec<_> = pages.iter().step_by(2).map(|&at| Range { at, bytes: page }).collect();
+        // SAFETY: ours, and nothing in them is wanted.
+        unsafe { discard(&ranges) };
+        for (index, at) in pages.iter().enumerate() {
+            // SAFETY: mapped, readable, and ours.
+            assert_eq!(unsafe { at.read() }, if index % 2 == 0 { 0 } else { 7 });
+        }
     }
 
     #[test]
