@@ -33,7 +33,8 @@ impl<T: Linked> Inbox<T> {
     /// - `item` is in no inbox, and stays alive until it has been taken out.
     #[must_use]
     pub(super) unsafe fn push(&self, item: *mut T) -> bool {
-        let mut last = self.last.load(Ordering::Relaxed);
+        // Most inboxes are empty, and a look would bring the cache line twice: to read, and to write.
+        let mut last = ptr::null_mut();
         loop {
             // SAFETY: the caller keeps `item` alive; until it is in the inbox nobody else uses its link.
             unsafe { &*item }.link().store(last, Ordering::Relaxed);

@@ -23,7 +23,7 @@ use super::quiet::Quiet;
 use super::worker::{Deques, Fresh, Worker};
 use crate::coroutine;
 use crate::stack::StackSize;
-use crate::task::{Header, JoinError, RawTask, Refusal};
+use crate::task::{Carrier, Header, JoinError, RawTask, Refusal};
 
 /// See the module's page.
 pub(crate) struct Shared {
@@ -68,9 +68,9 @@ pub(super) struct Remote {
     pub(super) inbox: Inbox<Header>,
     /// Where it waits while somebody looks at its tasks.
     pub(super) turnstile: Turnstile<Header>,
-    /// The first of its tasks that have suspended at least once and not ended; they are linked through themselves. Its
+    /// The first carrier of a task that has suspended at least once and not ended; they are linked through themselves. Its
     /// thread changes it, within `turnstile`.
-    pub(super) live: AtomicPtr<Header>,
+    pub(super) live: AtomicPtr<Carrier>,
     pub(super) stealer: Stealer<Fresh>,
     /// Of the deque that its worker, too, empties oldest first.
     pub(super) oldest_first: Stealer<Fresh>,
@@ -239,13 +239,20 @@ impl Shared {
 
     #[cold]
     pub(super) fn push_to_inbox(&self, home: usize, task: RawTask) {
-        // Once pushed, the task may run and end, and the runtime with it: this keeps it until the worker is unparked.
-        let Some(this) = self.this.upgrade() else { return };
+        // Once pushed, the task may run and end, and the runtime with it: something must keep it until the worker is
+        // unparked. One of its workers does; a count, which all threads share, costs as much as the push.
+        match self.own_worker() {
+            Some(worker) => worker.shared().push_kept(home, task),
+            None => _ = self.this.upgrade().map(|this| this.push_kept(home, task)),
+        }
+    }
+
+    fn push_kept(&self, home: usize, task: RawTask) {
         // SAFETY: the caller was the first to call it, or placed it, so it is in no inbox; it lives until its home has
         // taken it.
-        let was_empty = unsafe { this.remotes[home].inbox.push(task.as_ptr()) };
-        if was_empty && this.idle.wake(home) {
-            this.unpark(home);
+        let was_empty = unsafe { self.remotes[home].inbox.push(task.as_ptr()) };
+        if was_empty && self.idle.wake(home) {
+            self.unpark(home);
         }
     }
 
@@ -430,9 +437,10 @@ impl Remote {
     pub(super) fn live_tasks(&self) -> impl Iterator<Item = RawTask> {
         let mut next = self.live.load(Ordering::Relaxed).cast_const();
         std::iter::from_fn(move || {
-            let task = RawTask::from_header(NonNull::new(next.cast_mut())?);
-            next = task.carrier().live_next.get();
-            Some(task)
+            // SAFETY: a listed task has not ended, and its carrier is there until then.
+            let carrier = unsafe { next.as_ref() }?;
+            next = carrier.next.get();
+            carrier.listed.get()
         })
     }
 

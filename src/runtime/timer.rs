@@ -263,6 +263,11 @@ impl<T> Timers<T> {
         (self.now >> digit >> SLOT_BITS << SLOT_BITS | slot as u64) << digit
     }
 
+    /// How many will fire.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// What will fire, in no order.
     pub(super) fn values(&self) -> impl Iterator<Item = &T> {
         self.entries.iter().filter_map(|entry| entry.value.as_ref())

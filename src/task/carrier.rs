@@ -16,7 +16,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
-use super::raw::{Header, RawTask};
+use super::raw::RawTask;
 use super::sleeper::Leave;
 use crate::coroutine::{self, Bookmark, Coroutine, Frame, Resumed, Yielder, current, unwind};
 use crate::runtime::Worker;
@@ -47,13 +47,13 @@ pub(crate) struct Carrier {
     this: NonNull<Self>,
     name: NameTag,
     pub(crate) stack_size: StackSize,
-    /// Whether its task is in its worker's list of those that have suspended.
-    pub(crate) is_listed: Cell<bool>,
     /// Whether its task waits until its runtime is idle.
     pub(crate) waits_for_quiet: Cell<bool>,
-    /// That list.
-    pub(crate) live_previous: Cell<*const Header>,
-    pub(crate) live_next: Cell<*const Header>,
+    /// Its task, if it is in its worker's list of those that have suspended, and its neighbours there: the list links
+    /// carriers, for a header is one cache line more to fetch.
+    pub(crate) listed: Cell<Option<RawTask>>,
+    pub(crate) previous: Cell<*const Carrier>,
+    pub(crate) next: Cell<*const Carrier>,
     /// While its task is parked: how to take it out of what it waits in, if it is left behind. Lies on this stack.
     pub(super) leaves: Cell<Option<NonNull<dyn Leave>>>,
 }
@@ -76,10 +76,10 @@ impl Carrier {
             yielder: Cell::new(ptr::null()),
             coroutine: UnsafeCell::new(MaybeUninit::uninit()),
             name: stack.name_tag(),
-            is_listed: Cell::new(false),
             waits_for_quiet: Cell::new(false),
-            live_previous: Cell::new(ptr::null()),
-            live_next: Cell::new(ptr::null()),
+            listed: Cell::new(None),
+            previous: Cell::new(ptr::null()),
+            next: Cell::new(ptr::null()),
             leaves: Cell::new(None),
         };
         // SAFETY: there is room for it at the head of the stack, which is ours.

@@ -56,7 +56,7 @@ const THROW: u8 = 2;
 const NO_HOME: u32 = u32::MAX;
 
 /// What is known of a task without knowing its types. See the module's page.
-/// What a switch looks at comes first, to share a cache line.
+/// What a switch or a call from another thread looks at comes first, to share a cache line.
 #[repr(C)]
 pub(crate) struct Header {
     /// The carrier it runs on, from its start to its end.
@@ -87,9 +87,9 @@ pub(crate) struct Header {
     pub(crate) stack_size: StackSize,
     /// Set before it is queued, for good.
     runtime: Cell<*const Shared>,
+    inbox_link: AtomicPtr<Header>,
     /// Its number, or 0 while nobody has asked.
     id: AtomicU64,
-    inbox_link: AtomicPtr<Header>,
     /// The locks that it holds.
     pub(super) held: held::Ledger,
     /// Who waits for its end, and what is known of it then.
@@ -388,7 +388,7 @@ impl RawTask {
     pub(crate) fn suspend(self) {
         let carrier = self.carrier();
         self.header().since.store(clock::shown(), Ordering::Relaxed);
-        if !carrier.is_listed.get() {
+        if carrier.listed.get().is_none() {
             Worker::here().list(self);
         }
         // SAFETY: `self` runs, so its carrier is on the running chain.
@@ -495,7 +495,7 @@ impl RawTask {
     /// Takes the task out of the list of those that have suspended.
     #[inline]
     pub(super) fn unlist(self) {
-        if self.has_started() && self.carrier().is_listed.get() {
+        if self.has_started() && self.carrier().listed.get().is_some() {
             Worker::here().unlist(self);
         }
     }

@@ -6,15 +6,17 @@
 //! - While the loop decides, no task of this worker is in the middle of running.
 //!
 //! # Rooms
-//! - `in_place`: tasks started below the running one. `steal`: looking at other workers. `end`: what becomes of the rest.
+//! - `in_place`: tasks started below the running one. `steal`: looking at other workers. `started`: carriers, and the list of
+//!   tasks that have suspended. `warm`: what the next tasks will touch. `end`: what becomes of the rest.
 
 mod end;
 mod in_place;
+mod started;
 mod steal;
+mod warm;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -28,7 +30,7 @@ use super::reactor::Reactor;
 use super::shared::{Expects, Remote, Shared};
 use super::test::Seeds;
 use super::timer::{TimerKey, Timers};
-use crate::coroutine::{current, region};
+use crate::coroutine::{current, memory, region};
 use crate::stack::{SignalStack, StackSize};
 use crate::task::{Carrier, Header, JoinError, Pause, RawTask, Refusal};
 
@@ -41,8 +43,11 @@ const LOOK: Duration = Duration::from_micros(500);
 const FIRST_LOOK: u32 = 8;
 /// How many joins in place are made before the loop gets its turn.
 const IN_PLACE: u32 = 64;
-/// How many idle carriers a worker keeps.
-const IDLE_CARRIERS: usize = 1024;
+/// From how many timers on they fire together, and how late that makes one at most.
+const MANY_TIMERS: usize = 256;
+const TOGETHER: Duration = Duration::from_micros(250);
+/// From how many suspended tasks on what they left is likely to have gone from the core's nearest cache.
+const MANY: usize = 64;
 
 /// A fresh task, on its way to whichever worker starts it.
 pub(crate) struct Fresh(pub(super) RawTask);
@@ -93,6 +98,8 @@ pub(crate) struct Worker {
     pub(super) fresh_in_line: Deque<Fresh>,
     /// Carriers that no task has.
     carriers: RefCell<Vec<NonNull<Carrier>>>,
+    /// How many tasks have suspended and not ended.
+    suspended: Cell<usize>,
     timers: RefCell<Timers<RawTask>>,
     pub(super) until_far_end: Cell<u32>,
     joins_in_place: Cell<u32>,
@@ -100,6 +107,8 @@ pub(crate) struct Worker {
     spent_at: Cell<u32>,
     /// When the loop last looked at the far end, and after how many tasks it does again.
     far_end_pace: Cell<(Option<Instant>, u32)>,
+    /// When timers last fired.
+    fired_at: Cell<Option<Instant>>,
     has_acknowledged: Cell<bool>,
     /// Whether its loop has ended, so that nothing can be started any more.
     has_ended: Cell<bool>,
@@ -139,11 +148,13 @@ impl Worker {
             fresh: deques.newest_first,
             fresh_in_line: deques.oldest_first,
             carriers: RefCell::new(Vec::new()),
+            suspended: Cell::new(0),
             timers: RefCell::new(Timers::new()),
             until_far_end: Cell::new(FAR_END),
             joins_in_place: Cell::new(IN_PLACE),
             spent_at: Cell::new(0),
             far_end_pace: Cell::new((None, FAR_END)),
+            fired_at: Cell::new(None),
             has_acknowledged: Cell::new(false),
             has_ended: Cell::new(false),
             has_put_off: Cell::new(false),
@@ -343,44 +354,6 @@ impl Worker {
         Some(task)
     }
 
-    /// Enters a task into the list of those that have suspended.
-    pub(crate) fn list(&self, task: RawTask) {
-        let live = &self.remote().live;
-        self.turnstile().change(|| {
-            let carrier = task.carrier();
-            let first = live.load(Relaxed);
-            carrier.is_listed.set(true);
-            // It may have been in a list before: with an earlier task or step, or before its result was dropped.
-            carrier.live_previous.set(ptr::null());
-            carrier.live_next.set(first);
-            if let Some(first) = NonNull::new(first) {
-                RawTask::from_header(first).carrier().live_previous.set(task.as_ptr());
-            }
-            live.store(task.as_ptr(), Relaxed);
-        });
-    }
-
-    /// Takes a task that ends out of that list.
-    pub(crate) fn unlist(&self, task: RawTask) {
-        self.turnstile().change(|| {
-            let carrier = task.carrier();
-            carrier.is_listed.set(false);
-            let (previous, next) = (carrier.live_previous.get(), carrier.live_next.get());
-            // Listed tasks have started, and have not ended.
-            match NonNull::new(previous.cast_mut()) {
-                Some(previous) => RawTask::from_header(previous).carrier().live_next.set(next),
-                None => self.remote().live.store(next.cast_mut(), Relaxed),
-            }
-            if let Some(next) = NonNull::new(next.cast_mut()) {
-                RawTask::from_header(next).carrier().live_previous.set(previous);
-            }
-        });
-    }
-
-    fn live_tasks(&self) -> impl Iterator<Item = RawTask> {
-        self.remote().live_tasks()
-    }
-
     // ---- the loop
 
     fn run(&self) {
@@ -438,7 +411,11 @@ impl Worker {
     }
 
     fn pop_ready(&self) -> Option<RawTask> {
-        self.ready.borrow_mut().pop_front()
+        let mut ready = self.ready.borrow_mut();
+        if ready.len() >= warm::AHEAD && self.suspended.get() >= MANY {
+            warm::fetch_next(&ready);
+        }
+        ready.pop_front()
     }
 
     /// What came from elsewhere: tasks that others woke, timers, tasks from outside.
@@ -542,7 +519,14 @@ impl Worker {
             return;
         }
         let now = current::now();
-        while let Some(task) = timers.pop_due(now) {
+        let mut next = timers.pop_due(now);
+        if next.is_some() {
+            self.fired_at.set(Some(now));
+        }
+        while let Some(task) = next {
+            next = timers.pop_due(now);
+            // It was set long ago, and nothing of it is in a cache.
+            next.inspect(|next| memory::prefetch(next.as_ptr().addr()));
             if task.header().run.notify_here() {
                 self.push_ready(task);
             }
@@ -560,6 +544,12 @@ impl Worker {
         }
         // What ran last holds it no longer, however long it stays here.
         self.turnstile().begins(ptr::null_mut());
+        // What ran last may be answered sooner than one searches, and when all may not search nobody should sleep yet.
+        if self.is_called_soon()
+            && let Some(job) = self.find_task()
+        {
+            return Some(job);
+        }
         let idle = &self.shared.idle;
         let mut searching = false;
         loop {
@@ -623,9 +613,17 @@ impl Worker {
     pub(super) fn park(&self, until: Option<Instant>) {
         self.remote().counts.parked.add_one();
         // Made-up time stands still while the thread sleeps.
-        let next = if self.seeds.is_some() { None } else { self.next_deadline() };
+        let next = if self.seeds.is_some() { None } else { self.next_deadline().map(|next| self.put_off(next)) };
         let deadline = [next, until].into_iter().flatten().min();
         self.remote().parker.park(deadline);
+    }
+
+    /// Until when to sleep for a timer that is due at `next`: where there are many, each would cost a sleep and a wake-up.
+    fn put_off(&self, next: Instant) -> Instant {
+        match self.fired_at.get() {
+            Some(fired_at) if self.timers.borrow().len() >= MANY_TIMERS => next.max(fired_at + TOGETHER),
+            _ => next,
+        }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -718,33 +716,6 @@ impl Worker {
             Some(Pause::Idle) => self.put_carrier(carrier),
             None => unreachable!("a carrier returns only when it is freed"),
         }
-    }
-
-    fn take_carrier(&self, size: StackSize) -> io::Result<NonNull<Carrier>> {
-        let mut carriers = self.carriers.borrow_mut();
-        // SAFETY: idle carriers are this worker's and alive.
-        match carriers.iter().rposition(|carrier| unsafe { carrier.as_ref() }.stack_size == size) {
-            Some(place) => Ok(carriers.remove(place)),
-            None => Carrier::new(size),
-        }
-    }
-
-    fn put_carrier(&self, carrier: NonNull<Carrier>) {
-        let mut carriers = self.carriers.borrow_mut();
-        if carriers.len() < IDLE_CARRIERS {
-            carriers.push(carrier);
-        } else {
-            drop(carriers);
-            // SAFETY: it is idle, and in no list.
-            unsafe { Carrier::free(carrier) };
-        }
-    }
-
-    /// Makes sure that the next task of this size gets a carrier.
-    pub(super) fn ensure_carrier(&self, size: StackSize) -> io::Result<()> {
-        let carrier = self.take_carrier(size)?;
-        self.carriers.borrow_mut().push(carrier);
-        Ok(())
     }
 
     /// Notes that a task has a request that could not be thrown into it now.

@@ -12,6 +12,8 @@ use super::{Fresh, Job, Relaxed, Worker};
 
 /// How long a worker searches before it sleeps. A sleep and a wake cost about 5 µs each; this is ten times that.
 const SEARCH: Duration = Duration::from_micros(50);
+/// How often a searching worker pauses between two looks: about a microsecond.
+const PAUSES: u32 = 32;
 /// A worker whose tick has not moved for this long computes: its fresh tasks are worth a thief's while.
 const STUCK: Duration = Duration::from_micros(2);
 /// A deque of at least this many tasks is worth it in any case.
@@ -23,10 +25,6 @@ impl Worker {
         let began = Instant::now();
         let mut now = began;
         loop {
-            // One who sleeps in it does not search; one who searches would keep what is ready waiting.
-            if self.shared.remotes.len() > 1 {
-                self.poll_reactor();
-            }
             if let Some(job) = self.find_task().or_else(|| self.steal(Some(now))) {
                 return Some(job);
             }
@@ -34,9 +32,23 @@ impl Worker {
                 // Whoever still has fresh tasks after this long gets help whether it moves or not.
                 return self.steal(None);
             }
-            (0..32).for_each(|_| std::hint::spin_loop());
+            if !self.is_called_soon() {
+                // One who sleeps in it does not search; one who searches would keep what is ready waiting.
+                self.poll_reactor();
+            }
             now = Instant::now();
         }
+    }
+
+    /// Watches the inbox for about a microsecond. True as soon as something is in it: an answer, from a task that another
+    /// worker runs.
+    pub(super) fn is_called_soon(&self) -> bool {
+        let inbox = &self.remote().inbox;
+        self.shared.remotes.len() > 1
+            && (0..PAUSES).any(|_| {
+                std::hint::spin_loop();
+                !inbox.is_empty()
+            })
     }
 
     /// Takes the oldest fresh tasks of another worker. With `now`, only from one that needs it: a worker that goes from
