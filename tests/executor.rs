@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::{Tally, panic_text, reports, until, watch};
 use osier::pool::{Coroutines, Executor, Threads};
 use osier::sync::{AsyncResult, Event, channel};
-use osier::{catch, raise, run, sleep, spawn};
+use osier::{catch, raise, run, sleep, spawn, timeout};
 
 /// Runs a test with each backend, of which `$ex` is the name.
 macro_rules! both {
@@ -138,6 +138,27 @@ fn a_job_fails_alone() {
             assert!(raised.get().unwrap_err().exception().unwrap().is::<std::fmt::Error>());
             assert!(panicked.get().unwrap_err().is_panic());
             assert_eq!(fine.get().unwrap(), 4);
+        });
+    });
+}
+
+#[test]
+fn a_lazy_map_that_is_interrupted_loses_nothing() {
+    let _watch = watch();
+    both!(Ex, {
+        run(|| {
+            let (ex, go) = (Ex::new(1), Event::new());
+            let wait = go.clone();
+            let job = move |n: u32| {
+                wait.wait();
+                n
+            };
+            let mut values = ex.imap(job, 0..3);
+            for _ in 0..3 {
+                assert!(timeout(Duration::from_millis(1), || values.next()).is_err());
+            }
+            go.set();
+            assert!(values.eq(0..3));
         });
     });
 }

@@ -14,7 +14,9 @@ use std::time::Duration;
 use common::{FOR_EVER, Log, OnDrop, Tally, ms, panic_text, until, watch};
 use osier::pool::{Full, IMap};
 use osier::sync::{AsyncResult, Event, channel};
-use osier::{Generator, Group, JoinHandle, Pool, Runtime, Yielder, catch, raise, run, sleep, spawn, task, yield_now};
+use osier::{
+    Generator, Group, JoinHandle, Pool, Runtime, Yielder, catch, raise, run, sleep, spawn, task, timeout, yield_now,
+};
 
 fn runtime(workers: usize) -> Runtime {
     Runtime::builder().workers(workers).build().unwrap()
@@ -495,6 +497,25 @@ fn a_cancelled_map_waits_for_its_members_before_it_unwinds() {
             tally.assert_all_dropped(2);
         });
     }
+}
+
+#[test]
+fn an_iteration_that_is_interrupted_loses_nothing() {
+    let _watch = watch();
+    run(|| {
+        let go = Event::new();
+        let wait = go.clone();
+        let job = move |n: u32| (wait.wait(), n).1;
+        let mut ordered = Pool::new(2).imap(0..4, job.clone());
+        let mut unordered = Pool::new(2).imap_unordered(0..4, job);
+        for _ in 0..3 {
+            assert!(timeout(ms(1), || ordered.next()).is_err());
+            assert!(timeout(ms(1), || unordered.next()).is_err());
+        }
+        go.set();
+        assert!(ordered.eq(0..4));
+        assert_eq!(unordered.sum::<u32>(), 6);
+    });
 }
 
 // GV-158

@@ -201,7 +201,8 @@ impl TryFrom<OwnedFd> for File {
 /// Each call: the calling task, or on a plain thread the thread.
 ///
 /// # Cancel safety
-/// Nothing is lost: what a read that was cancelled got is given by the next one.
+/// `read` loses nothing: what one that was cancelled got is given by the next one, or still there. Of a disk, no call does; of a
+/// pipe, `read_to_string` loses what it has read, and `read_to_end` leaves that in the buffer.
 impl Read for &File {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &self.0 {
@@ -239,7 +240,8 @@ impl Read for Device<'_> {
 /// Each call: the calling task, or on a plain thread the thread.
 ///
 /// # Cancel safety
-/// A write that is cancelled once it has begun is done all the same.
+/// A write to a disk that is cancelled once it has begun is done all the same. To a pipe or a device as much is written as there
+/// was room for.
 impl Write for &File {
     /// Writes everything, unless an error comes in between.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -284,7 +286,8 @@ impl Seek for &File {
 /// Each call: the calling task, or on a plain thread the thread.
 ///
 /// # Cancel safety
-/// Nothing is lost: what a read that was cancelled got is given by the next one.
+/// `read` loses nothing: what one that was cancelled got is given by the next one, or still there. Of a disk, no call does; of a
+/// pipe, `read_to_string` loses what it has read, and `read_to_end` leaves that in the buffer.
 impl Read for File {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         (&*self).read(buffer)
@@ -303,7 +306,8 @@ impl Read for File {
 /// Each call: the calling task, or on a plain thread the thread.
 ///
 /// # Cancel safety
-/// A write that is cancelled once it has begun is done all the same.
+/// A write to a disk that is cancelled once it has begun is done all the same. To a pipe or a device as much is written as there
+/// was room for.
 impl Write for File {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         (&*self).write(bytes)
