@@ -30,6 +30,8 @@ pub(crate) struct Label {
 }
 
 impl Drop for Label {
+    #[cold]
+    #[inline(never)]
     fn drop(&mut self) {
         // A task goes with its last handle, perhaps in a worker's loop or in an unwind: a destructor of a user's must neither
         // wait nor unwind there.
