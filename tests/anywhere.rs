@@ -106,6 +106,12 @@ const CALLS: &[(&str, Call)] = &[
         o.then(move || sender.send(7).unwrap());
         assert!(receiver.iter().eq([7]));
     }),
+    ("Receiver::recv of `after`", |o| {
+        let alarm = channel::after(ms(60_000));
+        let other = alarm.clone();
+        o.then(move || assert!(other.close()));
+        assert!(alarm.recv().is_err());
+    }),
     ("Sender::send", |o| {
         let (sender, receiver) = channel::bounded(1);
         sender.send(1).unwrap();
@@ -141,6 +147,13 @@ const CALLS: &[(&str, Call)] = &[
             send(full, 1) -> _ => unreachable!("nobody receives"),
         }
         drop(other);
+    }),
+    ("select! over time", |o| {
+        select! {
+            recv(channel::after(ms(60_000))) -> _ => unreachable!("the event comes first"),
+            recv(channel::never::<u8>()) -> _ => unreachable!(),
+            wait(o.event()) => {}
+        }
     }),
     ("Select::select", |o| {
         let (sender, receiver) = channel::bounded(0);

@@ -28,10 +28,10 @@ fn runtime(workers: usize) -> Runtime {
 macro_rules! same_as_crossbeam {
     ($name:ident, $($channel:ident)::+) => {
         mod $name {
-            use super::common::{Tally, ms, watch};
+            use super::common::{Tally, hold_thread, ms, watch};
             use $($channel)::+::{
                 Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
-                bounded, unbounded,
+                after, at, bounded, never, tick, unbounded,
             };
             use std::thread;
             use std::time::{Duration, Instant};
@@ -190,6 +190,19 @@ macro_rules! same_as_crossbeam {
                 assert!(SendTimeoutError::Timeout(1).is_timeout());
                 assert_eq!(SendError(7).into_inner() + TrySendError::Full(1).into_inner(), 8);
                 assert_eq!(SendTimeoutError::Timeout(2).into_inner(), 2);
+                assert!(TryRecvError::Empty.is_empty() && !TryRecvError::Empty.is_disconnected());
+                assert!(TryRecvError::Disconnected.is_disconnected() && RecvTimeoutError::Timeout.is_timeout());
+                assert!(RecvTimeoutError::Disconnected.is_disconnected());
+                // `?` turns the ones into the others.
+                fn send(s: &Sender<u32>) -> Result<(), TrySendError<u32>> {
+                    Ok(s.send(7)?)
+                }
+                fn receive(r: &Receiver<u32>) -> Result<u32, TryRecvError> {
+                    Ok(r.recv()?)
+                }
+                assert_eq!((send(&s), receive(&r)), (Ok(()), Ok(7)));
+                assert_eq!(SendTimeoutError::from(SendError(1)), SendTimeoutError::Disconnected(1));
+                assert_eq!(RecvTimeoutError::from(RecvError), RecvTimeoutError::Disconnected);
                 // Whatever the value: it need not be `Debug`.
                 struct Opaque;
                 assert!(format!("{:?}", SendError(Opaque)).contains("SendError(..)"));
@@ -237,6 +250,54 @@ macro_rules! same_as_crossbeam {
                 assert!(s.send_timeout(1, ms(10)).is_err() && began.elapsed() >= ms(10));
                 assert!(r.recv_timeout(ms(10)).is_err() && began.elapsed() >= ms(20));
                 assert!(r.recv_deadline(began + ms(30)).is_err() && Instant::now() >= began + ms(30));
+            }
+
+            #[test]
+            fn time_sends_once_or_again_and_again_or_never() {
+                let _watch = watch();
+                let (began, late) = (Instant::now(), after(ms(60_000)));
+                assert_eq!((late.capacity(), late.len(), late.is_empty(), late.is_full()), (Some(1), 0, true, false));
+                assert_eq!(late.try_recv(), Err(TryRecvError::Empty));
+                assert_eq!(late.recv_timeout(ms(2)), Err(RecvTimeoutError::Timeout));
+                assert_eq!(late.recv_deadline(began), Err(RecvTimeoutError::Timeout));
+                assert!(late.same_channel(&late.clone()) && !late.same_channel(&after(ms(1))));
+
+                let soon = after(ms(10));
+                let fired = soon.clone().recv().unwrap();
+                assert!(fired >= began + ms(10) && Instant::now() >= fired);
+                assert_eq!(soon.try_recv(), Err(TryRecvError::Empty));
+                assert_eq!(soon.recv_timeout(ms(2)), Err(RecvTimeoutError::Timeout));
+
+                let now = at(began);
+                assert_eq!((now.len(), now.is_empty(), now.is_full()), (1, false, true));
+                assert_eq!((now.recv(), now.len()), (Ok(began), 0));
+                let now = at(began);
+                assert_eq!(now.recv_deadline(began), Ok(began));
+                assert_eq!(at(began).try_iter().collect::<Vec<_>>(), [began]);
+
+                let ticks = tick(ms(5));
+                assert_eq!(ticks.capacity(), Some(1));
+                let times: Vec<_> = ticks.iter().take(3).collect();
+                assert!(times[0] >= began + ms(5) && times.windows(2).all(|pair| pair[1] >= pair[0] + ms(5)));
+                hold_thread(ms(20));
+                assert!(ticks.try_recv().is_ok());
+
+                let none = never::<u8>();
+                assert_eq!((none.capacity(), none.len(), none.is_empty(), none.is_full()), (Some(0), 0, true, true));
+                assert_eq!(none.try_recv(), Err(TryRecvError::Empty));
+                assert_eq!(none.recv_timeout(ms(2)), Err(RecvTimeoutError::Timeout));
+                assert_eq!(after(Duration::MAX).recv_timeout(ms(1)), Err(RecvTimeoutError::Timeout));
+            }
+
+            #[test]
+            fn receivers_share_what_time_sends() {
+                let _watch = watch();
+                let alarm = after(ms(5));
+                let count = thread::scope(|scope| {
+                    let receivers = [0; 4].map(|_| scope.spawn(|| alarm.recv_timeout(ms(50)).is_ok()));
+                    receivers.into_iter().map(|r| usize::from(r.join().unwrap())).sum::<usize>()
+                });
+                assert_eq!(count, 1);
             }
 
             #[test]

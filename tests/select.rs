@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use common::{FOR_EVER, Random, Tally, ms, panic_text, until, watch};
 use osier::sync::Event;
 use osier::sync::channel::{
-    self, Receiver, RecvError, Select, SelectTimeoutError, SendError, Sender, TryReadyError, TrySelectError,
+    self, ReadyTimeoutError, Receiver, RecvError, RecvTimeoutError, Select, SelectTimeoutError, SendError, Sender,
+    TryReadyError, TryRecvError, TrySelectError,
 };
-use osier::{JoinHandle, Runtime, run, select, spawn, yield_now};
+use osier::{JoinHandle, OrRaise, Runtime, catch, run, select, sleep, spawn, time, yield_now};
 
 fn runtime(workers: usize) -> Runtime {
     Runtime::builder().workers(workers).build().unwrap()
@@ -30,7 +31,7 @@ macro_rules! same_as_crossbeam {
             use super::common::{ms, watch};
             use $($channel)::+::{
                 ReadyTimeoutError, Receiver, RecvError, Select, SelectTimeoutError, SendError, Sender, TryReadyError,
-                TrySelectError, bounded, select, select_biased, unbounded,
+                TrySelectError, after, at, bounded, never, select, select_biased, tick, unbounded,
             };
             use std::thread;
             use std::time::{Duration, Instant};
@@ -212,6 +213,64 @@ macro_rules! same_as_crossbeam {
                     i if i == third => assert_eq!(operation.send(&s1, 1), Ok(())),
                     _ => assert_eq!(operation.send(&s2, 1), Err(SendError(1))),
                 }
+            }
+
+            #[test]
+            fn time_is_a_branch() {
+                let _watch = watch();
+                let (s, r) = unbounded::<u8>();
+                let began = Instant::now();
+                let fired = select! {
+                    recv(r) -> _ => unreachable!(),
+                    recv(after(ms(10))) -> fired => fired.unwrap(),
+                    recv(never::<u8>()) -> _ => unreachable!(),
+                };
+                assert!(fired >= began + ms(10) && Instant::now() >= fired);
+                select! {
+                    recv(at(began + ms(60_000))) -> _ => unreachable!(),
+                    recv(after(ms(2))) -> fired => assert!(fired.is_ok()),
+                }
+                select! {
+                    recv(after(ms(60_000))) -> _ => unreachable!(),
+                    default(ms(2)) => {}
+                }
+                select! {
+                    recv(after(ms(60_000))) -> _ => unreachable!(),
+                    default => {}
+                }
+                select! {
+                    recv(at(began)) -> fired => assert_eq!(fired, Ok(began)),
+                    default => unreachable!(),
+                }
+                let (ticks, mut count) = (tick(ms(1)), 0);
+                while count < 5 {
+                    select! {
+                        recv(r) -> _ => unreachable!(),
+                        recv(ticks) -> fired => count += usize::from(fired.is_ok()),
+                    }
+                }
+                s.send(7).unwrap();
+                select! {
+                    recv(r) -> value => assert_eq!(value, Ok(7)),
+                    recv(after(ms(60_000))) -> _ => unreachable!(),
+                }
+            }
+
+            #[test]
+            fn the_builder_waits_for_time() {
+                let _watch = watch();
+                let (late, soon) = (after(ms(60_000)), after(ms(2)));
+                let mut select = Select::new();
+                select.recv(&late);
+                let index = select.recv(&soon);
+                assert_eq!(select.ready(), index);
+                assert_eq!(select.try_ready(), Ok(index));
+                let operation = select.select();
+                assert_eq!(operation.index(), index);
+                assert!(operation.recv(&soon).is_ok());
+                assert_eq!(select.ready_timeout(ms(2)), Err(ReadyTimeoutError));
+                assert!(matches!(select.select_timeout(ms(2)), Err(SelectTimeoutError)));
+                assert!(matches!(select.try_select(), Err(TrySelectError)));
             }
 
             #[test]
@@ -746,4 +805,89 @@ fn a_select_sees_what_is_sent_while_it_enters() {
         sender.join().unwrap();
         until(|| r1.is_closed());
     });
+}
+
+// ---- time as a sender
+
+#[test]
+fn ticks_and_an_alarm_in_made_up_time() {
+    let _watch = watch();
+    Runtime::builder().test(7).build().unwrap().run(|| {
+        let began = time::now();
+        let (alarm, ticks) = (channel::after(ms(35)), channel::tick(ms(10)));
+        let mut times = Vec::new();
+        let last = loop {
+            select! {
+                recv(alarm) -> fired => break fired.unwrap(),
+                recv(ticks) -> fired => times.push(fired.unwrap() - began),
+            }
+        };
+        assert_eq!((times, last), (vec![ms(10), ms(20), ms(30)], began + ms(35)));
+        // A receiver that is late gets one, and the next a period after that.
+        sleep(ms(100));
+        assert_eq!((ticks.recv(), ticks.try_recv()), (Ok(began + ms(40)), Err(TryRecvError::Empty)));
+        assert_eq!((ticks.recv(), time::now()), (Ok(began + ms(145)), began + ms(145)));
+        // One that is late by less gets the next one in time.
+        sleep(ms(13));
+        assert_eq!((ticks.recv(), time::now()), (Ok(began + ms(155)), began + ms(158)));
+        assert_eq!((ticks.recv(), time::now()), (Ok(began + ms(165)), began + ms(165)));
+        assert_eq!(ticks.recv_timeout(ms(4)), Err(RecvTimeoutError::Timeout));
+        assert_eq!(ticks.recv_timeout(ms(6)), Ok(began + ms(175)));
+        // Both are over when it looks: what has come is received.
+        let alarm = channel::after(ms(5));
+        assert_eq!(alarm.recv_timeout(ms(5)), Ok(began + ms(180)));
+        sleep(ms(20));
+        assert_eq!((ticks.len(), ticks.drain().collect::<Vec<_>>()), (1, vec![began + ms(185)]));
+        // Whoever closes it ends that.
+        assert!(ticks.close());
+        sleep(ms(20));
+        assert_eq!(ticks.recv(), Err(RecvError));
+    });
+}
+
+// H16
+#[test]
+fn who_gives_up_takes_nothing_of_what_time_sends() {
+    let _watch = watch();
+    Runtime::builder().test(11).build().unwrap().run(|| {
+        let alarm = channel::after(ms(20));
+        let receive = |patience| {
+            let alarm = alarm.clone();
+            spawn(move || alarm.recv_timeout(patience).is_ok())
+        };
+        let selects = spawn({
+            let alarm = alarm.clone();
+            move || {
+                select! {
+                    recv(alarm) -> fired => fired.is_ok(),
+                    recv(channel::never::<u8>()) -> _ => unreachable!(),
+                }
+            }
+        });
+        let (cancelled, late) = (receive(FOR_EVER), receive(ms(5)));
+        sleep(ms(10));
+        assert!(!late.join().unwrap());
+        for task in [cancelled, selects] {
+            task.cancel();
+            assert!(task.join().unwrap_err().is_cancelled());
+        }
+        // Two wait, and one of them gets it.
+        let both = [receive(ms(100)), receive(ms(100))].map(|task| usize::from(task.join().unwrap()));
+        assert_eq!(both.iter().sum::<usize>(), 1);
+        // An operation that is taken back.
+        let alarm = channel::at(time::now());
+        let mut select = Select::new();
+        select.recv(&alarm);
+        drop(select.select());
+        assert_eq!((alarm.len(), alarm.recv()), (1, Ok(time::now())));
+        assert!(alarm.try_recv().is_err());
+    });
+}
+
+#[test]
+fn errors_of_the_builder_are_raised_like_all_others() {
+    let raised = catch(|| Select::new().try_select().map(drop).or_raise()).unwrap_err();
+    assert!(raised.is::<TrySelectError>());
+    let raised = catch(|| Select::new().ready_timeout(ms(1)).or_raise()).unwrap_err();
+    assert!(raised.is::<ReadyTimeoutError>());
 }

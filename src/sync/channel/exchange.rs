@@ -8,6 +8,8 @@
 //! A select that would send has no value yet, so it waits as a watcher: it is woken when it should look again. Once it
 //! has found room it keeps that room, or the receiver that waits, until its value is there.
 //!
+//! A channel that time sends into has a clock, which is asked where nothing lies in the queue.
+//!
 //! # Invariants
 //! - Receivers wait only while the queue is empty and no sender waits; senders wait only while there is no room.
 //! - Whoever makes room, or begins to wait for a value, wakes the watchers.
@@ -19,6 +21,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use super::clock::Clock;
 use crate::sync::select::{Arm, Begun, Entry, Token};
 use crate::sync::spin_lock::{SpinGuard, SpinLock};
 use crate::task::{Choice, Taken, WaitQueue, Waiter, Wakeup, Woken, spend};
@@ -47,6 +50,8 @@ pub(super) struct Exchange<T> {
     capacity: usize,
     senders: AtomicUsize,
     receivers: AtomicUsize,
+    /// What sends beside the senders, if time does.
+    clock: Option<Box<Clock<T>>>,
 }
 
 struct State<T> {
@@ -141,7 +146,13 @@ impl<T> Exchange<T> {
             watchers: WaitQueue::new(),
             is_closed: false,
         };
-        Self { state: SpinLock::new(state), capacity, senders: AtomicUsize::new(1), receivers: AtomicUsize::new(1) }
+        let (senders, receivers) = (AtomicUsize::new(1), AtomicUsize::new(1));
+        Self { state: SpinLock::new(state), capacity, senders, receivers, clock: None }
+    }
+
+    /// One that time sends into, with room for one value and no sender but that.
+    pub(super) fn timed(clock: Clock<T>) -> Self {
+        Self { clock: Some(Box::new(clock)), ..Self::new(1) }
     }
 
     #[inline(always)]
@@ -154,11 +165,21 @@ impl<T> Exchange<T> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock().queue.len()
+        usize::from(self.is_due()) + self.lock().queue.len()
     }
 
     pub(super) fn is_full(&self) -> bool {
-        !self.lock().has_room()
+        self.is_due() || !self.lock().has_room()
+    }
+
+    /// When time sends the next value, if it does.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.clock.as_ref()?.due()
+    }
+
+    /// Whether time has sent a value.
+    fn is_due(&self) -> bool {
+        self.clock.as_ref().is_some_and(|clock| clock.is_due())
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -243,7 +264,14 @@ impl<T> Exchange<T> {
 
     #[inline]
     pub(super) fn try_recv(&self) -> Received<T> {
-        self.take().unwrap_or(Received::Nothing)
+        match self.take() {
+            Ok(received) => return received,
+            Err(state) => drop(state),
+        }
+        match &self.clock {
+            None => Received::Nothing,
+            Some(clock) => clock.take().map_or(Received::Nothing, Received::Value),
+        }
     }
 
     /// Receives, waiting until `deadline`, or as long as it takes.
@@ -252,24 +280,63 @@ impl<T> Exchange<T> {
     pub(super) fn recv(&self, deadline: Option<Instant>) -> Received<T> {
         spend();
         loop {
-            let mut state = match self.take() {
+            let state = match self.take() {
                 Ok(received) => return received,
                 Err(state) => state,
             };
-            let mut waiting = Waiting::new(None);
-            // SAFETY: the waiter is new, and stays here until the wait below has ended, when it is in no queue.
-            unsafe { state.waiting_receivers.push(waiting.as_waiter()) };
-            // Selects that would send may do so now.
-            Self::tell_watchers(state);
-            // SAFETY: it was pushed there.
-            let unlink = || unsafe { self.lock().waiting_receivers.remove(&waiting.entry.waiter) };
-            let woken = waiting.entry.waiter.wait(deadline, unlink);
-            match (woken, waiting.take_value()) {
+            if let Some(clock) = &self.clock {
+                drop(state);
+                return self.recv_timed(clock, deadline);
+            }
+            match self.wait_for_value(state, deadline) {
                 (_, Some(value)) => return Received::Value(value),
                 (Woken::Elapsed, None) => return Received::Nothing,
                 (Woken::Notified, None) => {}
             }
         }
+    }
+
+    /// Receives where time sends, too.
+    #[cold]
+    fn recv_timed(&self, clock: &Clock<T>, deadline: Option<Instant>) -> Received<T> {
+        loop {
+            if let Some(value) = clock.take() {
+                return Received::Value(value);
+            }
+            let due = clock.due();
+            let state = match self.take() {
+                Ok(received) => return received,
+                Err(state) => state,
+            };
+            // Nobody is woken when a value is due: whoever waits wakes for it by itself.
+            let until = [due, deadline].into_iter().flatten().min();
+            match self.wait_for_value(state, until) {
+                (_, Some(value)) => return Received::Value(value),
+                (Woken::Elapsed, None) if until == deadline => {
+                    return clock.take().map_or(Received::Nothing, Received::Value);
+                }
+                // It is due, unless another was faster.
+                (Woken::Elapsed | Woken::Notified, None) => {}
+            }
+        }
+    }
+
+    /// Waits in the queue of receivers, and unlocks meanwhile. Without a value, the time is up or it is to look again.
+    #[inline(always)]
+    fn wait_for_value<'a>(
+        &'a self,
+        mut state: SpinGuard<'a, State<T>>,
+        deadline: Option<Instant>,
+    ) -> (Woken, Option<T>) {
+        let mut waiting = Waiting::new(None);
+        // SAFETY: the waiter is new, and stays here until the wait below has ended, when it is in no queue.
+        unsafe { state.waiting_receivers.push(waiting.as_waiter()) };
+        // Selects that would send may do so now.
+        Self::tell_watchers(state);
+        // SAFETY: it was pushed there.
+        let unlink = || unsafe { self.lock().waiting_receivers.remove(&waiting.entry.waiter) };
+        let woken = waiting.entry.waiter.wait(deadline, unlink);
+        (woken, waiting.take_value())
     }
 
     /// Takes the next value, or says that none will come, and unlocks; keeps the lock if there is nothing now.
@@ -328,6 +395,7 @@ impl<T> Exchange<T> {
         drop(state);
         fire(wakeups);
         fire(watchers);
+        drained.extend(self.clock.as_ref().and_then(|clock| clock.take()));
         drained
     }
 
@@ -377,7 +445,7 @@ impl<T> Exchange<T> {
     // ---- as one of the operations of a select
 
     pub(super) fn can_recv(&self) -> bool {
-        self.lock().can_take()
+        self.lock().can_take() || self.is_due()
     }
 
     pub(super) fn can_send(&self) -> bool {

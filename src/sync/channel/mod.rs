@@ -15,11 +15,14 @@
 //! | [`oneshot`] | one, once | the receiver |
 //! | [`broadcast`](fn@broadcast) | the last so many | every receiver |
 //! | [`watch`](fn@watch) | the newest | every receiver that looks in time |
+//! | [`after`], [`at`], [`tick`] | one, which time sends | one of the receivers |
+//! | [`never`] | none, ever | |
 //!
 //! To wait for several at once: [`select!`](crate::select!), [`Select`].
 //!
 //! # Rooms
-//! - `exchange`: the queue behind the first three, `log`: behind the last two. `operands`: all as part of a select.
+//! - `exchange`: the queue behind most of them, `log`: behind the two that give a value to everybody. `clock`: when time
+//!   sends. `operands`: all as part of a select.
 //!
 //! # Examples
 //! ```
@@ -32,6 +35,7 @@
 //! ```
 
 mod broadcast;
+mod clock;
 mod error;
 mod exchange;
 mod log;
@@ -46,6 +50,7 @@ pub use crate::{select, select_biased};
 pub use broadcast::{
     BroadcastReceiver, BroadcastRecvError, BroadcastRecvTimeoutError, BroadcastSender, BroadcastTryRecvError, broadcast,
 };
+pub use clock::{after, at, never, tick};
 pub use error::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 
 pub use oneshot::{OneshotReceiver, OneshotSender, oneshot};
@@ -57,7 +62,7 @@ use std::iter::FusedIterator;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::waiting::after;
+use super::waiting;
 use exchange::{Exchange, Received, Sent};
 
 /// Makes a channel that holds at most `capacity` values.
@@ -127,7 +132,7 @@ impl<T> Sender<T> {
     /// # Errors
     /// The time is up, or every receiver is gone; the value comes back.
     pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
-        match after(timeout) {
+        match waiting::after(timeout) {
             Some(deadline) => self.send_deadline(value, deadline),
             None => self.send(value).map_err(|SendError(value)| SendTimeoutError::Disconnected(value)),
         }
@@ -193,7 +198,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// The time is up, or the channel is empty and every sender is gone.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        match after(timeout) {
+        match waiting::after(timeout) {
             Some(deadline) => self.recv_deadline(deadline),
             None => self.recv().map_err(|RecvError| RecvTimeoutError::Disconnected),
         }

@@ -1,5 +1,7 @@
 //! The ends of channels as operations of a select, and as objects to wait for.
 
+use std::time::Instant;
+
 use super::exchange::Exchange;
 use super::oneshot::OneshotReceiver;
 use super::{Receiver, RecvError, SendError, Sender};
@@ -11,6 +13,10 @@ use crate::task::{Choice, Waiter};
 impl<T> Operand for Receiver<T> {
     fn is_ready(&self) -> bool {
         self.exchange.can_recv()
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.exchange.due()
     }
 
     unsafe fn watch(&self, waiter: *const Waiter) -> bool {

@@ -22,6 +22,7 @@ use super::channel::{Receiver, RecvError, SendError, Sender};
 use super::wait::Wait;
 use super::waiting::after;
 use crate::coroutine::current;
+use crate::exception::raised_itself;
 use crate::task::{Choice, JoinError, JoinHandle, spend};
 
 /// How long a select waits.
@@ -59,8 +60,11 @@ fn select_among(arms: &mut [Arm<'_>], first: usize, patience: Patience, begins: 
             leave();
             continue;
         }
+        // What time sends notifies nobody: the first of it ends the wait.
+        let due = arms_in.iter().filter_map(|arm| arm.object().due()).min();
+        let until = [due, deadline].into_iter().flatten().min();
         // Nobody asks a choice that is made to give up: then this returns at once, or when the one who made it is done.
-        match choice.wait(deadline, |index| arms_in[index].is_notified(), leave) {
+        match choice.wait(until, |index| arms_in[index].is_notified(), leave) {
             // Woken because of this one, which may be gone again.
             Some(index) if !begins => {
                 if arms[index].object().is_ready() {
@@ -72,6 +76,8 @@ fn select_among(arms: &mut [Arm<'_>], first: usize, patience: Patience, begins: 
                     return Some(index);
                 }
             }
+            // It is there now, unless another was faster: ask all again.
+            None if due.is_some_and(|due| deadline.is_none_or(|deadline| due <= deadline)) => {}
             None => return None,
         }
     }
@@ -383,6 +389,8 @@ macro_rules! error {
         }
 
         impl Error for $name {}
+
+        raised_itself!($name);
     };
 }
 

@@ -15,6 +15,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
+use std::time::Instant;
 
 use crate::task::{Choice, Taken, Waiter};
 
@@ -22,6 +23,11 @@ use crate::task::{Choice, Taken, Waiter};
 pub(crate) trait Operand {
     /// Whether an operation would not wait now.
     fn is_ready(&self) -> bool;
+
+    /// When it gets ready by itself, if it does: nobody is notified then.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
 
     /// Enters a waiter that is notified when it gets ready. False if it is ready: then the waiter was not entered.
     ///
