@@ -66,6 +66,34 @@ fn closing_gives_values_back_and_lets_what_is_there_be_received() {
 }
 
 #[test]
+fn broadcasts_and_oneshots_are_closed_from_either_end() {
+    let _watch = watch();
+    run(|| {
+        for from_receiver in [false, true] {
+            let (s, r) = channel::broadcast(4);
+            s.send(1).unwrap();
+            let other = s.subscribe();
+            let waits = spawn(move || other.recv());
+            yield_now();
+            assert!(!s.is_closed() && !r.is_closed());
+            assert!(if from_receiver { r.close() } else { s.close() });
+            assert!(!s.close() && !r.close() && s.is_closed() && r.is_closed());
+            assert_eq!(s.send(2), Err(SendError(2)));
+            assert_eq!((r.recv(), r.recv()), (Ok(1), Err(BroadcastRecvError::Disconnected)));
+            assert_eq!(waits.join().unwrap(), Err(BroadcastRecvError::Disconnected));
+        }
+        let (s, r) = channel::oneshot();
+        assert!(!r.is_closed() && r.close() && !r.close());
+        assert!(s.is_closed() && r.is_closed());
+        assert_eq!((s.send(1), r.recv()), (Err(SendError(1)), Err(RecvError)));
+        let (s, r) = channel::oneshot();
+        s.send(1).unwrap();
+        r.close();
+        assert_eq!(r.recv(), Ok(1), "what was sent before");
+    });
+}
+
+#[test]
 fn draining_takes_what_is_there_and_what_is_waiting() {
     let _watch = watch();
     runtime(1).run(|| {

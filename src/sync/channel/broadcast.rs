@@ -52,13 +52,12 @@ impl<T> BroadcastSender<T> {
     /// who have not received it are told.
     ///
     /// # Errors
-    /// There is no receiver; the value comes back.
+    /// There is no receiver, or the channel is closed; the value comes back.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         if self.log.receivers() == 0 {
             return Err(SendError(value));
         }
-        self.log.append(value);
-        Ok(())
+        self.log.append(value).map_err(SendError)
     }
 
     /// A receiver of what is sent from now on.
@@ -75,6 +74,17 @@ impl<T> BroadcastSender<T> {
     /// How many values are kept.
     pub fn capacity(&self) -> usize {
         self.log.capacity()
+    }
+
+    /// Closes the channel: nothing is sent any more, receivers get what is kept and then the end. False if it was closed
+    /// before. The last sender does the same when it is dropped.
+    pub fn close(&self) -> bool {
+        self.log.close()
+    }
+
+    /// Whether the channel is closed.
+    pub fn is_closed(&self) -> bool {
+        self.log.is_closed()
     }
 }
 
@@ -173,7 +183,13 @@ impl<T> BroadcastReceiver<T> {
         self.len() == 0
     }
 
-    /// Whether every sender is gone.
+    /// Closes the channel: nothing is sent any more, receivers get what is kept and then the end. False if it was closed
+    /// before. The last sender does the same when it is dropped.
+    pub fn close(&self) -> bool {
+        self.log.close()
+    }
+
+    /// Whether the channel is closed, or every sender is gone.
     pub fn is_closed(&self) -> bool {
         self.log.is_closed()
     }

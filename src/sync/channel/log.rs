@@ -24,7 +24,7 @@ struct State<T> {
     values: VecDeque<Arc<T>>,
     /// The number of the first of them.
     first: u64,
-    /// Whether all senders are gone.
+    /// Nothing is sent any more.
     is_closed: bool,
     waiting: WaitQueue,
 }
@@ -76,9 +76,14 @@ impl<T> Log<T> {
         Self { state: SpinLock::new(state), capacity, senders: AtomicUsize::new(1), receivers: AtomicUsize::new(1) }
     }
 
-    pub(super) fn append(&self, value: T) {
+    /// Sends a value; it comes back if the log is closed.
+    pub(super) fn append(&self, value: T) -> Result<(), T> {
         let value = Arc::new(value);
         let mut state = self.state.lock();
+        if state.is_closed {
+            drop(state);
+            return Err(Arc::into_inner(value).unwrap_or_else(|| unreachable!("nobody else has seen it")));
+        }
         state.values.push_back(value);
         let oldest = if state.values.len() > self.capacity {
             state.first += 1;
@@ -90,6 +95,7 @@ impl<T> Log<T> {
         drop(state);
         wakeups.into_iter().for_each(Wakeup::fire);
         drop(oldest);
+        Ok(())
     }
 
     /// The newest value, and the number of the one after it.
@@ -152,12 +158,18 @@ impl<T> Log<T> {
     pub(super) fn drop_sender(&self) {
         // AcqRel: the last one sees what the others sent.
         if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let mut state = self.state.lock();
-            state.is_closed = true;
-            let wakeups = state.waiting.notify_all();
-            drop(state);
-            wakeups.into_iter().for_each(Wakeup::fire);
+            self.close();
         }
+    }
+
+    /// Closes the log and lets everybody who waits look again. False if it was closed before.
+    pub(super) fn close(&self) -> bool {
+        let mut state = self.state.lock();
+        let was_open = !std::mem::replace(&mut state.is_closed, true);
+        let wakeups = state.waiting.notify_all();
+        drop(state);
+        wakeups.into_iter().for_each(Wakeup::fire);
+        was_open
     }
 
     pub(super) fn add_receiver(&self) {

@@ -90,4 +90,15 @@ impl<T> OneshotReceiver<T> {
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
         self.0.recv_deadline(deadline)
     }
+
+    /// Closes the channel: nothing is sent any more, and a sender gets its value back; what was sent before can still be
+    /// received. False if it was closed before.
+    pub fn close(&self) -> bool {
+        self.0.close()
+    }
+
+    /// Whether it is closed, or the sender is gone.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
 }
