@@ -13,7 +13,7 @@ use osier::actor::{self, Mailbox, Reply};
 use osier::runtime::{Deadlock, LocalRuntime, OnDeadlock};
 use osier::sync::channel;
 use osier::task::{self, Task, TaskState};
-use osier::{Report, Runtime, run, sleep, spawn, spawn_local};
+use osier::{Pool, Report, Runtime, run, sleep, spawn, spawn_local};
 
 /// Longer than until the second look.
 const WHILE_OTHERS_LOOK: Duration = Duration::from_millis(300);
@@ -119,6 +119,28 @@ fn run_panics_with_what_its_tasks_wait_for_once_they_have_unwound() {
     });
     assert!(told.starts_with("deadlock: ") && told.contains("waits for a channel"), "{told}");
     tokens.assert_all_dropped(1);
+}
+
+// GV-152
+#[test]
+fn a_member_that_waits_for_a_place_in_its_own_full_pool_is_told() {
+    let _watch = watch();
+    let deadlock = closed(1).try_run(|| {
+        let pool = Pool::new(1);
+        let inner = pool.clone();
+        pool.spawn(move || inner.spawn(|| 7).join().unwrap()).join()
+    });
+    let deadlock = deadlock.unwrap_err();
+    assert_eq!(deadlock.tasks().count(), 2, "{deadlock}");
+    // Those that need no place of their own.
+    let value = closed(1).try_run(|| {
+        let pool = Pool::new(1);
+        let inner = pool.clone();
+        let outer = pool.spawn(move || (inner.apply(|| 7), inner.apply_async(|| 8)));
+        let (seven, eight) = outer.join().unwrap();
+        (seven, eight.join().unwrap())
+    });
+    assert_eq!(value.unwrap(), (7, 8));
 }
 
 #[test]

@@ -59,7 +59,6 @@ fn smoke() {
     assert_eq!(pool.spawn(|| 6 * 7).join().unwrap(), 42);
     pool.join().unwrap();
     assert_eq!(format!("{pool:?} {:?}", Group::new()), "Pool { len: 0, free: 2 } Group { len: 0 }");
-    assert!(panic_text(|| Pool::new(0)).contains("one place"));
     assert_eq!(Group::default().map(0..3, |n| n + 1), [1, 2, 3]);
 }
 
@@ -97,6 +96,31 @@ fn a_spawn_into_a_full_pool_waits_for_a_place() {
             pool.wait_free();
         });
     }
+}
+
+// GV-156, without the half about a negative number
+#[test]
+fn a_pool_without_places_is_full() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let pool = Pool::new(0);
+        assert_eq!((pool.free(), pool.is_full(), pool.is_empty()), (0, true, true));
+        assert!(!pool.wait_free_timeout(ms(10)));
+        assert!(pool.try_spawn(|| ()).is_err());
+        assert_eq!(pool.map(0..0, |n| n), []);
+        let spawner = spawn({
+            let pool = pool.clone();
+            move || drop(pool.spawn(|| unreachable!("there is no place")))
+        });
+        yield_now();
+        assert!(!spawner.is_finished());
+        spawner.kill();
+        let waits = pool.apply_async(|| unreachable!("there is no place"));
+        assert!(pool.join_timeout(ms(1)).unwrap_err().is_timeout());
+        pool.kill();
+        assert!(spawner.join().unwrap_err().is_cancelled() && waits.join().unwrap_err().is_cancelled());
+        pool.join().unwrap();
+    });
 }
 
 #[test]

@@ -140,21 +140,15 @@ impl Group {
 }
 
 impl Pool {
-    /// Makes an empty pool with `n` places.
-    ///
-    /// # Panics
-    /// If `n` is 0: nothing could ever run.
+    /// Makes an empty pool with `n` places. One without any is full: whoever wants a place in it waits for ever.
     pub fn new(n: usize) -> Self {
-        Self { crew: Crew::new(Some(at_least_one(n))) }
+        Self { crew: Crew::new(Some(n)) }
     }
 
     /// Makes an empty pool with `n` places, whose members share the worker of whoever spawns them. It stays on this
     /// thread.
-    ///
-    /// # Panics
-    /// As [`Pool::new`].
     pub fn local(n: usize) -> Pool<ThisThread> {
-        Pool { crew: Crew::new(Some(at_least_one(n))) }
+        Pool { crew: Crew::new(Some(n)) }
     }
 
     /// Makes a pool, lends it to `f`, and joins it; when `f` unwinds, or the caller is cancelled, kills it.
@@ -169,8 +163,7 @@ impl Pool {
     /// If the caller is cancelled, the members are killed, and waited for, before it unwinds.
     ///
     /// # Panics
-    /// As [`Pool::new`]; with `f`'s panic, else with that of the earliest member that failed and was not joined; an
-    /// exception is raised.
+    /// With `f`'s panic, else with that of the earliest member that failed and was not joined; an exception is raised.
     ///
     /// # Examples
     /// ```
@@ -184,14 +177,9 @@ impl Pool {
     /// assert!(done.is_set());
     /// ```
     pub fn with<R>(n: usize, f: impl FnOnce(&Self) -> R) -> R {
-        let pool = Self { crew: Crew::joined(Some(at_least_one(n))) };
+        let pool = Self { crew: Crew::joined(Some(n)) };
         with(&pool.crew, || f(&pool))
     }
-}
-
-fn at_least_one(n: usize) -> usize {
-    assert!(n > 0, "a pool has one place at least");
-    n
 }
 
 /// Runs `f`, then joins the crew; kills it when `f` unwinds.
