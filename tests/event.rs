@@ -12,8 +12,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{FOR_EVER, Log, Random, Tally, ms, until, watch};
-use osier::sync::{AsyncResult, Event};
-use osier::{Exception, JoinHandle, Runtime, run, spawn, yield_now};
+use osier::sync::{AsyncResult, Event, channel};
+use osier::{
+    Exception, JoinHandle, LocalRuntime, Runtime, catch, no_suspend, run, spawn, spawn_local, task, time, yield_now,
+};
 
 fn runtime(workers: usize) -> Runtime {
     Runtime::builder().workers(workers).build().unwrap()
@@ -105,6 +107,57 @@ fn who_comes_while_others_are_being_woken_goes_on_after_them() {
         });
         handles.into_iter().chain([late]).for_each(|h| h.join().unwrap());
         assert_eq!(log.take(), ["old", "old", "new"]);
+    });
+}
+
+// GV-094
+#[test]
+fn who_finds_it_set_while_others_are_being_woken_goes_on_after_them() {
+    let _watch = watch();
+    LocalRuntime::new().run(|| {
+        let (event, log) = (Event::new(), Log::default());
+        let waiter = |name: &'static str| {
+            let (event, log) = (event.clone(), log.clone());
+            spawn_local(move || {
+                event.wait();
+                log.push(name);
+            })
+        };
+        let old = [waiter("old"), waiter("old")];
+        yield_now();
+        event.set();
+        event.wait();
+        log.push("new");
+        assert_eq!(log.take(), ["old", "old", "new"]);
+        old.into_iter().for_each(|h| h.join().unwrap());
+        // Nobody is being woken: then it does not wait at all.
+        let other = waiter("other");
+        event.wait();
+        assert!(event.wait_timeout(FOR_EVER) && event.wait_deadline(Instant::now()));
+        assert_eq!(log.len(), 0);
+        other.join().unwrap();
+        assert_eq!(log.take(), ["other"]);
+        // Where nothing may wait, it is set all the same; and for one that was cancelled, what has come is returned.
+        event.clear();
+        let old = [waiter("old"), waiter("old")];
+        yield_now();
+        event.set();
+        no_suspend(|| event.wait());
+        assert_eq!(log.len(), 0);
+        event.clear();
+        let third = waiter("third");
+        let cancelled = spawn_local({
+            let (event, log) = (event.clone(), log.clone());
+            move || {
+                task::current().cancel();
+                event.set();
+                event.wait();
+                log.push("cancelled");
+            }
+        });
+        cancelled.join().unwrap();
+        old.into_iter().chain([third]).for_each(|h| h.join().unwrap());
+        assert_eq!(log.take(), ["old", "old", "third", "cancelled"]);
     });
 }
 
@@ -298,6 +351,9 @@ fn a_get_in_too_little_time_is_a_timeout() {
         assert!(result.get_timeout(ms(10)).unwrap_err().is_timeout());
         assert!(began.elapsed() >= ms(10));
         assert_eq!(result.get_timeout(Duration::ZERO).unwrap_or(9), 9, "a default");
+        assert_eq!(time::timeout(ms(1), || result.get().unwrap()).unwrap_or(9), 9, "another one");
+        let raised = catch(|| time::timeout_raise(Duration::ZERO, Oops(1), || result.get().unwrap()));
+        assert_eq!(raised.unwrap_err().downcast_ref(), Some(&Oops(1)));
         result.set(1).unwrap();
         assert_eq!(result.get_timeout(Duration::ZERO).unwrap(), 1);
         assert_eq!(result.get_timeout(Duration::MAX).unwrap(), 1);
@@ -331,6 +387,66 @@ fn results_cross_threads_both_ways() {
         });
         assert_eq!(outside.join().unwrap(), n + 1);
         task.join().unwrap();
+    }
+}
+
+#[test]
+fn links_run_once_in_their_order_and_before_the_getters() {
+    let _watch = watch();
+    LocalRuntime::new().run(|| {
+        let (result, log) = (AsyncResult::<u32>::new(), Log::default());
+        let getter = spawn({
+            let (result, log) = (result.clone(), log.clone());
+            move || {
+                result.get().unwrap();
+                log.push("getter");
+            }
+        });
+        yield_now();
+        let link = |name: &'static str| {
+            let log = log.clone();
+            result.link(move |got| log.push(format!("{name} {}", got.as_ref().unwrap())))
+        };
+        let links = [link("first"), link("second"), link("third")];
+        assert!(links[1].unlink() && !links[1].clone().unlink());
+        result.set(7).unwrap();
+        assert_eq!(log.len(), 0, "who sets it does not wait");
+        getter.join().unwrap();
+        assert_eq!(log.take(), ["first 7", "third 7", "getter"]);
+        let late = link("late");
+        yield_now();
+        assert_eq!(log.take(), ["late 7"]);
+        assert!(!late.unlink() && !links[0].unlink());
+    });
+}
+
+#[test]
+fn links_get_exceptions_too_and_one_that_fails_disturbs_nobody() {
+    let _watch = watch();
+    for workers in [1, 4] {
+        runtime(workers).run(|| {
+            let (result, tally) = (AsyncResult::<u8>::new(), Tally::default());
+            result.link(|_| panic!("a link that fails: this is reported"));
+            let (told, tells) = channel::unbounded();
+            let token = tally.token();
+            result.link(move |got| {
+                let _token = &token;
+                told.send(got.as_ref().unwrap_err().exception().cloned()).unwrap();
+            });
+            let exception = Exception::from(Oops(1));
+            thread::scope(|scope| _ = scope.spawn(|| result.set_exception(exception.clone()).unwrap()));
+            assert!(tells.recv().unwrap().unwrap().ptr_eq(&exception));
+            assert!(tells.recv().is_err(), "it ran once, and is gone");
+            until(|| tally.dropped() == 1);
+            // One that is never set drops its links.
+            let never = AsyncResult::<u8>::new();
+            let tokens = [tally.token(), tally.token()];
+            let links = tokens.map(|token| never.link(move |_| drop(token)));
+            assert!(links[0].unlink());
+            assert_eq!(tally.dropped(), 2);
+            drop((never, links));
+            tally.assert_all_dropped(3);
+        });
     }
 }
 

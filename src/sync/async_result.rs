@@ -2,14 +2,16 @@
 
 use std::cell::UnsafeCell;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::event::RawEvent;
 use super::raw_mutex::RawMutex;
+use super::waiting::lock;
+use crate::coroutine::{region, unwind};
 use crate::exception::{Exception, Report, report};
-use crate::task::JoinError;
+use crate::task::{Builder, JoinError, Link, SpawnError, Unlink};
 
 /// A value or an exception that is set once, and that any number of tasks and threads wait for: gevent's `AsyncResult`.
 ///
@@ -47,11 +49,28 @@ struct Inner<T> {
     lock: RawMutex,
     /// Written by whoever claimed, before `ready`; afterwards under the lock. Empty once taken.
     result: UnsafeCell<Option<Result<T, JoinError>>>,
+    links: Mutex<Links<T>>,
     /// The job's name, if a failure that nobody has looked at is to be reported.
     job: Option<&'static str>,
     /// Whether somebody has looked at the result.
     is_seen: AtomicBool,
 }
+
+/// Closures to be started when the result is there.
+struct Links<T> {
+    /// By number, in the order in which they were made.
+    waiting: Vec<(u64, Start<T>)>,
+    made: u64,
+    /// Whether the setter has been here: later ones are started at once.
+    are_started: bool,
+}
+
+/// Starts a link in a task of its own. It is given the result, for to keep it there would be a circle. What comes back was
+/// refused by a runtime that shuts down.
+type Start<T> = Box<dyn FnOnce(AsyncResult<T>) -> Option<Body> + Send>;
+
+/// What the task of a link runs.
+type Body = Box<dyn FnOnce() + Send>;
 
 // SAFETY: the result is touched by its setter alone until it is ready, and then under the lock: so a `&Inner` moves a
 // `T` between threads, but never shares it.
@@ -88,6 +107,7 @@ impl<T> AsyncResult<T> {
             ready: RawEvent::default(),
             lock: RawMutex::new(),
             result: UnsafeCell::new(None),
+            links: Mutex::new(Links { waiting: Vec::new(), made: 0, are_started: false }),
             job,
             is_seen: AtomicBool::new(false),
         };
@@ -119,7 +139,15 @@ impl<T> AsyncResult<T> {
         }
         // SAFETY: it was claimed by this call, and it is not ready, so nobody else touches the result.
         unsafe { *self.inner.result.get() = Some(result) };
+        let links = {
+            let mut links = lock(&self.inner.links);
+            links.are_started = true;
+            std::mem::take(&mut links.waiting)
+        };
+        // Before those who wait are woken, so that the links stand in line before them.
+        let refused: Vec<_> = links.into_iter().filter_map(|(_, start)| start(self.clone())).collect();
         self.inner.ready.set();
+        refused.into_iter().for_each(run_here);
         Ok(())
     }
 
@@ -252,6 +280,40 @@ impl<T> AsyncResult<T> {
         if self.is_ready() { self.with(Option::take) } else { None }
     }
 
+    /// Runs `f` once in a new task when it is set, with a clone of the result; at once if it is set: gevent's `rawlink`.
+    ///
+    /// Links are started in the order in which they were made, before those go on who wait for the result. A link that fails
+    /// is [reported](crate::Report::LinkFailed). To link the end of a task there is [`JoinHandle::link`].
+    ///
+    /// [`JoinHandle::link`]: crate::JoinHandle::link
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::sync::{AsyncResult, channel};
+    ///
+    /// let (says, heard) = channel::unbounded();
+    /// let answer = AsyncResult::new();
+    /// answer.link(move |result| says.send(*result.as_ref().unwrap()).unwrap());
+    /// answer.set(42).unwrap();
+    /// assert_eq!(heard.recv(), Ok(42));
+    /// ```
+    pub fn link(&self, f: impl FnOnce(&Result<T, JoinError>) + Send + 'static) -> Link
+    where
+        T: Clone + Send + 'static,
+    {
+        let start: Start<T> = Box::new(move |result| start_link(move || f(&result.get())));
+        let mut links = lock(&self.inner.links);
+        let number = links.made;
+        links.made += 1;
+        if links.are_started {
+            drop(links);
+            start(self.clone()).into_iter().for_each(run_here);
+        } else {
+            links.waiting.push((number, start));
+        }
+        Link::elsewhere(Arc::new(LinkOfResult { result: self.clone(), number }))
+    }
+
     /// Lends the result, which is there.
     fn with<R>(&self, f: impl FnOnce(&mut Option<Result<T, JoinError>>) -> R) -> R {
         struct Unlock<'a>(&'a RawMutex);
@@ -273,6 +335,39 @@ impl<T> AsyncResult<T> {
     /// What waits and wakes, for `wait` over several objects.
     pub(crate) fn ready(&self) -> &RawEvent {
         &self.inner.ready
+    }
+}
+
+/// Runs a link in a task of its own, unless that is refused.
+fn start_link(f: impl FnOnce() + Send + 'static) -> Option<Body> {
+    let body: Body = Box::new(move || {
+        if let Err(error) = unwind::intercept(f).map_err(JoinError::from_payload)
+            && !error.is_cancelled()
+        {
+            report(&Report::LinkFailed { name: "that sets a result", error: &error });
+        }
+    });
+    Builder::new().name("link of a result").try_spawn(body).err().map(SpawnError::into_inner)
+}
+
+/// Runs a link that was refused a task. Who sets a result does not wait, so a link that wants to fails.
+fn run_here(body: Body) {
+    region::no_suspend(body);
+}
+
+/// The place of a link that has not been started.
+struct LinkOfResult<T> {
+    result: AsyncResult<T>,
+    number: u64,
+}
+
+impl<T: Send> Unlink for LinkOfResult<T> {
+    fn unlink(&self) -> bool {
+        let mut links = lock(&self.result.inner.links);
+        let place = links.waiting.iter().position(|&(number, _)| number == self.number);
+        let unlinked = place.map(|place| links.waiting.remove(place));
+        drop(links);
+        unlinked.is_some()
     }
 }
 

@@ -1,12 +1,12 @@
 //! Events: a flag that tasks wait for.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::waiting::{after, lock};
-use crate::task::{WaitQueue, Waiter, Wakeup, Woken, spend};
+use crate::task::{WaitQueue, Waiter, Wakeup, Woken, go_last, spend};
 
 /// A flag that any number of tasks and threads wait for: gevent's and Python's `Event`.
 ///
@@ -59,11 +59,13 @@ impl Event {
     /// Waits until it is set; not at all if it is.
     ///
     /// # Suspends
-    /// The calling task, or on a plain thread the thread.
+    /// The calling task, or on a plain thread the thread. Also a task that finds it set while others who waited for that
+    /// have been woken and have not run yet: they go on first.
     ///
     /// # Cancel safety
     /// A cancelled task unwinds from here, unless the event was set first.
     pub fn wait(&self) {
+        self.raw.queue_up();
         self.raw.wait(None);
     }
 
@@ -75,6 +77,9 @@ impl Event {
     /// # Cancel safety
     /// As [`Event::wait`].
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        if !timeout.is_zero() {
+            self.raw.queue_up();
+        }
         self.raw.wait_timeout(timeout)
     }
 
@@ -86,6 +91,7 @@ impl Event {
     /// # Cancel safety
     /// As [`Event::wait`].
     pub fn wait_deadline(&self, deadline: Instant) -> bool {
+        self.raw.queue_up();
         self.raw.wait(Some(deadline))
     }
 
@@ -106,12 +112,22 @@ impl fmt::Debug for Event {
 pub(crate) struct RawEvent {
     /// Raised under the lock of the queue.
     flag: AtomicBool,
-    waiters: Mutex<WaitQueue>,
+    waiters: Mutex<Waiters>,
+    /// How many calls of `wait` have been woken and have not gone on.
+    waking: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Waiters {
+    queue: WaitQueue,
+    /// How many of them are calls of `wait`.
+    calls: usize,
 }
 
 impl Default for RawEvent {
     fn default() -> Self {
-        Self { flag: AtomicBool::new(false), waiters: Mutex::new(WaitQueue::new()) }
+        let waiters = Waiters { queue: WaitQueue::new(), calls: 0 };
+        Self { flag: AtomicBool::new(false), waiters: Mutex::new(waiters), waking: AtomicUsize::new(0) }
     }
 }
 
@@ -125,7 +141,9 @@ impl RawEvent {
         let mut waiters = lock(&self.waiters);
         // Release: pairs with the Acquire in `is_set`.
         self.flag.store(true, Ordering::Release);
-        let wakeups = waiters.notify_all();
+        // Relaxed, as every use: it only decides who goes first.
+        self.waking.fetch_add(std::mem::take(&mut waiters.calls), Ordering::Relaxed);
+        let wakeups = waiters.queue.notify_all();
         drop(waiters);
         wakeups.into_iter().for_each(Wakeup::fire);
     }
@@ -139,6 +157,14 @@ impl RawEvent {
         if timeout.is_zero() { self.is_set() } else { self.wait(after(timeout)) }
     }
 
+    /// Lets those go on first who have been woken and have not run: who comes now comes after them.
+    #[inline]
+    fn queue_up(&self) {
+        if self.waking.load(Ordering::Relaxed) > 0 && self.is_set() {
+            go_last();
+        }
+    }
+
     /// Waits until it is set, or until `deadline`. Whether it was.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
         spend();
@@ -146,11 +172,27 @@ impl RawEvent {
             return true;
         }
         let waiter = Waiter::new();
-        // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
-        if !unsafe { self.watch(&raw const waiter) } {
+        let mut waiters = lock(&self.waiters);
+        // Under the lock: whoever sets it afterwards finds the waiter.
+        if self.is_set() {
             return true;
         }
-        waiter.wait(deadline, || self.unwatch(&waiter)) == Woken::Notified
+        // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
+        unsafe { waiters.queue.push(&raw const waiter) };
+        waiters.calls += 1;
+        drop(waiters);
+        let leave = || {
+            let mut waiters = lock(&self.waiters);
+            // SAFETY: it was pushed there.
+            let left = unsafe { waiters.queue.remove(&waiter) };
+            waiters.calls -= usize::from(left);
+            left
+        };
+        let was_set = waiter.wait(deadline, leave) == Woken::Notified;
+        if was_set {
+            self.waking.fetch_sub(1, Ordering::Relaxed);
+        }
+        was_set
     }
 
     /// Enters a waiter, to be notified when it is set. False if it is set: then it was not entered.
@@ -159,18 +201,18 @@ impl RawEvent {
     /// - As [`WaitQueue::push`].
     pub(crate) unsafe fn watch(&self, waiter: *const Waiter) -> bool {
         let mut waiters = lock(&self.waiters);
-        // Under the lock: whoever sets it afterwards finds the waiter.
+        // Under the lock, as in `wait`.
         let is_set = self.is_set();
         if !is_set {
             // SAFETY: the caller's promise.
-            unsafe { waiters.push(waiter) };
+            unsafe { waiters.queue.push(waiter) };
         }
         !is_set
     }
 
-    /// Takes a waiter out that was entered. False if it was notified.
+    /// Takes a waiter out that was entered by `watch`. False if it was notified.
     pub(crate) fn unwatch(&self, waiter: &Waiter) -> bool {
         // SAFETY: it was pushed by `watch`.
-        unsafe { lock(&self.waiters).remove(waiter) }
+        unsafe { lock(&self.waiters).queue.remove(waiter) }
     }
 }

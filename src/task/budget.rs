@@ -42,3 +42,15 @@ pub(crate) fn give_way() {
         yield_now();
     }
 }
+
+/// Lets all others run who are ready, in a call that has found what it wants. Nothing is thrown: what has come is returned.
+///
+/// # Suspends
+/// The running task; not inside `no_suspend`, nor in the middle of an unwind.
+#[cold]
+#[inline(never)]
+pub(crate) fn go_last() {
+    if RawTask::current().is_some_and(|task| !cancel::is_unwinding(task)) && !region::is_forbidden() {
+        cancel::shield(yield_now);
+    }
+}

@@ -1,7 +1,8 @@
-//! Links: closures that run when a task has ended.
+//! Links: closures that run when a task has ended, or a result was set.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use super::end::{self, Removed, Settles};
 use super::error::JoinError;
@@ -10,11 +11,25 @@ use super::name::Name;
 use super::raw::{Plan, RawTask, TaskRef};
 use crate::exception::{Report, report};
 
-/// A closure that was linked to a task. Dropping it changes nothing; [`unlink`](Self::unlink) takes the closure back.
+/// A closure that was linked to a task, or to an [`AsyncResult`](crate::sync::AsyncResult). Dropping it changes nothing;
+/// [`unlink`](Self::unlink) takes the closure back.
 #[derive(Clone)]
 pub struct Link {
-    task: TaskRef,
-    link: TaskRef,
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    /// It is a task itself, which is started when the other one has ended.
+    OfTask { task: TaskRef, link: TaskRef },
+    /// It lies with something of a room above.
+    Elsewhere(Arc<dyn Unlink>),
+}
+
+/// Where a closure lies until it runs.
+pub(crate) trait Unlink: Send + Sync {
+    /// Takes the closure back and drops it. False if it is not there any more.
+    fn unlink(&self) -> bool;
 }
 
 impl Link {
@@ -52,7 +67,12 @@ impl Link {
         if !raw.add_link(link) {
             end::start_late(link);
         }
-        Self { task: task.clone(), link: reference }
+        Self { kind: Kind::OfTask { task: task.clone(), link: reference } }
+    }
+
+    /// The link of something of a room above.
+    pub(crate) fn elsewhere(place: Arc<dyn Unlink>) -> Self {
+        Self { kind: Kind::Elsewhere(place) }
     }
 
     /// Takes the closure back, so that it will not run, and drops it; that of a local task is dropped by its worker, soon.
@@ -68,9 +88,13 @@ impl Link {
     /// assert!(task.join().unwrap());
     /// ```
     pub fn unlink(&self) -> bool {
-        let removed = self.task.raw().remove_link(self.link.raw());
+        let (task, link) = match &self.kind {
+            Kind::OfTask { task, link } => (task, link),
+            Kind::Elsewhere(place) => return place.unlink(),
+        };
+        let removed = task.raw().remove_link(link.raw());
         if removed == Removed::Here {
-            self.link.raw().discard(JoinError::cancelled());
+            link.raw().discard(JoinError::cancelled());
         }
         removed != Removed::No
     }
@@ -87,6 +111,10 @@ impl Task {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("to", &self.task.name()).finish_non_exhaustive()
+        let mut f = f.debug_struct("Link");
+        if let Kind::OfTask { task, .. } = &self.kind {
+            f.field("to", &task.name());
+        }
+        f.finish_non_exhaustive()
     }
 }

@@ -73,7 +73,7 @@ pub use stepped::{Hop, Step, spawn_hop, spawn_stepped};
 #[cfg(feature = "blocking")]
 pub use unblock::unblock;
 
-pub(crate) use budget::{give_way, is_spent, spend};
+pub(crate) use budget::{give_way, go_last, is_spent, spend};
 pub(crate) use builder::sealed::Sealed as ToTask;
 pub(crate) use cancel::throw_if_due;
 pub(crate) use carrier::{Carrier, Pause};
@@ -81,6 +81,7 @@ pub(crate) use choice::Choice;
 pub(crate) use crowd::Crowd;
 pub(crate) use error::Refusal;
 pub(crate) use facts::Facts;
+pub(crate) use link::Unlink;
 pub(crate) use polled::Polled;
 pub(crate) use raw::{Header, RawTask};
 #[cfg(feature = "net")]
