@@ -13,6 +13,7 @@
 //! | a server: a task for each connection, limits, a graceful stop | [`StreamServer`], [`DatagramServer`] |
 //! | bytes from and to child processes, or within one | [`pipe`] |
 //! | to wait for a descriptor that some library owns | [`Ready`] |
+//! | to wait for sockets among other things | [`When`], as a branch of [`select!`](crate::select!) |
 //! | a loop over many descriptors, as Python's `selectors` | [`selector`] |
 //!
 //! ```
@@ -48,7 +49,8 @@
 //!   calls fail with `EBADF`. `shutdown` ends a stream's waits as a peer's end would.
 //!
 //! # Rooms
-//! - `server`: loops that accept, and serve. `ready`: any descriptor. `pipe`. `selector`: a loop's view. `socket`: what all sockets share. `tcp`, `udp`, `unix`. `resolve`: names to addresses.
+//! - `server`: loops that accept, and serve. `ready`: any descriptor. `pipe`. `selector`: a loop's view. `when`: readiness as a
+//!   branch of a select. `socket`: what all sockets share. `tcp`, `udp`, `unix`. `resolve`: names to addresses.
 //!
 //! How waiting works: `arch-notes/reactor.md`.
 
@@ -62,6 +64,7 @@ mod socket;
 mod tcp;
 mod udp;
 mod unix;
+mod when;
 
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub use ready::Ready;
@@ -71,3 +74,4 @@ pub use socket::{ReadHalf, ReuniteError, Stream, WriteHalf};
 pub use tcp::{Incoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixDatagram, UnixIncoming, UnixListener, UnixStream};
+pub use when::When;

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
 
 use super::ready::{Ready, set_blocking};
+use super::when::When;
 use crate::runtime::Direction;
 
 /// Makes a pipe, as `std::io::pipe` does: what is written into the second end is read from the first.
@@ -45,6 +46,20 @@ pub struct PipeReader {
 /// Writing fails with [`BrokenPipe`](io::ErrorKind::BrokenPipe) when all readers are gone.
 pub struct PipeWriter {
     end: Ready<std::fs::File>,
+}
+
+impl PipeReader {
+    /// That there is something to read, or the end, as one of several things to wait for.
+    pub fn when_readable(&self) -> When<'_> {
+        self.end.when_readable()
+    }
+}
+
+impl PipeWriter {
+    /// That there is room, or nobody who reads, as one of several things to wait for.
+    pub fn when_writable(&self) -> When<'_> {
+        self.end.when_writable()
+    }
 }
 
 macro_rules! pipe_end {

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
+use super::when::When;
 use crate::runtime::{Direction, Registration};
 
 /// A descriptor of whatever kind, to wait for: a library's connection, a pipe, a terminal, an inotify instance.
@@ -97,6 +98,16 @@ impl<T: AsFd> Ready<T> {
         self.wait(Direction::Write)
     }
 
+    /// That it becomes readable, as one of several things to wait for.
+    pub fn when_readable(&self) -> When<'_> {
+        When::new(self, Direction::Read)
+    }
+
+    /// That it becomes writable, as one of several things to wait for.
+    pub fn when_writable(&self) -> When<'_> {
+        When::new(self, Direction::Write)
+    }
+
     /// Asks the system before it returns: what is known may be old.
     fn wait(&self, direction: Direction) -> io::Result<()> {
         self.registration.ready(direction, || is_ready(self.io.as_fd(), direction))
@@ -181,7 +192,7 @@ pub(super) fn set_blocking(fd: BorrowedFd<'_>) {
 }
 
 /// Whether the system says that a call would not block.
-fn is_ready(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<bool> {
+pub(super) fn is_ready(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<bool> {
     let events = match direction {
         Direction::Read => libc::POLLIN | libc::POLLPRI,
         Direction::Write => libc::POLLOUT,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::ready::Ready;
+use super::when::When;
 use crate::runtime::{Direction, closed};
 
 /// No limit, in the nanoseconds of a timeout.
@@ -112,6 +113,10 @@ impl<S: AsFd> Socket<S> {
             return self.try_call(call);
         }
         self.0.ready.io_with(direction, self.timeout(direction), call, is_short)
+    }
+
+    pub(super) fn when(&self, direction: Direction) -> When<'_> {
+        When::new(&self.0.ready, direction)
     }
 
     /// Waits until what has been begun, a connection, has become of something.
@@ -231,6 +236,17 @@ macro_rules! socket_type {
             /// the last handle is dropped.
             pub fn close(&self) -> io::Result<()> {
                 self.socket.close()
+            }
+
+            /// That it becomes readable, or that there is somebody to accept, as one of several things to wait for: a branch
+            /// `wait(..)` of [`select!`](crate::select!), an object of [`wait`](fn@crate::wait).
+            pub fn when_readable(&self) -> crate::net::When<'_> {
+                self.socket.when(Direction::Read)
+            }
+
+            /// That it becomes writable, as one of several things to wait for.
+            pub fn when_writable(&self) -> crate::net::When<'_> {
+                self.socket.when(Direction::Write)
             }
 
             /// The error that is pending on the socket, which is taken.

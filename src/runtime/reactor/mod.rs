@@ -23,6 +23,7 @@ mod readiness;
 pub(crate) use readiness::Direction;
 
 use std::io;
+use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -33,7 +34,7 @@ use readiness::Readiness;
 
 use super::worker::Worker;
 use crate::coroutine::current;
-use crate::task::{self, RawTask, Sleeper, Woken};
+use crate::task::{self, JoinHandle, RawTask, Sleeper, Waiter, Woken};
 
 /// How often in a row one worker waits for a source before the others let go of it.
 const ALONE: u32 = 8;
@@ -384,7 +385,7 @@ impl Source {
     fn wait(self: &Arc<Self>, direction: Direction, deadline: Option<Instant>) -> io::Result<Woken> {
         let Some(task) = RawTask::current() else { return self.wait_on_thread(direction, deadline) };
         let reactor = Worker::here().reactor();
-        let _counted = Counted::new(reactor, self.counts && !task.header().is_daemon);
+        let _counted = Counted::new(&**reactor, self.counts && !task.header().is_daemon);
         let enter = |watchers: &mut Watchers, is_alone| watchers.enter(self, reactor, direction, is_alone);
         match self.readiness.wait(direction, deadline, enter) {
             // epoll refuses what is always ready: files.
@@ -458,22 +459,42 @@ fn wait_by_poll(fd: RawFd, direction: Direction, closing: &io::PipeReader, until
     }
 }
 
-/// Counts a task that waits.
-struct Counted<'a> {
-    reactor: &'a Reactor,
+/// Counts a task that waits. Made and dropped by the worker of the reactor.
+#[derive(Debug)]
+pub(crate) struct Counted<R: Deref<Target = Reactor>> {
+    reactor: R,
     counts: bool,
 }
 
-impl<'a> Counted<'a> {
-    fn new(reactor: &'a Reactor, counts: bool) -> Self {
+impl<R: Deref<Target = Reactor>> Counted<R> {
+    fn new(reactor: R, counts: bool) -> Self {
         reactor.count_waiting(counts, 1);
         Self { reactor, counts }
     }
 }
 
-impl Drop for Counted<'_> {
+impl<R: Deref<Target = Reactor>> Drop for Counted<R> {
     fn drop(&mut self) {
         self.reactor.count_waiting(self.counts, usize::MAX);
+    }
+}
+
+/// What has a descriptor watched for waiters that have entered, and counts whoever waits; kept until they have left, by whoever
+/// entered them.
+#[derive(Debug)]
+pub(crate) enum Watched {
+    /// The worker of the task that waits.
+    #[allow(dead_code, reason = "it is there to be dropped")]
+    Here(Counted<Arc<Reactor>>),
+    /// A task, for a thread that has no reactor.
+    ByTask(JoinHandle<()>),
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Self::ByTask(watcher) = self {
+            watcher.cancel();
+        }
     }
 }
 
@@ -551,6 +572,53 @@ impl Registration {
     pub(crate) fn ready(&self, direction: Direction, is_ready: impl Fn() -> io::Result<bool>) -> io::Result<()> {
         let would_block = || io::ErrorKind::WouldBlock.into();
         self.io(direction, None, || if is_ready()? { Ok(()) } else { Err(would_block()) }, |()| false)
+    }
+
+    /// Whether a call in `direction` is said not to block by `asks`, which asks the system. So says one that fails; and what
+    /// was closed is ready.
+    pub(crate) fn is_ready(&self, direction: Direction, asks: impl Fn() -> io::Result<bool>) -> bool {
+        let readiness = &self.0.readiness;
+        let seen = readiness.look(direction);
+        let would_block = !seen.is_closed() && matches!(asks(), Ok(false));
+        if would_block {
+            readiness.spent(direction, seen);
+        }
+        !would_block
+    }
+
+    /// Enters a waiter, to be notified when `direction` may be ready; none if an event has come since it was found not to be.
+    ///
+    /// # Safety
+    /// - As [`WaitQueue::push`](crate::task::WaitQueue::push).
+    ///
+    /// # Errors
+    /// It cannot be watched; the waiter was not entered.
+    pub(crate) unsafe fn watch(&self, direction: Direction, waiter: *const Waiter) -> io::Result<Option<Watched>> {
+        let Self(source) = self;
+        let Some(task) = RawTask::current() else {
+            // SAFETY: the caller's promise.
+            let entered = unsafe { source.readiness.enter(direction, waiter, |_, _| Ok(())) }?;
+            // It waits in the same queue, so what wakes it wakes all.
+            let watches = source.clone();
+            let watcher = task::Builder::new().name("watcher of a descriptor").daemon();
+            let watcher = entered.then(|| watcher.try_spawn(move || _ = watches.wait(direction, None))).transpose();
+            return watcher.map(|watcher| watcher.map(Watched::ByTask)).map_err(|_| {
+                // SAFETY: it stays where it is until it has left.
+                source.readiness.leave(direction, unsafe { &*waiter });
+                io::Error::other("the runtime shuts down")
+            });
+        };
+        let reactor = Worker::here().reactor();
+        let enter = |watchers: &mut Watchers, is_alone| watchers.enter(source, reactor, direction, is_alone);
+        // SAFETY: the caller's promise.
+        let entered = unsafe { source.readiness.enter(direction, waiter, enter) }?;
+        let counts = source.counts && !task.header().is_daemon;
+        Ok(entered.then(|| Watched::Here(Counted::new(reactor.clone(), counts))))
+    }
+
+    /// Takes a waiter out that was entered, if it is still there.
+    pub(crate) fn unwatch(&self, direction: Direction, waiter: &Waiter) {
+        self.0.readiness.leave(direction, waiter);
     }
 
     pub(crate) fn is_closed(&self) -> bool {

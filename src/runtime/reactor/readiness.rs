@@ -205,17 +205,43 @@ impl<E> Readiness<E> {
         enter: impl FnOnce(&mut E, bool) -> io::Result<()>,
     ) -> io::Result<Woken> {
         let waiter = Waiter::new();
+        // SAFETY: it is new, and stays here until it is notified or taken out; nothing is delivered through it.
+        if !unsafe { self.enter(direction, &raw const waiter, enter) }? {
+            return Ok(Woken::Notified);
+        }
+        Ok(waiter.wait(deadline, || self.leave(direction, &waiter)))
+    }
+
+    /// Enters a waiter, to be notified of the next event. False if one has come: then it was not entered. `enter` is called
+    /// before, as in [`wait`](Self::wait).
+    ///
+    /// # Safety
+    /// - As [`WaitQueue::push`].
+    ///
+    /// # Errors
+    /// Those of `enter`.
+    #[inline]
+    pub(super) unsafe fn enter(
+        &self,
+        direction: Direction,
+        waiter: *const Waiter,
+        enter: impl FnOnce(&mut E, bool) -> io::Result<()>,
+    ) -> io::Result<bool> {
         let mut under_lock = self.lock();
         if self.look(direction).is_ready() {
-            return Ok(Woken::Notified);
+            return Ok(false);
         }
         let is_alone = !under_lock.is_awaited();
         enter(&mut under_lock.extra, is_alone)?;
-        // SAFETY: it is new, and stays here until it is notified or taken out; nothing is delivered through it.
-        unsafe { under_lock.queue(direction).push(&raw const waiter) };
-        drop(under_lock);
-        // SAFETY: it was pushed there.
-        Ok(waiter.wait(deadline, || unsafe { self.lock().queue(direction).remove(&waiter) }))
+        // SAFETY: the caller's promise.
+        unsafe { under_lock.queue(direction).push(waiter) };
+        Ok(true)
+    }
+
+    /// Takes a waiter out that was entered. False if it was notified.
+    pub(super) fn leave(&self, direction: Direction, waiter: &Waiter) -> bool {
+        // SAFETY: it was pushed there by `enter`.
+        unsafe { self.lock().queue(direction).remove(waiter) }
     }
 }
 

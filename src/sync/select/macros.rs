@@ -11,7 +11,7 @@
 /// | `recv(receiver) -> result => code` | there is a value to receive, or the channel is closed |
 /// | `send(sender, value) -> result => code` | there is room or a receiver, or the channel is closed; `value` is evaluated then |
 /// | `join(handle) -> result => code` | the task has ended; takes the handle |
-/// | `wait(object) => code` | an object that [`wait`](crate::wait) takes is ready |
+/// | `wait(object) => code` | an object that [`wait`](crate::wait) takes is ready: an event, or a socket's `when_readable()` |
 /// | `default => code` | nothing else is ready now |
 /// | `default(timeout) => code` | nothing else was ready within that duration |
 ///
