@@ -71,6 +71,8 @@ fn waiting_for_a_free_semaphore_takes_nothing() {
     let semaphore = Semaphore::new(1);
     semaphore.wait();
     assert!(semaphore.wait_timeout(Duration::ZERO) && semaphore.available() == 1);
+    assert_eq!(osier::wait(&[&semaphore, &BoundedSemaphore::new(1)]).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(semaphore.available(), 1);
     semaphore.acquire();
     runtime(1).run(|| {
         let watcher = {

@@ -5,12 +5,14 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{FOR_EVER, Random, ms, until, watch};
 use osier::sync::channel;
 use osier::sync::{AsyncResult, Event, Semaphore};
+use osier::task::Link;
 use osier::{JoinHandle, Runtime, Wait, join_all, run, select, sleep, spawn, wait, yield_now};
 
 fn runtime(workers: usize) -> Runtime {
@@ -24,6 +26,12 @@ fn gated<T: Send + 'static>(gate: &Event, value: T) -> JoinHandle<T> {
         gate.wait();
         value
     })
+}
+
+/// Counts the end of a task by a link.
+fn count_end(task: &JoinHandle<i32>, calls: &Arc<AtomicUsize>) -> Link {
+    let calls = calls.clone();
+    task.link(move |_| _ = calls.fetch_add(1, Ordering::SeqCst))
 }
 
 fn objects<T: Wait>(all: &[T]) -> Vec<&dyn Wait> {
@@ -101,21 +109,23 @@ fn the_same_object_twice_is_given_twice() {
 
 // GV-070
 #[test]
-fn events_that_are_set_one_by_one() {
+fn events_and_results_that_are_set_one_by_one() {
     let _watch = watch();
     run(|| {
-        for (count, expected) in [(usize::MAX, 5), (1, 1), (2, 2)] {
-            let events: Arc<[Event]> = (0..5).map(|_| Event::new()).collect();
+        for (count, expected) in [(usize::MAX, 10), (1, 1), (2, 2)] {
+            let pairs: Arc<[(Event, AsyncResult<u32>)]> = (0..5).map(|_| (Event::new(), AsyncResult::new())).collect();
             let setter = spawn({
-                let events = events.clone();
+                let pairs = pairs.clone();
                 move || {
-                    for event in events.iter() {
+                    for (event, result) in pairs.iter() {
                         yield_now();
                         event.set();
+                        yield_now();
+                        result.set(7).unwrap();
                     }
                 }
             });
-            let all = objects(&events);
+            let all: Vec<_> = pairs.iter().flat_map(|(event, result)| [event as &dyn Wait, result]).collect();
             assert_eq!(wait(&all).count(count).collect::<Vec<_>>(), Vec::from_iter(0..expected));
             setter.join().unwrap();
         }
@@ -252,6 +262,16 @@ fn joining_all_gives_the_values_in_the_order_of_the_handles() {
         assert_eq!(join_all(Vec::<JoinHandle<()>>::new()).unwrap(), []);
         let many = (0..1000).map(|n| spawn(move || n));
         assert!(join_all(many).unwrap().into_iter().eq(0..1000));
+        // Links that are made before come first, those that are taken back do not come.
+        let (gate, calls) = (Event::new(), Arc::new(AtomicUsize::new(0)));
+        let tasks = [1, 2, 3].map(|n| gated(&gate, n));
+        let links: Vec<_> = tasks.iter().map(|task| count_end(task, &calls)).collect();
+        assert!(links[0].unlink());
+        let again = count_end(&tasks[0], &calls);
+        assert!(again.unlink() && links[2].unlink());
+        gate.set();
+        assert_eq!(join_all(tasks).unwrap(), [1, 2, 3]);
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
     });
 }
 
