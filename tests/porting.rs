@@ -190,10 +190,24 @@ fn events_queues_and_locks() {
         event.wait();
         event.clear();
         assert!(!event.wait_timeout(ms(1)));
+        // | `event.rawlink(f)`, `semaphore.rawlink(f)`
+        let (told, tells) = channel::unbounded();
+        drop(spawn({
+            let (event, told) = (event.clone(), told.clone());
+            move || {
+                event.wait();
+                told.send(0).unwrap();
+            }
+        }));
+        event.set();
+        assert_eq!(tells.recv(), Ok(0));
         // | `AsyncResult`
         let result = AsyncResult::new();
-        assert!(result.get_timeout(ms(1)).is_err());
+        assert!(result.get_timeout(ms(1)).is_err() && result.try_get().is_err());
+        // | `result.rawlink(f)`
+        result.link(move |result| told.send(*result.as_ref().unwrap()).unwrap());
         result.set(1).unwrap();
+        assert_eq!(tells.recv(), Ok(1));
         assert_eq!((result.get().unwrap(), result.take().unwrap().unwrap()), (1, 1));
         let failed = AsyncResult::<u32>::new();
         failed.set_exception(Oops).unwrap();
@@ -262,11 +276,13 @@ fn events_queues_and_locks() {
         drop(guard);
         // | `gevent.select.select`, waiting for several queues
         let (sender, receiver) = channel::bounded(1);
+        let (stream, _peer) = UnixStream::pair().unwrap();
         let task = endless();
         sender.send(1).unwrap();
         select! {
             recv(receiver) -> n => assert_eq!(n, Ok(1)),
             join(task) -> _ => unreachable!(),
+            wait(stream.when_readable()) => unreachable!(),
             default(LONG) => unreachable!(),
         }
     });

@@ -130,6 +130,12 @@ fn messages() -> Vec<Kind> {
         kinds.push(kind("select", Completion::AtOnce, wait, move || sender.try_send(8).unwrap(), next));
     }
     {
+        let [waits, ends, next] = three(channel::after(FOR_EVER));
+        let wait = move || assert!(waits.recv().is_err());
+        let next = move || assert!(next.is_closed() && next.recv().is_err());
+        kinds.push(kind("recv of what time sends", Completion::AtOnce, wait, move || assert!(ends.close()), next));
+    }
+    {
         let [sets, waits, next] = three(Event::new());
         kinds.push(kind("event", Completion::AtOnce, move || waits.wait(), move || sets.set(), move || next.wait()));
     }
@@ -512,6 +518,23 @@ fn descriptors() -> Vec<Kind> {
         };
         let complete = move || assert_eq!(writer.write(&[7]).unwrap(), 1);
         kinds.push(kind("read", Completion::Later, move || read(&reader), complete, move || read(&next)));
+    }
+    {
+        let (reader, mut writer) = pipe().unwrap();
+        let reader = Arc::new(reader);
+        let next = reader.clone();
+        let wait = move || {
+            osier::select! {
+                wait(reader.when_readable()) => {}
+                recv(channel::never::<u8>()) -> _ => panic!("nobody sends there"),
+            }
+        };
+        let complete = move || assert_eq!(writer.write(&[7]).unwrap(), 1);
+        let next = move || {
+            let (mut byte, mut pipe) = ([0], &*next);
+            assert_eq!((pipe.read(&mut byte).unwrap(), byte), (1, [7]), "waiting takes nothing");
+        };
+        kinds.push(kind("select with a pipe", Completion::Later, wait, complete, next));
     }
     {
         let (mut reader, writer) = pipe().unwrap();
