@@ -127,7 +127,10 @@ impl Depot {
     fn put(&self, free: &mut Vec<Stack>, count: usize) {
         Stack::discard_all(&mut free[..count]);
         let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        let trim = free.drain(..count).fold(false, |trim, stack| shelf.put(stack) || trim);
+        let mut trim = false;
+        for stack in free.drain(..count) {
+            trim |= shelf.put(stack);
+        }
         drop(shelf);
         if trim {
             sys::trim_heap();

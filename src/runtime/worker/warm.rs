@@ -27,10 +27,8 @@ pub(super) fn fetch_next(ready: &VecDeque<RawTask>) {
     if let Some(task) = started(CARRIER) {
         fetch_carrier(task.carrier());
     }
-    if let Some(carrier) = started(FRAMES).map(RawTask::carrier) {
-        if let Some(registers) = carrier.bookmark.get() {
-            (0..FRAME_LINES).for_each(|line| prefetch(registers.stack + line * LINE));
-        }
+    if let Some(registers) = started(FRAMES).and_then(|task| task.carrier().bookmark.get()) {
+        (0..FRAME_LINES).for_each(|line| prefetch(registers.stack + line * LINE));
     }
 }
 
