@@ -310,3 +310,36 @@ fn threads_wait_as_tasks_do_and_a_runtime_waits_for_its_children() {
     assert!(task.is_finished(), "a wait for a child is something to wait for");
     assert_eq!(task.join().unwrap(), Some(5));
 }
+
+// H34
+#[test]
+fn a_child_among_other_things_is_something_to_wait_for() {
+    let _watch = watch();
+    let waits = |script: &'static str| {
+        move || {
+            let (never, child) = (Event::new(), shell(script).spawn().unwrap());
+            let objects: [&dyn Wait; 2] = [&never, &child];
+            assert_eq!(wait(&objects).next(), Some(1));
+            let child = shell(script).spawn().unwrap();
+            osier::select! {
+                wait(never) => unreachable!("nobody sets it"),
+                wait(child) => {}
+            }
+        }
+    };
+    // Longer than until the second look at a deadlock.
+    let closed = Runtime::builder().workers(1).closed_world(true).build().unwrap();
+    assert!(closed.try_run(waits("sleep 0.6")).is_ok());
+    let local = LocalRuntime::new();
+    let task = local.spawn_local(waits("sleep 0.1"));
+    local.run_until_idle();
+    assert!(task.is_finished());
+    // Who has given up waits for nothing any more.
+    let child = endless();
+    local.run(|| {
+        let objects: [&dyn Wait; 1] = [&child];
+        assert!(time::timeout(ms(1), || wait(&objects).next()).is_err());
+        assert_eq!(wait(&objects).timeout(ms(1)).next(), None);
+    });
+    local.run_until_idle();
+}

@@ -18,8 +18,8 @@ use crate::net::{PipeReader, PipeWriter};
 use crate::runtime::Busy;
 use crate::signal::Signal;
 use crate::sync::select_expansion::Operation;
-use crate::sync::{Event, Wait};
-use crate::task::scope;
+use crate::sync::{Event, Operand, Wait};
+use crate::task::{Waiter, scope};
 
 /// A process that [`Command::spawn`](super::Command::spawn) started: `std::process::Child`, whose waits let other tasks run.
 ///
@@ -76,6 +76,9 @@ pub(super) struct Process {
     id: u32,
     /// Set when it has ended and was reaped; also if nothing can be found out any more.
     ended: Event,
+    /// Those who wait for it among other things, by the addresses of their waiters: their runtimes have something to wait for
+    /// until it has ended.
+    watched: Mutex<Vec<(usize, Busy)>>,
     /// Readable when it has ended; where the system has such a thing.
     pub(super) descriptor: Option<OwnedFd>,
 }
@@ -83,7 +86,7 @@ pub(super) struct Process {
 impl Process {
     pub(super) fn new(std: std::process::Child, descriptor: Option<OwnedFd>) -> Arc<Self> {
         let id = std.id();
-        Arc::new(Self { std: Mutex::new(std), id, ended: Event::new(), descriptor })
+        Arc::new(Self { std: Mutex::new(std), id, ended: Event::new(), watched: Mutex::default(), descriptor })
     }
 
     fn std(&self) -> MutexGuard<'_, std::process::Child> {
@@ -100,8 +103,41 @@ impl Process {
         let status = self.std().try_wait();
         if !matches!(status, Ok(None)) && !self.ended.is_set() {
             self.ended.set();
+            // They are woken by now.
+            let watched = std::mem::take(&mut *self.watched());
+            drop(watched);
         }
         status
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Vec<(usize, Busy)>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Operand for Process {
+    fn is_ready(&self) -> bool {
+        self.ended.is_set()
+    }
+
+    unsafe fn watch(&self, waiter: *const Waiter) -> bool {
+        // Under the lock from before it is entered: whoever sets the event afterwards finds the note as well.
+        let mut watched = self.watched();
+        // SAFETY: the caller's promise.
+        let is_entered = unsafe { self.ended.raw().watch(waiter) };
+        if is_entered {
+            watched.push((waiter.addr(), Busy::begin()));
+        }
+        is_entered
+    }
+
+    fn unwatch(&self, waiter: &Waiter) {
+        self.ended.raw().unwatch(waiter);
+        let mut watched = self.watched();
+        let place = watched.iter().position(|(address, _)| *address == std::ptr::from_ref(waiter).addr());
+        let left = place.map(|place| watched.swap_remove(place));
+        drop(watched);
+        drop(left);
     }
 }
 
@@ -294,7 +330,7 @@ fn feed(mut stdin: PipeWriter, input: &[u8]) -> io::Result<()> {
 
 impl Wait for Child {
     fn __osier_wait(&self) -> Operation<'_> {
-        self.process.process.ended.__osier_wait()
+        Operation::of(&*self.process.process)
     }
 }
 
