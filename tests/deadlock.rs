@@ -251,6 +251,21 @@ fn a_socket_wakes_tasks_daemons_too() {
     client.join().unwrap();
 }
 
+#[cfg(feature = "net")]
+#[test]
+fn a_signal_wakes_tasks_though_the_world_is_closed() {
+    use osier::signal::{Signal, Signals};
+    let _watch = watch();
+    let signals = Signals::new([Signal::USER1]).unwrap();
+    let raiser = std::thread::spawn(|| {
+        hold_thread(2 * WHILE_OTHERS_LOOK);
+        // SAFETY: it takes no pointers, and the signal has a handler.
+        unsafe { libc::raise(libc::SIGUSR1) };
+    });
+    assert_eq!(closed(1).try_run(|| signals.wait().unwrap()).unwrap(), Signal::USER1);
+    raiser.join().unwrap();
+}
+
 // H37
 #[test]
 fn workers_that_block_are_no_deadlock() {

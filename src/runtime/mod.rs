@@ -503,8 +503,8 @@ impl Builder {
     }
 
     /// Promises that nobody outside of this runtime wakes its tasks: no other thread, also none of an executor's or of another
-    /// runtime's, and no signal handler. Timers, descriptors, signals and blocking calls that tasks wait for do not count as outside, nor does a
-    /// child, unless it is waited for among others.
+    /// runtime's, and no signal handler. Timers, descriptors, signals, children and blocking calls that tasks wait for do not
+    /// count as outside.
     ///
     /// Then a [`Deadlock`] is certain when its own workers sleep and its tasks wait for none of these. Without the promise it is
     /// only where every thread of the process is osier's and sleeps, or waits for a task or in a wait of [`sync`](crate::sync);
