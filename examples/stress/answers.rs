@@ -54,6 +54,18 @@ pub(crate) fn results(random: &mut Random) {
             false => cast.add_reliable(random, get),
         }
     }
+    // Links run once each, unless they are taken back.
+    let (links, ran) = (random.below(4), Arc::new(AtomicUsize::new(0)));
+    let linked: Vec<_> = (0..links)
+        .map(|_| {
+            let (winner, ran) = (winner.clone(), ran.clone());
+            answer.link(move |got| {
+                check(got.clone(), &winner);
+                ran.fetch_add(1, Ordering::SeqCst);
+            })
+        })
+        .collect();
+    let unlinked = linked.iter().filter(|link| random.once_in(3) && link.unlink()).count();
     for _ in 0..random.below(4) + 1 {
         let (answer, wins, message) = (answer.clone(), wins.clone(), Message::new(&books));
         cast.add_reliable(random, move |mut own| {
@@ -67,7 +79,18 @@ pub(crate) fn results(random: &mut Random) {
     }
     cast.end(random);
     assert_eq!(wins.load(Ordering::SeqCst), 1, "those who set it");
-    check(answer.take().expect("it is set"), &winner);
+    while ran.load(Ordering::SeqCst) < links - unlinked {
+        osier::yield_now();
+    }
+    assert!(linked.iter().all(|link| !link.unlink()), "they have run, or were taken back");
+    let last = answer.take().expect("it is set");
+    if let Ok(message) = &last {
+        // A link has run a moment before it lets go of what it was given.
+        while Arc::strong_count(message) > 1 {
+            osier::yield_now();
+        }
+    }
+    check(last, &winner);
     drop(answer);
     books.close();
 }

@@ -22,6 +22,7 @@
 #![allow(clippy::print_stdout, reason = "printing a line is what this program is for")]
 
 mod actors;
+mod alarms;
 mod answers;
 mod books;
 mod broadcasts;
@@ -54,6 +55,7 @@ type Round = fn(&mut Random);
 const ROUNDS: &[(&str, Round)] = &[
     ("channels", channels::round),
     ("broadcasts", broadcasts::round),
+    ("alarms", alarms::round),
     ("oneshots", answers::oneshots),
     ("results", answers::results),
     ("locks", locks::round),
