@@ -67,6 +67,8 @@ struct State<T> {
     watchers: WaitQueue,
     /// Nothing is sent any more.
     is_closed: bool,
+    /// Whether there is a clock: said here, where every receive looks anyway.
+    is_timed: bool,
 }
 
 // SAFETY: the places that waiters point to are touched only under the lock, or by their owner once nobody else can;
@@ -145,6 +147,7 @@ impl<T> Exchange<T> {
             waiting_receivers: WaitQueue::new(),
             watchers: WaitQueue::new(),
             is_closed: false,
+            is_timed: false,
         };
         let (senders, receivers) = (AtomicUsize::new(1), AtomicUsize::new(1));
         Self { state: SpinLock::new(state), capacity, senders, receivers, clock: None }
@@ -152,7 +155,9 @@ impl<T> Exchange<T> {
 
     /// One that time sends into, with room for one value and no sender but that.
     pub(super) fn timed(clock: Clock<T>) -> Self {
-        Self { clock: Some(Box::new(clock)), ..Self::new(1) }
+        let exchange = Self { clock: Some(Box::new(clock)), ..Self::new(1) };
+        exchange.lock().is_timed = true;
+        exchange
     }
 
     #[inline(always)]
@@ -265,12 +270,9 @@ impl<T> Exchange<T> {
     #[inline]
     pub(super) fn try_recv(&self) -> Received<T> {
         match self.take() {
-            Ok(received) => return received,
-            Err(state) => drop(state),
-        }
-        match &self.clock {
-            None => Received::Nothing,
-            Some(clock) => clock.take().map_or(Received::Nothing, Received::Value),
+            Ok(received) => received,
+            Err(state) if state.is_timed => self.try_recv_timed(state),
+            Err(_) => Received::Nothing,
         }
     }
 
@@ -284,9 +286,8 @@ impl<T> Exchange<T> {
                 Ok(received) => return received,
                 Err(state) => state,
             };
-            if let Some(clock) = &self.clock {
-                drop(state);
-                return self.recv_timed(clock, deadline);
+            if state.is_timed {
+                return self.recv_timed(state, deadline);
             }
             match self.wait_for_value(state, deadline) {
                 (_, Some(value)) => return Received::Value(value),
@@ -296,9 +297,18 @@ impl<T> Exchange<T> {
         }
     }
 
+    /// Looks whether time has sent something.
+    #[cold]
+    fn try_recv_timed(&self, state: SpinGuard<'_, State<T>>) -> Received<T> {
+        drop(state);
+        self.clock.as_ref().and_then(|clock| clock.take()).map_or(Received::Nothing, Received::Value)
+    }
+
     /// Receives where time sends, too.
     #[cold]
-    fn recv_timed(&self, clock: &Clock<T>, deadline: Option<Instant>) -> Received<T> {
+    fn recv_timed(&self, state: SpinGuard<'_, State<T>>, deadline: Option<Instant>) -> Received<T> {
+        drop(state);
+        let Some(clock) = &self.clock else { unreachable!("it is timed") };
         loop {
             if let Some(value) = clock.take() {
                 return Received::Value(value);
@@ -516,6 +526,9 @@ impl<T> Exchange<T> {
             // SAFETY: made above.
             unsafe { arm.settle_place::<T>() };
             return false;
+        }
+        if state.is_timed {
+            arm.note_timed();
         }
         // SAFETY: the caller's promise; an arm's head is that of an `Entry`, with a place of this type.
         unsafe { state.waiting_receivers.push(arm.as_waiter()) };

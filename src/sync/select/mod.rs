@@ -61,7 +61,7 @@ fn select_among(arms: &mut [Arm<'_>], first: usize, patience: Patience, begins: 
             continue;
         }
         // What time sends notifies nobody: the first of it ends the wait.
-        let due = arms_in.iter().filter_map(|arm| arm.object().due()).min();
+        let due = arms_in.iter().filter_map(Arm::due).min();
         let until = [due, deadline].into_iter().flatten().min();
         // Nobody asks a choice that is made to give up: then this returns at once, or when the one who made it is done.
         match choice.wait(until, |index| arms_in[index].is_notified(), leave) {

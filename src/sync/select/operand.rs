@@ -81,6 +81,8 @@ pub(crate) struct Arm<'a> {
     place: Cell<NonNull<()>>,
     object: &'a dyn Operand,
     is_entered: Cell<bool>,
+    /// Whether it may get ready by itself: set as it is entered.
+    is_timed: Cell<bool>,
     /// Read and written by its owner, and by whoever delivers in `place`.
     token: UnsafeCell<Token>,
 }
@@ -92,6 +94,7 @@ impl<'a> Arm<'a> {
             place: Cell::new(NonNull::dangling()),
             object,
             is_entered: Cell::new(false),
+            is_timed: Cell::new(false),
             token: UnsafeCell::new(Token::new()),
         }
     }
@@ -130,7 +133,23 @@ impl<'a> Arm<'a> {
         let entered =
             unsafe { if begins { self.object.enter(self, choice) } else { self.object.watch(&raw const self.waiter) } };
         self.is_entered.set(entered);
+        if !begins {
+            // `watch` does not say, so it will be asked.
+            self.is_timed.set(true);
+        }
         entered
+    }
+
+    /// Notes that it may get ready by itself.
+    pub(crate) fn note_timed(&self) {
+        self.is_timed.set(true);
+    }
+
+    /// When it gets ready by itself.
+    #[inline]
+    pub(super) fn due(&self) -> Option<Instant> {
+        // Hardly ever: the question goes through a table.
+        if self.is_timed.get() { self.object.due() } else { None }
     }
 
     pub(super) fn leave(&self, begins: bool) {
