@@ -7,7 +7,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Tally, panic_text, until, watch};
+use common::{Tally, panic_text, reports, until, watch};
 use osier::actor::{Builder, Mailbox, Overflow, Topics};
 use osier::spawn;
 use osier::sync::Event;
@@ -165,7 +165,6 @@ fn an_actor_is_a_subscriber_and_a_publisher() {
         let forward = topics.subscribe("say.it").forward(&echo, |n| n);
         echo.close();
         echo.join().unwrap();
-        topics.publish("say.it", 1);
         forward.join().unwrap();
         assert_eq!(topics.publish("say.it", 1), 0);
     }
@@ -190,6 +189,33 @@ fn a_slow_actor_holds_up_nobody() {
     drop((go, topics));
     let got: Vec<_> = receiver.iter().take_while(|&n| n < 100).collect();
     assert!(got.len() <= 3 && got.is_sorted(), "{got:?}");
+}
+
+#[test]
+fn what_waits_for_an_actor_that_ends_are_dead_letters() {
+    let _watch = watch();
+    for is_bounded in [true, false] {
+        let lines = reports(|| {
+            let topics = Topics::new();
+            let (end, ends) = osier::sync::channel::bounded::<()>(0);
+            let body = move |_: &Mailbox<u32>| _ = ends.recv();
+            let deaf = Builder::new().mailbox(1).start("deaf", body).unwrap();
+            topics.publish_retained("t", 1);
+            let bound = if is_bounded { 3 } else { 100 };
+            let forward = topics.subscribe_with("t", bound, Overflow::DropNewest, |_| true).forward(&deaf, |n| n);
+            // One lies in the mailbox, one has left the subscription and waits for room there.
+            until(|| deaf.len() == 1);
+            (2..=5).for_each(|n| {
+                until(|| topics.publish("t", n) == 1);
+            });
+            drop(end);
+            _ = deaf.join();
+            forward.join().unwrap();
+        });
+        let count =
+            |line: &String| line.strip_prefix("actor 'deaf' ended with unread messages: ")?.parse::<usize>().ok();
+        assert_eq!(lines.iter().filter_map(count).sum::<usize>(), 5, "{lines:?}");
+    }
 }
 
 #[test]

@@ -7,9 +7,7 @@ use std::time::Instant;
 use super::process::Afar;
 use crate::exception::Exception;
 use crate::sync::Event;
-#[cfg(feature = "processes")]
-use crate::task::{self, Link};
-use crate::task::{JoinError, Task};
+use crate::task::{self, JoinError, Link, Task};
 
 /// Who runs an actor.
 #[derive(Clone)]
@@ -105,11 +103,13 @@ impl Life {
     }
 
     /// Lets `told` know when it has ended for good, and why it has failed, if it has. That does not count as having been told.
-    #[cfg(feature = "processes")]
+    /// `None` if the runtime is shutting down.
     pub(super) fn watch(&self, told: Told) -> Option<Watch> {
         let tell = move |task: &Task| told(task.raw().failure().map(|(_, error)| error).as_ref());
         match self {
-            Self::Once(task) | Self::Abroad(task, _) => Some(Watch::Link(task.on_end(tell))),
+            Self::Once(task) => Some(Watch::Link(task.on_end(tell))),
+            #[cfg(feature = "processes")]
+            Self::Abroad(relay, _) => Some(Watch::Link(relay.on_end(tell))),
             Self::Kept(kept) => {
                 let kept = kept.clone();
                 let wait = move || {
@@ -142,17 +142,14 @@ impl Life {
 }
 
 /// Is told why an actor has failed, if it has.
-#[cfg(feature = "processes")]
 pub(super) type Told = Box<dyn FnOnce(Option<&JoinError>) + Send>;
 
 /// Dropped, it tells nobody any more.
-#[cfg(feature = "processes")]
 pub(super) enum Watch {
     Link(Link),
     Task(Task),
 }
 
-#[cfg(feature = "processes")]
 impl Drop for Watch {
     fn drop(&mut self) {
         match self {

@@ -1,5 +1,6 @@
 //! What subscribers hold.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::iter::FusedIterator;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::super::address::Address;
 use super::{Entry, Inner};
+use crate::coroutine::unwind;
 use crate::exception::{Report, report};
 use crate::sync::channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 use crate::task::{self, Task};
@@ -112,7 +114,7 @@ impl<M> Subscription<M> {
     /// Sends what comes to an actor, as the message that `message` makes of it, in a task of its own; wherever the actor
     /// runs. While its mailbox is full the messages wait here, within the subscription's bound and with its policy.
     ///
-    /// The subscription ends with the actor, at the next message, or when the task that is returned is
+    /// The subscription ends with the actor, and what waits here then are dead letters; or when the task that is returned is
     /// [killed](Task::kill).
     ///
     /// # Panics
@@ -143,16 +145,44 @@ impl<M> Subscription<M> {
         M: Send + 'static,
         T: Send + 'static,
     {
-        let actor = actor.clone();
+        let forward = Forward { subscription: self, actor: actor.clone(), refused: Cell::new(0) };
         let forward = move || {
-            for value in self.iter() {
-                if actor.send(message(value)).is_err() {
-                    report(&Report::DeadLetters { name: actor.name(), count: 1 });
+            let receiver = forward.subscription.receiver.clone();
+            // So that it does not wait for a message that never comes.
+            let _watch = forward.actor.life().watch(Box::new(move |_| _ = receiver.close()));
+            for value in &forward.subscription {
+                if forward.actor.send(message(value)).is_err() {
+                    forward.refused.set(1);
                     return;
                 }
             }
         };
         task::Builder::new().name("osier::actor::forward").spawn(forward).task()
+    }
+}
+
+/// What comes to a subscription, and the actor that gets it.
+struct Forward<M, T> {
+    subscription: Subscription<M>,
+    actor: Address<T>,
+    /// How many messages the actor has not taken, since it has ended: one, or none.
+    refused: Cell<usize>,
+}
+
+impl<M, T> Drop for Forward<M, T> {
+    fn drop(&mut self) {
+        // Otherwise somebody has killed the task, and unsubscribed by that.
+        if self.actor.is_closed() {
+            let Subscription { first, receiver, .. } = &self.subscription;
+            receiver.close();
+            let first = first.lock().unwrap_or_else(PoisonError::into_inner).len();
+            let waiting = receiver.drain();
+            let count = self.refused.get() + first + waiting.len();
+            if count > 0 {
+                report(&Report::DeadLetters { name: self.actor.name(), count });
+            }
+            unwind::drop_quietly(waiting);
+        }
     }
 }
 
