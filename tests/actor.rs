@@ -657,6 +657,26 @@ fn a_monitor_tells_how_an_actor_has_ended() {
 }
 
 #[test]
+fn a_watcher_that_is_full_may_wait_for_the_end_that_it_is_told_of() {
+    let _watch = watch();
+    let (sender, receiver) = channel::bounded(1);
+    let (go, goes) = channel::bounded::<()>(0);
+    let watched = Builder::new().spawn(|inbox: &Mailbox<u32>| _ = inbox.recv());
+    let ends = watched.clone();
+    let watcher = Builder::new().mailbox(1).spawn(move |inbox: &Mailbox<Option<actor::Down>>| {
+        _ = goes.recv();
+        ends.kill();
+        assert!(ends.join().is_err() && inbox.recv().is_none());
+        sender.send(inbox.recv().unwrap().end().is_err()).unwrap();
+    });
+    watcher.send(None).unwrap();
+    watched.monitor(&watcher, Some);
+    drop(go);
+    assert_eq!(receiver.recv(), Ok(true));
+    watcher.join().unwrap();
+}
+
+#[test]
 fn a_link_takes_the_other_along() {
     let _watch = watch();
     both(|builder| {

@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::address::Address;
+use super::error::SendError;
 use super::life::Life;
-use crate::task::{JoinError, Link, Task};
+use crate::task::{self, JoinError, Link, Task};
 
 /// How an actor has ended: what a [monitor](Address::monitor) tells.
 #[derive(Clone, Debug)]
@@ -100,7 +101,7 @@ impl fmt::Debug for ActorLink {
 
 impl<M: Send + 'static> Address<M> {
     /// Sends `watcher` the message that `message` makes when this actor has ended; at once if it has. Such a message is
-    /// queued behind others, and may wait for room. It counts as having been told of a failure.
+    /// queued behind others, and may wait for room, which holds up nobody. It counts as having been told of a failure.
     ///
     /// One that a supervisor keeps ends with each failure. The watcher's address is held until then, or until the link is
     /// taken back.
@@ -131,7 +132,11 @@ impl<M: Send + 'static> Address<M> {
         self.task().link(move |end| {
             drop(kept);
             // A watcher that has ended wants to know of nothing.
-            _ = watcher.send(message(Down { name, end: end.clone() }));
+            if let Err(SendError::Full(down)) = watcher.try_send(message(Down { name, end: end.clone() })) {
+                // Those who wait for this actor's end would wait for room as well, and the watcher may be one of them.
+                let wait = move || _ = watcher.send(down);
+                drop(task::Builder::new().name("osier::actor::monitor").try_spawn(wait));
+            }
         })
     }
 
