@@ -8,7 +8,6 @@ use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::diagnosis::Deadlock;
@@ -424,7 +423,7 @@ impl Worker {
 
     fn get_up(&self) {
         super::clock::wind();
-        self.shared().quiet.wakes.fetch_add(1, Ordering::SeqCst);
+        self.shared().quiet.signs.wakes_up();
         if self.shared().idle.wake_up(0) {
             _ = self.shared().idle.stop_searching();
         }
@@ -485,14 +484,17 @@ impl Worker {
 
     /// Wakes those of its tasks that wait for there to be nothing to do, if so.
     fn look_for_quiet(&self) {
-        if self.shared().quiet.is_awaited() && self.is_idle() {
+        if self.shared().quiet.signs.is_awaited() && self.is_idle() {
             self.shared().quiet.announce();
         }
     }
 
     /// Whether nothing that counts can go on by itself.
     fn is_idle(&self) -> bool {
-        self.only_daemons_are_ready() && !self.expects_timers() && !self.shared().quiet.is_busy() && !self.sees_work()
+        self.only_daemons_are_ready()
+            && !self.expects_timers()
+            && !self.shared().quiet.signs.is_busy()
+            && !self.sees_work()
     }
 
     /// Works until nothing is left to do; false if `deadline` has passed before.

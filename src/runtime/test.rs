@@ -59,7 +59,7 @@ impl Worker {
     /// Moves the time on to the next timer, where all wait. False where there is none, or time is not made up. While a
     /// blocking call is under way, it is waited for: that takes no time.
     pub(super) fn jump(&self) -> bool {
-        if self.seeds.is_none() || self.shared.quiet.is_busy() {
+        if self.seeds.is_none() || self.shared.quiet.signs.is_busy() {
             return false;
         }
         let Some(next) = self.next_deadline() else { return false };

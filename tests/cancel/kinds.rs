@@ -8,7 +8,6 @@ use osier::sync::{
     AsyncResult, Barrier, Channel, Condition, Condvar, Event, JoinableQueue, Mutex, Once, OnceCell, Queue, RLock,
     RwLock, Semaphore, SimpleQueue, WaitGroup, channel,
 };
-use osier::time::timeout;
 use osier::{Generator, Pool, Yielder, actor, future, join_all, sleep, spawn, task, yield_now};
 
 use crate::common::{FOR_EVER, OnDrop, hold_thread, ms};
@@ -541,7 +540,7 @@ fn descriptors() -> Vec<Kind> {
         let writer = Arc::new(writer);
         let fill = |pipe: &osier::net::PipeWriter| {
             let mut pipe = pipe;
-            while timeout(ms(2), || pipe.write(&[0; 1024])).is_ok() {}
+            while osier::time::timeout(ms(2), || pipe.write(&[0; 1024])).is_ok() {}
         };
         fill(&writer);
         let next = writer.clone();

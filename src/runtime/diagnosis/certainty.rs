@@ -31,7 +31,7 @@ impl Shared {
     fn stands_still(&self) -> Option<Still> {
         // SeqCst: what a thread pushed before it went to rest is seen by whoever has seen that it rests.
         fence(Ordering::SeqCst);
-        let wakes = self.quiet.wakes.load(Ordering::SeqCst);
+        let wakes = self.quiet.signs.wakes();
         if self.is_elsewhere() || (self.is_closing() && self.has_no_workers()) {
             return Some(Still { threads: 0, wakes });
         }
@@ -47,7 +47,8 @@ impl Shared {
                 return None;
             }
         }
-        let may_go_on = self.is_closing() || self.quiet.is_busy() || self.quiet.is_awaited() || self.has_fresh();
+        let may_go_on =
+            self.is_closing() || self.quiet.signs.is_busy() || self.quiet.signs.is_awaited() || self.has_fresh();
         (!may_go_on).then_some(Still { threads, wakes })
     }
 

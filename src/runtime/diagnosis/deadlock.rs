@@ -161,7 +161,7 @@ impl Shared {
     fn may_be_deadlocked(&self) -> bool {
         self.idle.asleep() == self.remotes.len()
             && !self.is_closing()
-            && !self.quiet.is_busy()
+            && !self.quiet.signs.is_busy()
             && !self.remotes.iter().any(|remote| remote.expects_anything())
             && (self.roots.len.load(Ordering::SeqCst) > 0 || Rest::of_process().look().count() > 0)
     }

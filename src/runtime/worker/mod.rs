@@ -19,7 +19,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_deque::{Steal, Worker as Deque};
@@ -580,7 +580,7 @@ impl Worker {
                     self.park_asleep();
                 }
             }
-            self.shared.quiet.wakes.fetch_add(1, SeqCst);
+            self.shared.quiet.signs.wakes_up();
             searching = idle.wake_up(self.index);
             self.shared.monitor.wakes();
             if let Some(job) = self.find_task() {
