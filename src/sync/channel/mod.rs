@@ -16,7 +16,7 @@
 //! | [`broadcast`](fn@broadcast) | the last so many | every receiver |
 //! | [`watch`](fn@watch) | the newest | every receiver that looks in time |
 //! | [`after`], [`at`], [`tick`] | one, which time sends | one of the receivers |
-//! | [`never`] | none, ever | |
+//! | [`never`](fn@never) | none, ever | |
 //!
 //! To wait for several at once: [`select!`](crate::select!), [`Select`].
 //!
