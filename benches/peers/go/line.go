@@ -235,10 +235,8 @@ func main() {
 		w.run(p).print(name, w.keys, p)
 		return
 	}
-	for _, known := range []string{"symmetric", "echo"} {
-		if known == name {
-			unsupported("go has nothing to do '" + name + "' with")
-		}
+	if name == "symmetric" {
+		unsupported("go has nothing to do '" + name + "' with")
 	}
 	mistake("unknown workload '%s'", name)
 }

@@ -5,6 +5,8 @@
 package main
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"runtime"
 	"sort"
@@ -43,6 +45,7 @@ var workloads = []workload{
 	{"wake_remote", []key{number("n", 200_000), number("threads", 2)}, wakeRemote},
 	{"wake_latency", []key{number("n", 20_000), number("hz", 5_000), number("tasks", 16), number("load", 0), word("from", "timer", "thread"), number("threads", 2)}, wakeLatency},
 	{"stall", []key{number("ms", 300), number("threads", 2)}, stall},
+	{"echo", []key{threads}, echo},
 }
 
 // How many of n operations one of some parts does.
@@ -687,4 +690,32 @@ func wakeLatency(p params) *report {
 	sort.Float64s(all)
 	of := func(part float64) float64 { return all[int(float64(len(all)-1)*part)] / 1e3 }
 	return r.with("p50_us", of(0.5)).with("p99_us", of(0.99)).with("p999_us", of(0.999)).with("max_us", of(1))
+}
+
+// A server, until it is killed. TCP_NODELAY is Go's default.
+func echo(params) *report {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		wrong("no server: %v", err)
+	}
+	fmt.Printf("LISTEN %d\n", listener.Addr().(*net.TCPAddr).Port)
+	for {
+		stream, err := listener.Accept()
+		if err != nil {
+			wrong("no connection: %v", err)
+		}
+		go func() {
+			defer stream.Close()
+			buffer := make([]byte, 4096)
+			for {
+				size, err := stream.Read(buffer)
+				if err != nil {
+					return
+				}
+				if _, err := stream.Write(buffer[:size]); err != nil {
+					return
+				}
+			}
+		}()
+	}
 }

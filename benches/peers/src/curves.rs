@@ -122,7 +122,7 @@ pub(crate) fn run(root: &Path, is_check: bool) -> Result<(), String> {
                         format!("{} {}={value}", plot.line, plot.key)
                     };
                     let n = if plot.key == "n" { *value } else { plot.n.max(*value) };
-                    cells[point].turn(command(program, &line, Some(n)), plot.field);
+                    cells[point].turn(command(&programs[0], program, &line, Some(n)), plot.field);
                 }
             }
         }

@@ -88,6 +88,10 @@ const ROWS: &[Row] = &[
     field("wake_latency load=2", 5_000, 1, "p99_us"),
     field("stall", 0, 1, "sleep_p99_us"),
     field("stall", 0, 1, "spawn_p99_us"),
+    field("echo_load conns=50", 50_000, 10, "server_cpu_us"),
+    field("echo_load conns=50", 50_000, 10, "p99_us"),
+    field("echo_load conns=1000", 50_000, 10, "server_cpu_us"),
+    field("echo_load conns=1000", 50_000, 10, "p99_us"),
 ];
 
 impl Row {
@@ -136,10 +140,15 @@ enum Scale {
     Full,
 }
 
-/// A workload's command for one program, one repetition of `n` operations; none for the workload's own number of them.
-fn command(program: &Program, line: &str, n: Option<u64>) -> Command {
-    let mut command = program.command();
+/// A workload's command for one program, one repetition of `n` operations; none for the workload's own number of them. The
+/// load of an echo server is the same for all: osier's.
+fn command(osier: &Program, program: &Program, line: &str, n: Option<u64>) -> Command {
+    let is_others_server = line.starts_with("echo_load") && program.system.name != osier.system.name;
+    let mut command = if is_others_server { osier.command() } else { program.command() };
     command.args(line.split(' ')).arg("reps=1");
+    if is_others_server {
+        command.arg("server=other").env("ECHO_SERVER", program.echo_server());
+    }
     if let Some(n) = n {
         command.arg(format!("n={}", n.max(1)));
     }
@@ -168,7 +177,7 @@ fn run(root: &Path, scale: Scale) -> Result<(), String> {
                 let program = &programs[column];
                 let divisor = if program.system.is_slow { row.divisor } else { 1 };
                 let n = (row.n > 0).then(|| row.n * factor / divisor / part);
-                cells.entry((index, column)).or_default().turn(command(program, row.line, n), row.field);
+                cells.entry((index, column)).or_default().turn(command(&programs[0], program, row.line, n), row.field);
             }
             eprintln!("round {} of {rounds}, {:>4} s: {}", round + 1, start.elapsed().as_secs(), row.line);
         }

@@ -37,9 +37,10 @@ const fn python(name: &'static str, script: &'static str) -> System {
 }
 
 /// All of them; osier is the first.
-pub(crate) const SYSTEMS: [System; 14] = [
+pub(crate) const SYSTEMS: [System; 15] = [
     System { name: "osier", kind: Kind::Osier, is_slow: false },
     rust("corosensei"),
+    rust("epoll"),
     rust("generator"),
     rust("may"),
     rust("tokio_current_thread"),
@@ -67,6 +68,12 @@ impl Program {
         let mut command = Command::new(&self.path);
         command.args(&self.script);
         command
+    }
+
+    /// The command line of its echo server, if it has one.
+    pub(crate) fn echo_server(&self) -> String {
+        let words = std::iter::once(&self.path).chain(&self.script).map(|path| path.display().to_string());
+        words.chain(["echo".to_owned()]).collect::<Vec<_>>().join(" ")
     }
 }
 

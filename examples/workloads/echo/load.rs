@@ -54,6 +54,9 @@ impl Server {
         let mut line = String::new();
         let output = server.process.stdout.take().expect("it was asked for");
         BufReader::new(output).read_line(&mut line).map_err(failed)?;
+        if line.is_empty() && server.process.wait().map_err(failed)?.code() == Some(3) {
+            return Err(Failure::Unsupported("the other program has no echo server".to_owned()));
+        }
         let port = line.trim().strip_prefix("LISTEN ").and_then(|port| port.parse().ok());
         server.port = port.ok_or_else(|| Failure::Wrong(format!("the server does not say where it is: '{line}'")))?;
         Ok(server)
