@@ -254,6 +254,14 @@ macro_rules! same_as_crossbeam {
                     recv(r) -> value => assert_eq!(value, Ok(7)),
                     recv(after(ms(60_000))) -> _ => unreachable!(),
                 }
+                // Branches that are not wanted now.
+                let (other, limit) = (None::<Receiver<u8>>, None::<Duration>);
+                s.send(8).unwrap();
+                select! {
+                    recv(other.as_ref().unwrap_or(&never())) -> _ => unreachable!(),
+                    recv(limit.map_or_else(never, after)) -> _ => unreachable!(),
+                    recv(r) -> value => assert_eq!(value, Ok(8)),
+                }
             }
 
             #[test]
