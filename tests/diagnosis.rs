@@ -268,6 +268,26 @@ fn a_task_that_blocks_its_worker_is_reported_with_those_that_it_holds_up() {
 
 // GV-212
 #[test]
+fn a_task_that_may_hold_its_worker_is_not_reported() {
+    let _watch = watch();
+    let seen = blocked();
+    let runtime = Runtime::builder().workers(1).watchdog(Duration::from_millis(20)).build().unwrap();
+    let told = |name: &str| seen.lock().unwrap().iter().any(|line| line.contains(&format!("task '{name}'")));
+    runtime.run(|| {
+        let unwatched = task::Builder::new().name("may hold it").unwatched();
+        unwatched.spawn_local(|| common::hold_thread(Duration::from_millis(300))).join().unwrap();
+        // The next one is told as ever.
+        let watched = task::Builder::new().name("may not hold it").spawn_local(move || {
+            let began = Instant::now();
+            while !told("may not hold it") && began.elapsed() < Duration::from_secs(30) {}
+        });
+        watched.join().unwrap();
+    });
+    assert!(told("may not hold it") && !told("may hold it"));
+}
+
+// GV-212
+#[test]
 fn workers_that_sleep_are_not_reported() {
     let _watch = watch();
     let seen = blocked();

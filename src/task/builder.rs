@@ -31,6 +31,7 @@ pub struct Builder {
     stack_size: Option<StackSize>,
     way: Way,
     is_daemon: bool,
+    may_hold: bool,
     site: &'static Location<'static>,
 }
 
@@ -117,6 +118,7 @@ impl Builder {
             stack_size: None,
             way: Way::default(),
             is_daemon: false,
+            may_hold: false,
             site: Location::caller(),
         }
     }
@@ -227,6 +229,14 @@ impl Builder {
     /// ```
     pub fn daemon(mut self) -> Self {
         self.is_daemon = true;
+        self
+    }
+
+    /// Lets the task hold its worker for as long as it likes: the
+    /// [watchdog](crate::runtime::Builder::watchdog) does not report it. For what is known to compute for long, where nobody
+    /// waits for that worker.
+    pub fn unwatched(mut self) -> Self {
+        self.may_hold = true;
         self
     }
 
@@ -373,9 +383,9 @@ impl Builder {
     {
         let name = self.name.unwrap_or(Cow::Borrowed(std::any::type_name::<F>()));
         let plan = Plan {
-            name: match self.data {
-                None => Name::from(name),
-                Some(data) => Name::with_data(name, data),
+            name: match (self.data, self.may_hold) {
+                (None, false) => Name::from(name),
+                (data, may_hold) => Name::with(name, data, may_hold),
             },
             site: self.site,
             stack_size: self.stack_size.unwrap_or(shared.stack_size),

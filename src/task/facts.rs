@@ -34,6 +34,8 @@ pub(crate) struct Facts {
     pub(crate) name: String,
     pub(crate) state: TaskState,
     pub(crate) is_daemon: bool,
+    /// Whether the watchdog lets it hold its worker.
+    pub(crate) may_hold: bool,
     /// The code that waits, as a path, and the task whose end it waits for, if it is that.
     pub(crate) waits_in: Option<&'static str>,
     pub(crate) awaits: Option<String>,
@@ -54,6 +56,7 @@ impl RawTask {
             name: header.name.as_str().to_owned(),
             state: TaskState::Running,
             is_daemon: header.is_daemon,
+            may_hold: header.name.may_hold(),
             waits_in: None,
             awaits: None,
             born: header.born,

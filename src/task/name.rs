@@ -27,6 +27,8 @@ const _: () = assert!(size_of::<Name>() == 2 * size_of::<usize>());
 pub(crate) struct Label {
     text: Cow<'static, str>,
     data: Option<Data>,
+    /// Whether the watchdog lets the task hold its worker.
+    may_hold: bool,
 }
 
 impl Drop for Label {
@@ -42,17 +44,26 @@ impl Drop for Label {
 }
 
 impl Name {
-    /// The name `text` of a task that has `data`.
-    pub(super) fn with_data(text: Cow<'static, str>, data: Data) -> Self {
-        Self::Boxed(Box::new(Label { text, data: Some(data) }))
+    /// The name `text` of a task of which there is more to say.
+    pub(super) fn with(text: Cow<'static, str>, data: Option<Data>, may_hold: bool) -> Self {
+        Self::Boxed(Box::new(Label { text, data, may_hold }))
+    }
+
+    fn label(&self) -> Option<&Label> {
+        match self {
+            Self::Static(_) => None,
+            Self::Boxed(label) => Some(label),
+        }
     }
 
     /// What the task was given.
     pub(super) fn data(&self) -> Option<&(dyn Any + Send + Sync)> {
-        match self {
-            Self::Static(_) => None,
-            Self::Boxed(label) => label.data.as_deref(),
-        }
+        self.label()?.data.as_deref()
+    }
+
+    /// Whether the watchdog lets the task hold its worker.
+    pub(super) fn may_hold(&self) -> bool {
+        self.label().is_some_and(|label| label.may_hold)
     }
 
     #[inline(always)]
@@ -83,7 +94,7 @@ impl From<Cow<'static, str>> for Name {
     fn from(name: Cow<'static, str>) -> Self {
         match name {
             Cow::Borrowed(name) => Self::Static(name),
-            Cow::Owned(_) => Self::Boxed(Box::new(Label { text: name, data: None })),
+            Cow::Owned(_) => Self::with(name, None, false),
         }
     }
 }

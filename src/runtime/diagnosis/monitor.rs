@@ -156,6 +156,9 @@ impl Shared {
         drop(held);
         let Some(task) = running else { return };
         suspicion.is_told = true;
+        if task.may_hold {
+            return;
+        }
         // What the user's hook does, nobody knows.
         Rest::of_monitors().ends();
         report(&Report::Blocked {
