@@ -504,7 +504,6 @@ fn actors() -> Vec<Kind> {
 #[cfg(feature = "net")]
 fn descriptors() -> Vec<Kind> {
     use osier::net::{TcpListener, TcpStream, pipe};
-    use osier::time::timeout;
     use std::io::{Read, Write};
 
     let mut kinds = Vec::new();
