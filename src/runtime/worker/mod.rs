@@ -6,13 +6,16 @@
 //! - While the loop decides, no task of this worker is in the middle of running.
 //!
 //! # Rooms
-//! - `in_place`: tasks started below the running one. `steal`: looking at other workers. `started`: carriers, and the list of
-//!   tasks that have suspended. `warm`: what the next tasks will touch. `end`: what becomes of the rest.
+//! - `in_place`: tasks started below the running one. `started`: carriers, and the list of tasks that have suspended.
+//! - `rest`: when there is nothing to run. `steal`: looking at other workers. `timers`: what is due.
+//! - `warm`: what the next tasks will touch. `end`: what becomes of the rest.
 
 mod end;
 mod in_place;
+mod rest;
 mod started;
 mod steal;
+mod timers;
 mod warm;
 
 use std::cell::{Cell, RefCell};
@@ -20,16 +23,15 @@ use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_deque::{Steal, Worker as Deque};
 
 use super::diagnosis::Turnstile;
-use super::pace::fitting_step;
 use super::reactor::Reactor;
-use super::shared::{Expects, Remote, Shared};
+use super::shared::{Remote, Shared};
 use super::test::Seeds;
-use super::timer::{TimerKey, Timers};
+use super::timer::Timers;
 use crate::coroutine::{current, memory, region};
 use crate::stack::{SignalStack, StackSize};
 use crate::task::{Carrier, Header, JoinError, Pause, RawTask, Refusal};
@@ -37,15 +39,8 @@ use crate::task::{Carrier, Header, JoinError, Pause, RawTask, Refusal};
 /// Every so many tasks the loop looks where it otherwise looks last, so that nothing starves. A prime, as in Go's
 /// scheduler (`runtime/proc.go`), so that it does not beat in time with the program.
 const FAR_END: u32 = 61;
-/// How much time shall lie between two such looks at most, while there are timers or descriptors to look at.
-const LOOK: Duration = Duration::from_micros(500);
-/// After how many tasks it looks there for the first time since there are any.
-const FIRST_LOOK: u32 = 8;
 /// How many joins in place are made before the loop gets its turn.
 const IN_PLACE: u32 = 64;
-/// From how many timers on they fire together, and how late that makes one at most.
-const MANY_TIMERS: usize = 256;
-const TOGETHER: Duration = Duration::from_micros(250);
 /// From how many suspended tasks on what they left is likely to have gone from the core's nearest cache.
 const MANY: usize = 64;
 
@@ -292,22 +287,6 @@ impl Worker {
         self.ready.borrow_mut().push_back(task);
     }
 
-    /// Sets a timer that notifies a task of this worker.
-    pub(crate) fn set_timer(&self, deadline: Instant, task: RawTask) -> TimerKey {
-        if self.far_end_pace.get().0.is_none() {
-            self.find_pace();
-        }
-        self.timers.borrow_mut().insert(deadline, task)
-    }
-
-    pub(crate) fn timer_is_set(&self, key: TimerKey) -> bool {
-        self.timers.borrow().contains(key)
-    }
-
-    pub(crate) fn cancel_timer(&self, key: TimerKey) {
-        self.timers.borrow_mut().remove(key);
-    }
-
     pub(crate) fn count_started(&self) {
         self.remote().counts.started.add_one();
         self.move_tick();
@@ -491,161 +470,6 @@ impl Worker {
         })
     }
 
-    /// When there is something to look at for the first time: looks soon, to see how long tasks hold the worker.
-    #[cold]
-    fn find_pace(&self) {
-        self.far_end_pace.set((Some(Instant::now()), FIRST_LOOK));
-        self.until_far_end.set(self.until_far_end.get().min(FIRST_LOOK));
-    }
-
-    /// After how many tasks the loop looks at the far end again: sooner when tasks hold the worker for long and something may
-    /// become due meanwhile.
-    fn next_far_end(&self) -> u32 {
-        if self.timers.borrow_mut().next_deadline().is_none() && !self.reactor().is_used() {
-            self.far_end_pace.set((None, FAR_END));
-            return FAR_END;
-        }
-        let now = Instant::now();
-        let (looked, step) = self.far_end_pace.get();
-        let elapsed = looked.map_or(Duration::ZERO, |looked| now.saturating_duration_since(looked));
-        let step = fitting_step(step, elapsed, LOOK, FAR_END);
-        self.far_end_pace.set((Some(now), step));
-        step
-    }
-
-    fn fire_timers(&self) {
-        let mut timers = self.timers.borrow_mut();
-        if timers.next_deadline().is_none() {
-            return;
-        }
-        let now = current::now();
-        let mut next = timers.pop_due(now);
-        if next.is_some() {
-            self.fired_at.set(Some(now));
-        }
-        while let Some(task) = next {
-            next = timers.pop_due(now);
-            // It was set long ago, and nothing of it is in a cache.
-            next.inspect(|next| memory::prefetch(next.as_ptr().addr()));
-            if task.header().run.notify_here() {
-                self.push_ready(task);
-            }
-        }
-    }
-
-    /// Finds a job, searching elsewhere and then sleeping until there is one; `None` when the worker shall exit. The
-    /// protocol is `Idle`'s.
-    fn find_or_sleep(&self) -> Option<Job> {
-        if self.until_far_end.get() == 0 && self.shared.is_abandoned() {
-            return None;
-        }
-        if let Some(job) = self.find_task() {
-            return Some(job);
-        }
-        // What ran last holds it no longer, however long it stays here.
-        self.turnstile().begins(ptr::null_mut());
-        // What ran last may be answered sooner than one searches, and when all may not search nobody should sleep yet.
-        if self.is_called_soon()
-            && let Some(job) = self.find_task()
-        {
-            return Some(job);
-        }
-        let idle = &self.shared.idle;
-        let mut searching = false;
-        loop {
-            searching = searching || idle.start_searching();
-            let job = if searching { self.search() } else { self.find_task() };
-            if let Some(job) = job {
-                self.found(searching);
-                return Some(job);
-            }
-            if self.acknowledge_closing() {
-                // The tasks that it cancelled are ready now.
-                continue;
-            }
-            if self.shared.is_abandoned() || self.shared.may_exit() {
-                self.found(searching);
-                return None;
-            }
-            if self.jump() {
-                continue;
-            }
-            self.say_expectation();
-            let gave_up = searching;
-            idle.fall_asleep(self.index, searching);
-            if !self.sees_work() {
-                self.shared.look_for_quiet();
-                // Whoever has waited for quiet may be a task of this worker.
-                if !self.has_ready() {
-                    self.park_asleep();
-                }
-            }
-            self.shared.quiet.signs.wakes_up();
-            searching = idle.wake_up(self.index);
-            self.shared.monitor.wakes();
-            if let Some(job) = self.find_task() {
-                self.found(searching);
-                if gave_up && !searching {
-                    // Others may have pushed, and relied on it, before it gave up; this is one of several.
-                    self.wake_for_more();
-                }
-                return Some(job);
-            }
-        }
-    }
-
-    /// Gives up searching; the last searcher wakes another worker if there is more to be had.
-    fn found(&self, searching: bool) {
-        if searching && self.shared.idle.stop_searching() {
-            self.wake_for_more();
-        }
-    }
-
-    fn wake_for_more(&self) {
-        if self.shared.has_fresh()
-            && let Some(worker) = self.shared.idle.wake_any()
-        {
-            self.shared.unpark(worker);
-        }
-    }
-
-    /// Parks the thread until somebody wakes it, its next timer is due, or `until`.
-    pub(super) fn park(&self, until: Option<Instant>) {
-        self.remote().counts.parked.add_one();
-        // Made-up time stands still while the thread sleeps.
-        let next = if self.seeds.is_some() { None } else { self.next_deadline().map(|next| self.put_off(next)) };
-        let deadline = [next, until].into_iter().flatten().min();
-        self.remote().parker.park(deadline);
-    }
-
-    /// Until when to sleep for a timer that is due at `next`: where there are many, each would cost a sleep and a wake-up.
-    fn put_off(&self, next: Instant) -> Instant {
-        match self.fired_at.get() {
-            Some(fired_at) if self.timers.borrow().len() >= MANY_TIMERS => next.max(fired_at + TOGETHER),
-            _ => next,
-        }
-    }
-
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.timers.borrow_mut().next_deadline()
-    }
-
-    /// Whether a timer is set, or a descriptor waited for, that counts as something to wait for.
-    pub(super) fn expects_timers(&self) -> bool {
-        self.reactor().is_awaited_by_what_counts()
-            || self
-                .timers
-                .borrow()
-                .values()
-                .any(|task| !task.header().is_daemon && !task.carrier().waits_for_quiet.get())
-    }
-
-    /// Says, before it falls asleep, what it has to wait for.
-    pub(super) fn say_expectation(&self) {
-        let anything = self.reactor().is_awaited() || self.next_deadline().is_some();
-        self.remote().say_expects(&Expects { anything, what_counts: anything && self.expects_timers() });
-    }
-
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.borrow().is_empty()
     }
@@ -656,14 +480,6 @@ impl Worker {
 
     pub(super) fn only_daemons_are_ready(&self) -> bool {
         self.ready.borrow().iter().all(|task| task.header().is_daemon)
-    }
-
-    /// The last look before sleeping: whether anything has come since, from wherever it may.
-    pub(super) fn sees_work(&self) -> bool {
-        !self.remote().inbox.is_empty()
-            || self.shared.has_fresh()
-            || self.shared.is_abandoned()
-            || (self.shared.is_closing() && (!self.has_acknowledged.get() || self.shared.may_exit()))
     }
 
     // ---- running

@@ -1,0 +1,110 @@
+//! When a worker finds nothing to run: waiting for an answer, searching, falling asleep, waking up.
+//!
+//! The protocol is `Idle`'s: arch-notes/scheduler.md, "Going to sleep".
+
+use std::ptr;
+use std::time::Instant;
+
+use super::{Job, Worker};
+use crate::runtime::shared::Expects;
+
+impl Worker {
+    /// Finds a job, searching elsewhere and then sleeping until there is one; `None` when the worker shall exit. The
+    /// protocol is `Idle`'s.
+    pub(super) fn find_or_sleep(&self) -> Option<Job> {
+        if self.until_far_end.get() == 0 && self.shared.is_abandoned() {
+            return None;
+        }
+        if let Some(job) = self.find_task() {
+            return Some(job);
+        }
+        // What ran last holds it no longer, however long it stays here.
+        self.turnstile().begins(ptr::null_mut());
+        // What ran last may be answered sooner than one searches, and when all may not search nobody should sleep yet.
+        if self.is_called_soon()
+            && let Some(job) = self.find_task()
+        {
+            return Some(job);
+        }
+        let idle = &self.shared.idle;
+        let mut searching = false;
+        loop {
+            searching = searching || idle.start_searching();
+            let job = if searching { self.search() } else { self.find_task() };
+            if let Some(job) = job {
+                self.found(searching);
+                return Some(job);
+            }
+            if self.acknowledge_closing() {
+                // The tasks that it cancelled are ready now.
+                continue;
+            }
+            if self.shared.is_abandoned() || self.shared.may_exit() {
+                self.found(searching);
+                return None;
+            }
+            if self.jump() {
+                continue;
+            }
+            self.say_expectation();
+            let gave_up = searching;
+            idle.fall_asleep(self.index, searching);
+            if !self.sees_work() {
+                self.shared.look_for_quiet();
+                // Whoever has waited for quiet may be a task of this worker.
+                if !self.has_ready() {
+                    self.park_asleep();
+                }
+            }
+            self.shared.quiet.signs.wakes_up();
+            searching = idle.wake_up(self.index);
+            self.shared.monitor.wakes();
+            if let Some(job) = self.find_task() {
+                self.found(searching);
+                if gave_up && !searching {
+                    // Others may have pushed, and relied on it, before it gave up; this is one of several.
+                    self.wake_for_more();
+                }
+                return Some(job);
+            }
+        }
+    }
+
+    /// Gives up searching; the last searcher wakes another worker if there is more to be had.
+    fn found(&self, searching: bool) {
+        if searching && self.shared.idle.stop_searching() {
+            self.wake_for_more();
+        }
+    }
+
+    fn wake_for_more(&self) {
+        if self.shared.has_fresh()
+            && let Some(worker) = self.shared.idle.wake_any()
+        {
+            self.shared.unpark(worker);
+        }
+    }
+
+    /// Parks the thread until somebody wakes it, its next timer is due, or `until`.
+    pub(in crate::runtime) fn park(&self, until: Option<Instant>) {
+        self.remote().counts.parked.add_one();
+        // Made-up time stands still while the thread sleeps.
+        let next = if self.seeds.is_some() { None } else { self.next_deadline().map(|next| self.put_off(next)) };
+        let deadline = [next, until].into_iter().flatten().min();
+        self.remote().parker.park(deadline);
+    }
+
+    /// Says, before it falls asleep, what it has to wait for.
+    pub(in crate::runtime) fn say_expectation(&self) {
+        let anything = self.reactor().is_awaited() || self.next_deadline().is_some();
+        self.remote().say_expects(&Expects { anything, what_counts: anything && self.expects_timers() });
+    }
+
+    /// The last look before sleeping: whether anything has come since, from wherever it may.
+    pub(in crate::runtime) fn sees_work(&self) -> bool {
+        !self.remote().inbox.is_empty()
+            || self.shared.has_fresh()
+            || self.shared.is_abandoned()
+            || (self.shared.is_closing() && (!self.has_acknowledged.get() || self.shared.may_exit()))
+    }
+}

@@ -1,0 +1,100 @@
+//! A worker's timers: what is due, when to look, and until when to sleep for it.
+//!
+//! Timers are exact where they are few. Where they are many, a sleep and a wake-up for each would cost more than what they
+//! wake, so they fire together.
+
+use std::time::{Duration, Instant};
+
+use super::{FAR_END, RawTask, Worker, current, memory};
+use crate::runtime::pace::fitting_step;
+use crate::runtime::timer::TimerKey;
+
+/// How much time shall lie between two looks at most, while there are timers or descriptors to look at.
+const LOOK: Duration = Duration::from_micros(500);
+/// After how many tasks the loop looks for the first time since there are any.
+const FIRST_LOOK: u32 = 8;
+/// From how many timers on they fire together, and how late that makes one at most.
+const MANY_TIMERS: usize = 256;
+const TOGETHER: Duration = Duration::from_micros(250);
+
+impl Worker {
+    /// Sets a timer that notifies a task of this worker.
+    pub(crate) fn set_timer(&self, deadline: Instant, task: RawTask) -> TimerKey {
+        if self.far_end_pace.get().0.is_none() {
+            self.find_pace();
+        }
+        self.timers.borrow_mut().insert(deadline, task)
+    }
+
+    pub(crate) fn timer_is_set(&self, key: TimerKey) -> bool {
+        self.timers.borrow().contains(key)
+    }
+
+    pub(crate) fn cancel_timer(&self, key: TimerKey) {
+        self.timers.borrow_mut().remove(key);
+    }
+
+    pub(super) fn fire_timers(&self) {
+        let mut timers = self.timers.borrow_mut();
+        if timers.next_deadline().is_none() {
+            return;
+        }
+        let now = current::now();
+        let mut next = timers.pop_due(now);
+        if next.is_some() {
+            self.fired_at.set(Some(now));
+        }
+        while let Some(task) = next {
+            next = timers.pop_due(now);
+            // It was set long ago, and nothing of it is in a cache.
+            next.inspect(|next| memory::prefetch(next.as_ptr().addr()));
+            if task.header().run.notify_here() {
+                self.push_ready(task);
+            }
+        }
+    }
+
+    pub(in crate::runtime) fn next_deadline(&self) -> Option<Instant> {
+        self.timers.borrow_mut().next_deadline()
+    }
+
+    /// Until when to sleep for a timer that is due at `next`: where there are many, each would cost a sleep and a wake-up.
+    pub(super) fn put_off(&self, next: Instant) -> Instant {
+        match self.fired_at.get() {
+            Some(fired_at) if self.timers.borrow().len() >= MANY_TIMERS => next.max(fired_at + TOGETHER),
+            _ => next,
+        }
+    }
+
+    /// Whether a timer is set, or a descriptor waited for, that counts as something to wait for.
+    pub(in crate::runtime) fn expects_timers(&self) -> bool {
+        self.reactor().is_awaited_by_what_counts()
+            || self
+                .timers
+                .borrow()
+                .values()
+                .any(|task| !task.header().is_daemon && !task.carrier().waits_for_quiet.get())
+    }
+
+    /// When there is something to look at for the first time: looks soon, to see how long tasks hold the worker.
+    #[cold]
+    pub(super) fn find_pace(&self) {
+        self.far_end_pace.set((Some(Instant::now()), FIRST_LOOK));
+        self.until_far_end.set(self.until_far_end.get().min(FIRST_LOOK));
+    }
+
+    /// After how many tasks the loop looks at the far end again: sooner when tasks hold the worker for long and something may
+    /// become due meanwhile.
+    pub(super) fn next_far_end(&self) -> u32 {
+        if self.timers.borrow_mut().next_deadline().is_none() && !self.reactor().is_used() {
+            self.far_end_pace.set((None, FAR_END));
+            return FAR_END;
+        }
+        let now = Instant::now();
+        let (looked, step) = self.far_end_pace.get();
+        let elapsed = looked.map_or(Duration::ZERO, |looked| now.saturating_duration_since(looked));
+        let step = fitting_step(step, elapsed, LOOK, FAR_END);
+        self.far_end_pace.set((Some(now), step));
+        step
+    }
+}
