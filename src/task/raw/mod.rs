@@ -20,12 +20,18 @@
 //!   reference keeps it;
 //! - whoever holds a [`TaskRef`], which counts.
 //!
+//! # Rooms
+//! - `cell`: what depends on the types. `counted`: making a task, and references that count.
+//!
 //! # Invariants
 //! - The slot is written by the thread that runs the task until it has ended, and then by the holder of the handle; links
 //!   read it in between (see `end`).
 //! - `runtime` is valid until the task has ended: a runtime goes only after its last task, or never.
 
-use std::cell::{Cell, UnsafeCell};
+mod cell;
+mod counted;
+
+use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
@@ -40,13 +46,15 @@ use super::held;
 use super::name::Name;
 use super::run_state::{Notice, RunState};
 use super::sleeper::Leave;
-use super::stepped::{Body, Turn};
 use crate::coroutine::local;
-use crate::coroutine::{Frame, current, memory, unwind};
+use crate::coroutine::{Frame, current};
 use crate::exception::Exception;
 use crate::primitives::AtomicPtr;
 use crate::runtime::{Shared, Worker, clock};
 use crate::stack::StackSize;
+
+use cell::{Holds, Ran, Vtable};
+pub(crate) use counted::{Plan, TaskRef};
 
 /// Somebody wants the task to unwind with an exit; until that is answered.
 const CANCEL: u8 = 1;
@@ -99,194 +107,9 @@ pub(crate) struct Header {
     pub(super) site: &'static Location<'static>,
     pub(super) vtable: &'static Vtable,
 }
-
-/// What depends on the types. Each takes the header of a `TaskCell` of the types it was made for.
-#[derive(Clone, Copy)]
-pub(super) struct Vtable {
-    /// Runs the body and keeps its result, or what is left of it.
-    run: unsafe fn(NonNull<Header>) -> Ran,
-    /// Drops the closure unrun and keeps an error as the result.
-    refuse: unsafe fn(NonNull<Header>, JoinError),
-    /// Moves the result to `*mut Option<Result<T, JoinError>>`, leaving the slot empty.
-    take_result: unsafe fn(NonNull<Header>, *mut ()),
-    /// Where the `Result<T, JoinError>` lies, which is in the slot.
-    result: unsafe fn(NonNull<Header>) -> *const (),
-    /// The error that is the result, if it is one.
-    error: unsafe fn(NonNull<Header>) -> Option<JoinError>,
-    /// Drops the result, leaving the slot empty.
-    pub(super) drop_result: unsafe fn(NonNull<Header>),
-    free: unsafe fn(NonNull<Header>),
-}
-
-/// What is in the slot after a run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ran {
-    Value,
-    Error,
-    /// The body, for another run.
-    Again,
-}
-
-/// What is in a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holds {
-    Closure,
-    Result,
-    Nothing,
-}
-
-/// Which of them is there is said by `Header::holds`: an enum's own mark would take a word.
-union Slot<F, T> {
-    closure: ManuallyDrop<F>,
-    result: ManuallyDrop<Result<T, JoinError>>,
-}
-
-/// What was in a slot.
-enum Content<F, T> {
-    Closure(F),
-    Result(Result<T, JoinError>),
-    Nothing,
-}
-
-#[repr(C)]
-struct TaskCell<F, T> {
-    header: Header,
-    slot: UnsafeCell<Slot<F, T>>,
-}
-
 // What tasks cost by the million: see the module's page.
 #[cfg(all(target_pointer_width = "64", not(any(debug_assertions, osier_loom))))]
 const _: () = assert!(size_of::<Header>() == 136);
-
-impl<F: Body<T>, T> TaskCell<F, T> {
-    const VTABLE: &'static Vtable = &Vtable {
-        run: Self::run,
-        refuse: Self::refuse,
-        take_result: Self::take_result,
-        result: Self::result,
-        error: Self::error,
-        drop_result: Self::drop_result,
-        free: Self::free,
-    };
-
-    /// The slot, and what is in it.
-    ///
-    /// # Safety
-    /// - `header` is that of a `Self`.
-    #[inline(always)]
-    unsafe fn slot<'a>(header: NonNull<Header>) -> (*mut Slot<F, T>, &'a Cell<Holds>) {
-        let cell = header.cast::<Self>().as_ptr();
-        // SAFETY: the caller's promise; `TaskCell` is `repr(C)` with the header first.
-        unsafe { (UnsafeCell::raw_get(&raw const (*cell).slot), &(*cell).header.holds) }
-    }
-
-    /// Takes out what is in the slot.
-    ///
-    /// # Safety
-    /// - `header` is that of a `Self`, and nobody else uses its slot now.
-    #[inline(always)]
-    unsafe fn take(header: NonNull<Header>) -> Content<F, T> {
-        // SAFETY: the caller's promise.
-        let (slot, holds) = unsafe { Self::slot(header) };
-        match holds.replace(Holds::Nothing) {
-            Holds::Closure => {
-                // SAFETY: the mark said that it is there, and says now that it is gone.
-                Content::Closure(ManuallyDrop::into_inner(unsafe { (&raw const (*slot).closure).read() }))
-            }
-            // SAFETY: as above.
-            Holds::Result => Content::Result(ManuallyDrop::into_inner(unsafe { (&raw const (*slot).result).read() })),
-            Holds::Nothing => Content::Nothing,
-        }
-    }
-
-    /// Puts a result into the slot, which holds nothing.
-    ///
-    /// # Safety
-    /// - As `take`.
-    #[inline(always)]
-    unsafe fn put(header: NonNull<Header>, result: Result<T, JoinError>) {
-        // SAFETY: the caller's promise.
-        let (slot, holds) = unsafe { Self::slot(header) };
-        debug_assert_eq!(holds.get(), Holds::Nothing);
-        // SAFETY: the caller's promise.
-        unsafe { slot.write(Slot { result: ManuallyDrop::new(result) }) };
-        holds.set(Holds::Result);
-    }
-
-    // Safety: `take`'s.
-    unsafe fn run(header: NonNull<Header>) -> Ran {
-        // SAFETY: the caller's promise, here and below. The body runs with the slot empty and unborrowed.
-        let Content::Closure(body) = (unsafe { Self::take(header) }) else { return Ran::Value };
-        match unwind::catch(|| body.run()) {
-            Ok(Turn::Done(value)) => {
-                // SAFETY: as above.
-                unsafe { Self::put(header, Ok(value)) };
-                Ran::Value
-            }
-            Ok(Turn::Again(rest)) => {
-                // SAFETY: as above.
-                let (slot, holds) = unsafe { Self::slot(header) };
-                // SAFETY: as above.
-                unsafe { slot.write(Slot { closure: ManuallyDrop::new(F::again(rest)) }) };
-                holds.set(Holds::Closure);
-                Ran::Again
-            }
-            Err(payload) => {
-                // SAFETY: as above.
-                unsafe { Self::put(header, Err(JoinError::from_payload(payload))) };
-                Ran::Error
-            }
-        }
-    }
-
-    // Safety: `take`'s.
-    unsafe fn refuse(header: NonNull<Header>, error: JoinError) {
-        // SAFETY: the caller's promise.
-        let content = unsafe { Self::take(header) };
-        // SAFETY: the caller's promise.
-        unsafe { Self::put(header, Err(error)) };
-        unwind::drop_quietly(content);
-    }
-
-    // Safety: `take`'s, and `to` points to an `Option<Result<T, JoinError>>`.
-    unsafe fn take_result(header: NonNull<Header>, to: *mut ()) {
-        // SAFETY: the caller's promise.
-        if let Content::Result(result) = unsafe { Self::take(header) } {
-            // SAFETY: the caller's promise.
-            unsafe { *to.cast::<Option<Result<T, JoinError>>>() = Some(result) };
-        }
-    }
-
-    // Safety: `header` is that of a `Self`, and nobody writes its slot for as long as the pointer is used.
-    unsafe fn result(header: NonNull<Header>) -> *const () {
-        // SAFETY: the caller's promise.
-        let (slot, holds) = unsafe { Self::slot(header) };
-        if holds.get() == Holds::Result { slot.cast_const().cast() } else { ptr::null() }
-    }
-
-    // Safety: `result`'s.
-    unsafe fn error(header: NonNull<Header>) -> Option<JoinError> {
-        // SAFETY: the caller's promise.
-        let result = unsafe { Self::result(header) };
-        // SAFETY: null, or a result that nobody writes now.
-        unsafe { result.cast::<Result<T, JoinError>>().as_ref() }?.as_ref().err().cloned()
-    }
-
-    // Safety: `take`'s.
-    unsafe fn drop_result(header: NonNull<Header>) {
-        // SAFETY: the caller's promise.
-        unwind::drop_quietly(unsafe { Self::take(header) });
-    }
-
-    // Safety: `header` was made by `TaskRef::new` with these types and is not used again.
-    unsafe fn free(header: NonNull<Header>) {
-        // SAFETY: the caller's promise.
-        let (_, holds) = unsafe { Self::slot(header) };
-        debug_assert_eq!(holds.get(), Holds::Nothing, "whoever has the result disposes of it");
-        // SAFETY: the caller's promise; `TaskRef::new` wrote it to its room.
-        unsafe { memory::remove(header.cast::<Self>()) };
-    }
-}
 
 /// A bare pointer to a task; see the module's page for who may hold one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -692,112 +515,5 @@ impl Header {
 unsafe impl crate::runtime::Linked for Header {
     fn link(&self) -> &AtomicPtr<Self> {
         &self.inbox_link
-    }
-}
-
-/// How a task is to be made.
-pub(crate) struct Plan {
-    pub(crate) name: Name,
-    /// The code that spawns it.
-    pub(crate) site: &'static Location<'static>,
-    pub(crate) stack_size: StackSize,
-    pub(crate) borrows: bool,
-    /// Whether it runs even if it is asked to end before it starts.
-    pub(crate) must_run: bool,
-    /// Whether its closure and result stay on the thread of the worker that made it.
-    pub(crate) is_local: bool,
-    /// Whether it does not count as something to wait for.
-    pub(crate) is_daemon: bool,
-}
-
-/// A counted reference to a task.
-pub(crate) struct TaskRef(RawTask);
-
-// SAFETY: what other threads may touch of a task is atomic or under a lock; the slot is left to the typed handle.
-unsafe impl Send for TaskRef {}
-// SAFETY: as above.
-unsafe impl Sync for TaskRef {}
-
-impl TaskRef {
-    /// Makes a fresh task for `runtime`. The first of the two references is for the runtime, as a bare pointer.
-    ///
-    /// # Safety
-    /// - `runtime` stays valid until the task has ended, or is null, and set before it is queued.
-    /// - The task is started on one thread only, by whoever got the bare pointer; other threads get it only if
-    ///   `closure` is `Send`. What `closure` borrows stays valid until the task has ended.
-    #[inline(always)]
-    pub(super) unsafe fn new<F: Body<T>, T>(runtime: *const Shared, plan: Plan, closure: F) -> (RawTask, Self) {
-        let cell = memory::room_for::<TaskCell<F, T>>();
-        let header = Header {
-            run: RunState::fresh(),
-            end: EndState::new(),
-            requests: AtomicU8::new(0),
-            holds: Cell::new(Holds::Closure),
-            borrows: plan.borrows,
-            must_run: Cell::new(plan.must_run),
-            is_local: plan.is_local,
-            is_daemon: plan.is_daemon,
-            born: clock::shown(),
-            since: AtomicU32::new(clock::shown()),
-            token: AtomicBool::new(false),
-            id: AtomicU64::new(0),
-            home: AtomicU32::new(NO_HOME),
-            runtime: Cell::new(runtime),
-            carrier: Cell::new(ptr::null()),
-            was_thrown_into: Cell::new(false),
-            inbox_link: AtomicPtr::new(ptr::null_mut()),
-            held: held::Ledger::new(),
-            watchers: Mutex::new(Watchers::new(local::inherited())),
-            name: plan.name,
-            site: plan.site,
-            stack_size: plan.stack_size,
-            vtable: TaskCell::<F, T>::VTABLE,
-        };
-        // SAFETY: it is room for this type.
-        unsafe { cell.write(TaskCell { header, slot: UnsafeCell::new(Slot { closure: ManuallyDrop::new(closure) }) }) };
-        let task = RawTask(cell.cast());
-        (task, Self(task))
-    }
-
-    pub(crate) fn raw(&self) -> RawTask {
-        self.0
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.0.header().name
-    }
-
-    /// What a user has given the task.
-    pub(super) fn data(&self) -> Option<&(dyn std::any::Any + Send + Sync)> {
-        self.0.header().name.data()
-    }
-
-    /// Takes the closure back out of a task that was never queued, and frees it.
-    ///
-    /// # Safety
-    /// - `F` and `T` are the types it was made with, and nobody else has a pointer to it.
-    pub(super) unsafe fn take_closure<F: Body<T>, T>(self) -> F {
-        let task = ManuallyDrop::new(self).0;
-        // SAFETY: the caller's promise.
-        let Content::Closure(closure) = (unsafe { TaskCell::<F, T>::take(task.0) }) else {
-            unreachable!("a task that was never queued still has its closure")
-        };
-        // SAFETY: nobody else has a pointer to it.
-        unsafe { task.free() };
-        closure
-    }
-}
-
-impl Clone for TaskRef {
-    fn clone(&self) -> Self {
-        self.0.header().end.add_reference();
-        Self(self.0)
-    }
-}
-
-impl Drop for TaskRef {
-    fn drop(&mut self) {
-        // SAFETY: this reference is counted, and goes now.
-        unsafe { self.0.release() };
     }
 }
