@@ -92,6 +92,7 @@ enum Child {
     Fail(String),
     /// Is no more interested in messages.
     Sleep,
+    Crooked(Crooked),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,6 +110,7 @@ fn child(inbox: &Mailbox<Child>) {
             Child::Total(reply) => _ = reply.send(total),
             Child::Fail(text) => panic!("{text}"),
             Child::Sleep => osier::sleep(common::FOR_EVER),
+            Child::Crooked(_) => unreachable!("it does not arrive"),
         }
     }
 }
@@ -145,7 +147,12 @@ impl Actor for Account {
             Order::LargeAnswer(n, reply) => _ = reply.send(vec![0; n]),
             Order::Scribble => scribble(),
             Order::Hold => hold_thread(Duration::from_secs(3600)),
-            Order::Child(bound, reply) => _ = reply.send(Builder::new().mailbox(bound).spawn(child)),
+            Order::Child(bound, reply) => {
+                // The one before may still have its name.
+                let names = (0..).map(|n| if n == 0 { "further".to_owned() } else { format!("further {n}") });
+                let child = names.map(|name| Builder::new().mailbox(bound).start(&name, child)).find_map(Result::ok);
+                _ = reply.send(child.unwrap());
+            }
             Order::End(whom, how, reply) => {
                 match how {
                     Ending::Close => whom.close(),
@@ -627,6 +634,11 @@ fn messages_to_a_further_actor_in_a_process_are_bounded_and_counted_when_it_dies
     let mut sent = 0;
     let lines = reports(|| {
         let (account, child) = with_child(4);
+        // One that does not arrive is lost alone, and gives back its place on the way.
+        for _ in 0..100 {
+            child.send(Child::Crooked(Crooked)).unwrap();
+        }
+        assert_eq!(child.ask(Child::Total), Ok(0));
         child.send(Child::Sleep).unwrap();
         // Its mailbox, those on the way, and the mailbox that stands for it here.
         until(|| {
@@ -641,8 +653,11 @@ fn messages_to_a_further_actor_in_a_process_are_bounded_and_counted_when_it_dies
         assert!(matches!(remote(&error), RemoteError::Lost), "{error}");
         assert!(matches!(child.try_send(Child::Add(1)), Err(SendError::Closed(_))));
     });
-    let count = |line: &String| line.strip_prefix("actor 'actor' ended with unread messages: ")?.parse::<usize>().ok();
+    let count =
+        |line: &String| line.strip_prefix("actor 'further' ended with unread messages: ")?.parse::<usize>().ok();
     let unread: usize = lines.iter().filter_map(count).sum();
+    let undelivered = |line: &&String| line.starts_with("a message to actor 'further' is lost: it cannot be decoded");
+    assert_eq!(lines.iter().filter(undelivered).count(), 100, "{lines:?}");
     // What its own mailbox has taken dies with it, and so may what has not been told as arrived.
     assert!((sent - 5..=sent + 1).contains(&unread), "{sent}: {lines:?}");
 }

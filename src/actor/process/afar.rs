@@ -135,6 +135,10 @@ impl Afar {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn close_mailbox(&self) {
         if let Some(close) = self.close.get() {
             close();
@@ -474,7 +478,7 @@ impl Border {
         self.entries().addresses.get(&number).map(|exported| exported.target.clone())
     }
 
-    fn afar(&self, number: u64) -> Option<Arc<Afar>> {
+    pub(super) fn afar(&self, number: u64) -> Option<Arc<Afar>> {
         self.entries().relays.get(&number).cloned()
     }
 

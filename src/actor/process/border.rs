@@ -206,9 +206,11 @@ impl Border {
         drop((questions, addresses));
     }
 
-    /// Reports that a message to the actor is lost.
-    pub(super) fn report(&self, error: &RemoteError) {
-        report(&Report::Undelivered { name: &self.name, error });
+    /// Reports that a message to the actor that the other side knows as `whom` is lost.
+    pub(super) fn report(&self, whom: u64, error: &RemoteError) {
+        let afar = self.afar(whom);
+        let name = afar.as_ref().map_or(&*self.name, |afar| afar.name());
+        report(&Report::Undelivered { name, error });
     }
 
     /// Enters a question to the other side, which `settle` is called for, or dropped with, when that is answered or nothing

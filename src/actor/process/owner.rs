@@ -206,7 +206,7 @@ fn feed<M: Serialize>(border: &Arc<Border>, inbox: &Mailbox<M>, credit: &Semapho
                 permit.forget();
                 sent.fetch_add(1, Ordering::Relaxed);
             }
-            Err(Some(error)) => border.report(&error),
+            Err(Some(error)) => border.report(MYSELF, &error),
             Err(None) => return,
         }
     }
@@ -226,6 +226,6 @@ pub(super) fn refused(border: &Border, frame: &Frame) -> io::Result<bool> {
     let (whom, rest) = frame.numbered()?;
     let (message, why) = rest.split_first_chunk().ok_or(io::ErrorKind::InvalidData)?;
     border.forget(u64::from_be_bytes(*message));
-    border.report(&RemoteError::Decode(String::from_utf8_lossy(why).into_owned()));
+    border.report(whom, &RemoteError::Decode(String::from_utf8_lossy(why).into_owned()));
     Ok(whom == MYSELF)
 }
