@@ -3,7 +3,7 @@
 //! # Invariants
 //! - What is received from the actor's mailbox is counted, and the owner is told the count: soon, and at the latest when the
 //!   mailbox is empty or the actor ends. So the owner knows what was not received, however this process ends.
-//! - The last frame says how the actor has ended, after all that it has sent to others. The process ends when its owner closes the socket then.
+//! - The last frame says how the actor has ended, after all that it has sent to others, and what has arrived at others here. The process ends when its owner closes the socket then.
 
 use std::io;
 use std::sync::Arc;
@@ -49,6 +49,7 @@ where
     let run = move |inbox: &Mailbox<M>| {
         let ended = unwind::intercept(|| exception::catch(|| body(inbox)));
         sent.flush();
+        sent.tell_settled();
         counts.tell(line);
         let (kind, text) = ended_as(ended);
         line.set_idle();
