@@ -24,6 +24,7 @@ use std::time::Instant;
 use super::clock::Clock;
 use crate::sync::select::{Arm, Begun, Entry, Token};
 use crate::sync::spin_lock::{SpinGuard, SpinLock};
+use crate::sync::waiting::earlier;
 use crate::task::{Choice, Taken, WaitQueue, Waiter, Wakeup, Woken, spend};
 
 /// What became of a send.
@@ -319,7 +320,7 @@ impl<T> Exchange<T> {
                 Err(state) => state,
             };
             // Nobody is woken when a value is due: whoever waits wakes for it by itself.
-            let until = [due, deadline].into_iter().flatten().min();
+            let until = earlier(due, deadline);
             match self.wait_for_value(state, until) {
                 (_, Some(value)) => return Received::Value(value),
                 (Woken::Elapsed, None) if until == deadline => {

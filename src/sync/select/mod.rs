@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use super::channel::{Receiver, RecvError, SendError, Sender};
 use super::wait::Wait;
-use super::waiting::after;
+use super::waiting::{after, earlier};
 use crate::coroutine::current;
 use crate::exception::raised_itself;
 use crate::task::{Choice, JoinError, JoinHandle, spend};
@@ -62,7 +62,7 @@ fn select_among(arms: &mut [Arm<'_>], first: usize, patience: Patience, begins: 
         }
         // What time sends notifies nobody: the first of it ends the wait.
         let due = arms_in.iter().filter_map(Arm::due).min();
-        let until = [due, deadline].into_iter().flatten().min();
+        let until = earlier(due, deadline);
         // Nobody asks a choice that is made to give up: then this returns at once, or when the one who made it is done.
         match choice.wait(until, |index| arms_in[index].is_notified(), leave) {
             // Woken because of this one, which may be gone again.
