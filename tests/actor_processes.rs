@@ -625,6 +625,21 @@ fn links_and_monitors_reach_further_actors_in_processes() {
 }
 
 #[test]
+fn a_process_that_ends_well_leaves_no_dead_letters() {
+    let _watch = watch();
+    let lines = reports(|| {
+        for n in 0..10 {
+            let (account, child) = with_child(8);
+            (0..n).for_each(|n| child.send(Child::Add(n)).unwrap());
+            let total = osier::spawn(move || child.ask(Child::Total));
+            assert_eq!(total.join().unwrap(), Ok((0..n).sum()));
+            end(&account);
+        }
+    });
+    assert!(!lines.iter().any(|line| line.starts_with("actor 'further' ended")), "{lines:?}");
+}
+
+#[test]
 fn messages_to_a_further_actor_in_a_process_are_bounded_and_counted_when_it_dies() {
     let _watch = watch();
     let mut sent = 0;

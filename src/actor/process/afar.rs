@@ -343,9 +343,14 @@ impl Settled {
     }
 
     fn tell(&self, border: &Border, number: u64) {
+        let telling = border.telling();
+        self.tell_as(&telling, border, number);
+    }
+
+    /// Tells, for one who has the right to: of several who do, an old count must not come last.
+    fn tell_as(&self, _telling: &MutexGuard<'_, ()>, border: &Border, number: u64) {
         let count = self.count.load(Ordering::Relaxed);
-        // Of several who tell, one with an old count must not come last.
-        if self.told.fetch_max(count, Ordering::Relaxed) < count {
+        if self.told.swap(count, Ordering::Relaxed) != count {
             border.send(Kind::Settled, &[&number.to_be_bytes(), &count.to_be_bytes()]);
         }
     }
@@ -370,27 +375,30 @@ impl<M: DeserializeOwned + Send + 'static> Target for Mailed<M> {
         };
         let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
         let refused = match &*backlog {
-            Some(queue) => match queue.send(value) {
-                // The task that waits counts it.
-                Ok(()) => return,
-                Err(refused) => Some(refused.into_inner()),
-            },
-            None => match self.address.try_send(value) {
-                Ok(()) => None,
-                Err(SendError::Full(value)) => {
-                    *backlog = Some(self.wait_in_line(border, number, value));
-                    return;
+            // The task that waits counts it when it is next.
+            Some(queue) => queue.send(value).err().map(channel::SendError::into_inner),
+            None => {
+                // First: the actor may answer, and its process end, before this goes on.
+                self.arrived(border, number);
+                match self.address.try_send(value) {
+                    Ok(()) => None,
+                    Err(SendError::Full(value)) => {
+                        *backlog = Some(self.wait_in_line(border, number, value));
+                        None
+                    }
+                    Err(refused) => Some(refused.into_inner()),
                 }
-                Err(refused) => Some(refused.into_inner()),
-            },
+            }
         };
+        let was_counted = backlog.is_none();
         drop(backlog);
-        if let Some(value) = refused {
-            report(&Report::DeadLetters { name: self.address.name(), count: 1 });
-            unwind::drop_quietly(value);
-            border.send_number(Kind::Closed, number);
+        let Some(value) = refused else { return };
+        report(&Report::DeadLetters { name: self.address.name(), count: 1 });
+        unwind::drop_quietly(value);
+        border.send_number(Kind::Closed, number);
+        if !was_counted {
+            self.arrived(border, number);
         }
-        self.arrived(border, number);
     }
 
     fn settled(&self) -> &Settled {
@@ -427,21 +435,22 @@ impl<M: Send + 'static> Mailed<M> {
     fn wait_in_line(&self, border: &Arc<Border>, number: u64, first: M) -> Sender<M> {
         let (sender, receiver) = channel::unbounded();
         let (address, settled, border) = (self.address.clone(), self.settled.clone(), border.clone());
+        // Whoever is next in line counts as arrived.
         let wait = move || {
             let mut next = Some(first);
             while let Some(message) = next {
                 if address.send(message).is_err() {
                     receiver.close();
-                    let count = 1 + receiver.drain().len();
-                    (0..count).for_each(|_| _ = settled.add());
+                    let rest = receiver.drain().len();
+                    (0..rest).for_each(|_| _ = settled.add());
                     settled.tell(&border, number);
                     border.send_number(Kind::Closed, number);
-                    return report(&Report::DeadLetters { name: address.name(), count });
-                }
-                if settled.add() || receiver.is_empty() {
-                    settled.tell(&border, number);
+                    return report(&Report::DeadLetters { name: address.name(), count: 1 + rest });
                 }
                 next = receiver.recv().ok();
+                if next.is_some() && (settled.add() || receiver.is_empty()) {
+                    settled.tell(&border, number);
+                }
             }
         };
         drop(task::Builder::new().name("osier::actor::backlog").spawn(wait));
@@ -573,10 +582,12 @@ impl Border {
 
     /// Tells the other side what has arrived, since no more has come.
     pub(super) fn tell_settled(&self) {
+        // Whoever calls this before the end waits until others have told what they were about to.
+        let telling = self.telling();
         let numbers = std::mem::take(&mut self.entries().unsettled);
         for number in numbers {
             if let Some(target) = self.target(number) {
-                target.settled().tell(self, number);
+                target.settled().tell_as(&telling, self, number);
             }
         }
     }

@@ -48,6 +48,8 @@ pub(super) struct Border {
     /// Makes the actor's own `Address`, when it is known.
     myself: OnceLock<Box<dyn Fn() -> Box<dyn Any> + Send + Sync>>,
     entries: Mutex<Entries>,
+    /// Held by whoever tells the other side what has arrived.
+    telling: Mutex<()>,
 }
 
 /// How frames get to the other side.
@@ -122,7 +124,14 @@ fn cross<T>(border: &Arc<Border>, message: u64, f: impl FnOnce() -> postcard::Re
 
 impl Border {
     pub(super) fn new(name: Arc<str>, limit: usize, exit: Exit) -> Arc<Self> {
-        Arc::new(Self { name, limit, exit, myself: OnceLock::new(), entries: Mutex::default() })
+        Arc::new(Self {
+            name,
+            limit,
+            exit,
+            myself: OnceLock::new(),
+            entries: Mutex::default(),
+            telling: Mutex::default(),
+        })
     }
 
     /// Says what the actor's own address is.
@@ -137,6 +146,10 @@ impl Border {
 
     pub(super) fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn telling(&self) -> MutexGuard<'_, ()> {
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn name(&self) -> &str {
