@@ -66,7 +66,7 @@ fn closing_gives_values_back_and_lets_what_is_there_be_received() {
 }
 
 #[test]
-fn broadcasts_and_oneshots_are_closed_from_either_end() {
+fn broadcasts_oneshots_and_watches_are_closed_by_hand() {
     let _watch = watch();
     run(|| {
         for from_receiver in [false, true] {
@@ -90,6 +90,11 @@ fn broadcasts_and_oneshots_are_closed_from_either_end() {
         s.send(1).unwrap();
         r.close();
         assert_eq!(r.recv(), Ok(1), "what was sent before");
+        let (s, r) = channel::watch(1);
+        s.send(2);
+        assert!(!s.is_closed() && s.close() && !s.close() && s.is_closed() && r.is_closed());
+        s.send(3);
+        assert_eq!((r.recv(), r.recv(), r.get(), s.get()), (Ok(2), Err(RecvError), 2, 2));
     });
 }
 
@@ -206,6 +211,9 @@ fn every_receiver_gets_every_value() {
 
 #[test]
 fn the_slow_are_told_how_many_they_missed() {
+    let (s, r) = channel::broadcast(2);
+    (0..5).for_each(|n| s.send(n).unwrap());
+    assert_eq!((r.capacity(), r.try_iter().collect::<Vec<_>>(), r.try_iter().next()), (2, vec![3, 4], None));
     let (s, r) = channel::broadcast(3);
     assert_eq!((s.capacity(), s.receivers()), (3, 1));
     let behind = r.clone();

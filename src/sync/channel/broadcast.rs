@@ -172,7 +172,22 @@ impl<T: Clone> BroadcastReceiver<T> {
     }
 }
 
+impl<T: Clone> BroadcastReceiver<T> {
+    /// Iterates over what is kept for this receiver, without waiting, passing over what was missed.
+    pub fn try_iter(&self) -> impl Iterator<Item = T> {
+        std::iter::from_fn(|| match self.log.try_next(&self.place, true) {
+            Next::Value(value) => Some(Arc::unwrap_or_clone(value)),
+            Next::Missed(_) | Next::Nothing | Next::Closed => None,
+        })
+    }
+}
+
 impl<T> BroadcastReceiver<T> {
+    /// How many values are kept at most.
+    pub fn capacity(&self) -> usize {
+        self.log.capacity()
+    }
+
     /// How many values are kept for this receiver.
     pub fn len(&self) -> usize {
         self.log.len(&self.place)

@@ -42,10 +42,21 @@ pub struct WatchReceiver<T> {
 }
 
 impl<T> WatchSender<T> {
-    /// Puts `value` in the place of the one that was there, which is dropped. Never waits, and needs no receivers.
+    /// Puts `value` in the place of the one that was there, which is dropped. Never waits, and needs no receivers. Where the
+    /// channel is closed, `value` is dropped instead.
     pub fn send(&self, value: T) {
-        // Nobody closes it while there is a sender.
         drop(self.log.append(value));
+    }
+
+    /// Closes the channel: the value stays as it is, receivers get the last change and then the end. False if it was closed
+    /// before. The last sender does the same when it is dropped.
+    pub fn close(&self) -> bool {
+        self.log.close()
+    }
+
+    /// Whether the channel is closed.
+    pub fn is_closed(&self) -> bool {
+        self.log.is_closed()
     }
 
     /// A receiver that has seen the value of now.
@@ -165,7 +176,7 @@ impl<T> WatchReceiver<T> {
         self.log.len(&self.place) > 0
     }
 
-    /// Whether every sender is gone.
+    /// Whether the channel is closed, or every sender is gone.
     pub fn is_closed(&self) -> bool {
         self.log.is_closed()
     }
