@@ -231,7 +231,7 @@ fn threads_and_tasks_share_semaphores_and_rlocks() {
     let threads: Vec<_> = (0..2)
         .map(|_| {
             let body = body.clone();
-            thread::spawn(move || body(5_000))
+            thread::spawn(move || body(10_000))
         })
         .collect();
     let tasks: Vec<_> = (0..4)
