@@ -45,6 +45,7 @@ impl Drop for Label {
 
 impl Name {
     /// The name `text` of a task of which there is more to say.
+    #[cold]
     pub(super) fn with(text: Cow<'static, str>, data: Option<Data>, may_hold: bool) -> Self {
         Self::Boxed(Box::new(Label { text, data, may_hold }))
     }
@@ -91,6 +92,8 @@ impl fmt::Display for Name {
 }
 
 impl From<Cow<'static, str>> for Name {
+    // Most names are known where a task is spawned.
+    #[inline(always)]
     fn from(name: Cow<'static, str>) -> Self {
         match name {
             Cow::Borrowed(name) => Self::Static(name),

@@ -336,9 +336,18 @@ impl Worker {
     // ---- the loop
 
     fn run(&self) {
-        while let Some(job) = self.find_or_sleep() {
+        while let Some(job) = self.next_job() {
             self.execute(job);
         }
+    }
+
+    /// The next job, now or later; `None` when the worker shall exit.
+    #[inline(always)]
+    fn next_job(&self) -> Option<Job> {
+        if self.until_far_end.get() == 0 && self.shared.is_abandoned() {
+            return None;
+        }
+        self.find_task().or_else(|| self.find_or_sleep())
     }
 
     #[inline(always)]
@@ -389,6 +398,7 @@ impl Worker {
         self.pop_ready().map(Job::Ready).or_else(|| self.look_outside())
     }
 
+    #[inline(always)]
     fn pop_ready(&self) -> Option<RawTask> {
         let mut ready = self.ready.borrow_mut();
         if ready.len() >= warm::AHEAD && self.suspended.get() >= MANY {

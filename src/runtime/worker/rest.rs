@@ -9,15 +9,10 @@ use super::{Job, Worker};
 use crate::runtime::shared::Expects;
 
 impl Worker {
-    /// Finds a job, searching elsewhere and then sleeping until there is one; `None` when the worker shall exit. The
-    /// protocol is `Idle`'s.
+    /// Where the loop has found nothing: searches elsewhere, and then sleeps until there is a job; `None` when the worker shall
+    /// exit.
+    #[cold]
     pub(super) fn find_or_sleep(&self) -> Option<Job> {
-        if self.until_far_end.get() == 0 && self.shared.is_abandoned() {
-            return None;
-        }
-        if let Some(job) = self.find_task() {
-            return Some(job);
-        }
         // What ran last holds it no longer, however long it stays here.
         self.turnstile().begins(ptr::null_mut());
         // What ran last may be answered sooner than one searches, and when all may not search nobody should sleep yet.

@@ -56,6 +56,7 @@ impl Worker {
         self.remote().live_tasks()
     }
 
+    #[inline]
     pub(super) fn take_carrier(&self, size: StackSize) -> io::Result<NonNull<Carrier>> {
         let mut carriers = self.carriers.borrow_mut();
         // SAFETY: idle carriers are this worker's and alive.
@@ -65,6 +66,7 @@ impl Worker {
         }
     }
 
+    #[inline]
     pub(super) fn put_carrier(&self, carrier: NonNull<Carrier>) {
         let mut carriers = self.carriers.borrow_mut();
         if carriers.len() < IDLE_CARRIERS {
