@@ -10,7 +10,7 @@ use crate::runtime::pace::fitting_step;
 use crate::runtime::timer::TimerKey;
 
 /// How much time shall lie between two looks at most, while there are timers or descriptors to look at.
-const LOOK: Duration = Duration::from_micros(500);
+const LOOK: Duration = Duration::from_micros(50);
 /// After how many tasks the loop looks for the first time since there are any.
 const FIRST_LOOK: u32 = 8;
 /// From how many timers on they fire together, and how late that makes one at most.
