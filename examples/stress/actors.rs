@@ -49,20 +49,21 @@ pub(crate) fn restarts(count: u64) -> u64 {
     let runtime = Runtime::builder().workers(2).build().expect("two threads are to be had");
     let grown = runtime.run(|| {
         let supervisor = Supervisor::builder(Strategy::OneForOne).unlimited().start();
-        let left = Arc::new(AtomicU64::new(count / 10));
-        let failures = left.clone();
-        let body = move |inbox: &Mailbox<Reply<()>>| {
+        let failures = Arc::new(AtomicU64::new(count / 10));
+        // Whoever asks when it has failed often enough says how often it shall fail before it answers again.
+        let body = move |inbox: &Mailbox<(u64, Reply<()>)>| {
             if failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_err() {
-                inbox.recv().send(()).expect("somebody waits for it");
+                let (next, reply) = inbox.recv();
+                failures.store(next, Ordering::Relaxed);
+                reply.send(()).expect("somebody waits for it");
             }
             raise(std::fmt::Error)
         };
         let child = Builder::new().child_body(body);
         let child = supervisor.start("fails always", Restart::Permanent, child).expect("the name is free");
-        child.ask(|reply| reply).expect("it answers when it has failed often enough");
+        child.ask(|reply| (count, reply)).expect("it answers when it has failed often enough");
         let before = memory();
-        left.store(count, Ordering::Relaxed);
-        child.ask(|reply| reply).expect("it answers when it has failed often enough");
+        child.ask(|reply| (0, reply)).expect("it answers when it has failed often enough");
         let grown = memory().saturating_sub(before);
         assert!(supervisor.restarts().expect("it runs") >= count);
         supervisor.stop();
