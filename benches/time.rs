@@ -31,7 +31,8 @@ fn time(criterion: &mut Criterion) {
         group.bench_function("1000 steps", |bencher| bencher.iter(|| compute(|| ())));
         group.bench_function("1000 steps with checkpoints", |bencher| bencher.iter(|| compute(task::checkpoint)));
         group.bench_function("1000 steps with checkpoints, in a timeout", |bencher| {
-            timeout(Duration::from_secs(3600), || bencher.iter(|| compute(task::checkpoint))).expect("an hour is enough");
+            timeout(Duration::from_secs(3600), || bencher.iter(|| compute(task::checkpoint)))
+                .expect("an hour is enough");
         });
     });
     group.finish();
