@@ -5,9 +5,9 @@
 //! ```
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use osier::time::timeout;
 use osier::{Runtime, sleep, task, yield_now};
 
@@ -22,27 +22,32 @@ fn compute(between: impl Fn()) -> u64 {
     })
 }
 
-fn time(criterion: &mut Criterion) {
-    let runtime = Runtime::builder().workers(1).build().expect("threads can be started");
-    let limit = Duration::from_secs(10);
-    let mut group = criterion.benchmark_group("time");
-    group.throughput(criterion::Throughput::Elements(CALLS));
+/// Runs `call` `n` times in a task. Returns how long that took.
+fn repeat<T>(runtime: &Runtime, n: u64, call: impl Fn() -> T + Sync) -> Duration {
     runtime.run(|| {
-        group.bench_function("1000 steps", |bencher| bencher.iter(|| compute(|| ())));
-        group.bench_function("1000 steps with checkpoints", |bencher| bencher.iter(|| compute(task::checkpoint)));
-        group.bench_function("1000 steps with checkpoints, in a timeout", |bencher| {
-            timeout(Duration::from_secs(3600), || bencher.iter(|| compute(task::checkpoint)))
-                .expect("an hour is enough");
-        });
+        let start = Instant::now();
+        (0..n).for_each(|_| _ = black_box(call()));
+        start.elapsed()
+    })
+}
+
+fn time(criterion: &mut Criterion) {
+    let runtime = &Runtime::builder().workers(1).build().expect("threads can be started");
+    let limit = Duration::from_secs(10);
+    let mut group = criterion.benchmark_group("checkpoint");
+    group.throughput(Throughput::Elements(CALLS));
+    group.bench_function("1000 steps without", |b| b.iter_custom(|n| repeat(runtime, n, || compute(|| ()))));
+    group.bench_function("1000 steps with", |b| b.iter_custom(|n| repeat(runtime, n, || compute(task::checkpoint))));
+    group.bench_function("1000 steps with, in a timeout", |b| {
+        let in_a_timeout = || timeout(limit, || compute(task::checkpoint));
+        b.iter_custom(|n| repeat(runtime, n, in_a_timeout));
     });
     group.finish();
     let mut group = criterion.benchmark_group("timeout");
-    runtime.run(|| {
-        group.bench_function("nothing waits", |bencher| bencher.iter(|| timeout(limit, || black_box(1))));
-        group.bench_function("a yield", |bencher| bencher.iter(yield_now));
-        group.bench_function("around a yield", |bencher| bencher.iter(|| timeout(limit, yield_now)));
-        group.bench_function("a sleep of no time", |bencher| bencher.iter(|| sleep(Duration::ZERO)));
-    });
+    group.bench_function("nothing waits", |b| b.iter_custom(|n| repeat(runtime, n, || timeout(limit, || 1))));
+    group.bench_function("a yield without", |b| b.iter_custom(|n| repeat(runtime, n, yield_now)));
+    group.bench_function("a yield", |b| b.iter_custom(|n| repeat(runtime, n, || timeout(limit, yield_now))));
+    group.bench_function("a sleep of no time", |b| b.iter_custom(|n| repeat(runtime, n, || sleep(Duration::ZERO))));
     group.finish();
 }
 
