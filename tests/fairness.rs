@@ -624,3 +624,51 @@ fn checkpoints_let_timers_and_wake_ups_through() {
         task::checkpoint();
     });
 }
+
+/// A task that spawns the next one, newest first, until it is told to stop.
+fn chain(stop: Arc<AtomicBool>) {
+    if !stop.load(Ordering::Relaxed) {
+        drop(spawn(move || chain(stop)));
+    }
+}
+
+#[test]
+fn the_oldest_fresh_task_gets_its_turn_beside_steps_and_newer_ones() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        runtime(workers).run(|| {
+            let stop = Arc::new(AtomicBool::new(false));
+            let (ran, oldest_ran) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+            let oldest = spawn({
+                let ran = ran.clone();
+                move || ran.store(true, Ordering::Relaxed)
+            });
+            let steps = task::spawn_stepped(stop.clone(), |stop| match stop.load(Ordering::Relaxed) {
+                true => task::Step::Done(()),
+                false => task::Step::Again,
+            });
+            let watcher = spawn({
+                let (ran, oldest_ran, stop) = (ran.clone(), oldest_ran.clone(), stop.clone());
+                move || {
+                    let began = Instant::now();
+                    while !ran.load(Ordering::Relaxed) && began.elapsed() < ms(5000) {
+                        yield_now();
+                    }
+                    oldest_ran.store(ran.load(Ordering::Relaxed), Ordering::Relaxed);
+                    stop.store(true, Ordering::Relaxed);
+                }
+            });
+            drop(spawn({
+                let stop = stop.clone();
+                move || chain(stop)
+            }));
+            // Not by a join, which would start it in place.
+            while !watcher.is_finished() {
+                yield_now();
+            }
+            steps.join().unwrap();
+            oldest.join().unwrap();
+            assert!(oldest_ran.load(Ordering::Relaxed), "the oldest task never started");
+        });
+    }
+}

@@ -1052,3 +1052,68 @@ fn of_a_token_and_a_cancel_the_first_wins_on_one_worker() {
         assert!(cancelled_alone.join().unwrap_err().is_cancelled());
     });
 }
+
+#[test]
+fn a_panic_is_reported_if_all_who_waited_for_it_gave_up() {
+    let _watch = watch();
+    collect_reports();
+    for gives_up in ["by time", "by a cancel"] {
+        let (handle, stop) = waiting(move |stopped| {
+            _ = stopped.recv();
+            panic!("nobody stayed, {gives_up}");
+        });
+        let task = handle.task();
+        drop(handle);
+        if gives_up == "by time" {
+            assert!(task.join_timeout(ms(1)).unwrap_err().is_timeout());
+        } else {
+            let (started, starts) = channel::bounded(1);
+            let joiner = spawn({
+                let task = task.clone();
+                move || {
+                    started.send(()).unwrap();
+                    task.join()
+                }
+            });
+            starts.recv().unwrap();
+            joiner.kill();
+            assert!(joiner.join().unwrap_err().is_cancelled());
+        }
+        drop(stop);
+        until(|| task.is_finished());
+        let line = format!("nobody stayed, {gives_up}");
+        until(|| REPORTS.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|report| report.contains(&line)));
+    }
+}
+
+#[test]
+fn a_panic_is_not_reported_if_one_of_those_who_waited_was_told() {
+    let _watch = watch();
+    collect_reports();
+    for _ in 0..100 {
+        let (handle, stop) = waiting(|stopped| {
+            _ = stopped.recv();
+            panic!("told to one");
+        });
+        let task = handle.task();
+        drop(handle);
+        let (started, starts) = channel::bounded(2);
+        let joiners: Vec<_> = (0..2)
+            .map(|_| {
+                let (task, started) = (task.clone(), started.clone());
+                spawn(move || {
+                    started.send(()).unwrap();
+                    task.join()
+                })
+            })
+            .collect();
+        (0..2).for_each(|_| starts.recv().unwrap());
+        joiners[0].cancel();
+        drop(stop);
+        let told = joiners.into_iter().filter_map(|joiner| joiner.join().ok()).filter(|told| told.is_err()).count();
+        assert!(told >= 1);
+    }
+    assert!(
+        !REPORTS.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|report| report.contains("told to one"))
+    );
+}

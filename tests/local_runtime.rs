@@ -499,3 +499,75 @@ fn a_timeout_around_run_cancels_its_task() {
     assert!(result.is_err() && dropped.get());
     assert_eq!(runtime.run(|| 3), 3);
 }
+
+// ---- in a task of another runtime, which it keeps from its worker
+
+#[test]
+fn who_cancels_its_host_wakes_it() {
+    let _watch = watch();
+    for shielded in [false, true] {
+        let outer = Runtime::builder().workers(1).build().unwrap();
+        let (started, starts) = channel::bounded(1);
+        let (let_go, goes) = channel::bounded(1);
+        let host = outer.spawn(move || {
+            let work = || {
+                LocalRuntime::new().run(|| {
+                    started.send(task::current()).unwrap();
+                    match shielded {
+                        true => goes.recv().unwrap(),
+                        false => task::park(),
+                    }
+                });
+            };
+            match shielded {
+                true => task::shield(work),
+                false => work(),
+            }
+            sleep(FOR_EVER);
+        });
+        starts.recv().unwrap();
+        host.cancel();
+        if shielded {
+            hold_thread(ms(5));
+            assert!(!host.is_finished());
+            let_go.send(()).unwrap();
+        }
+        assert!(host.join().unwrap_err().is_cancelled());
+    }
+}
+
+#[test]
+fn an_exception_for_its_host_ends_it() {
+    let _watch = watch();
+    let outer = Runtime::builder().workers(2).build().unwrap();
+    let (started, starts) = channel::bounded(1);
+    let host = outer.spawn(move || {
+        LocalRuntime::new().run(|| {
+            started.send(()).unwrap();
+            task::park();
+        });
+    });
+    starts.recv().unwrap();
+    host.throw(std::io::Error::other("not now"));
+    assert!(host.join().unwrap_err().exception().unwrap().is::<std::io::Error>());
+}
+
+#[test]
+fn a_shutdown_of_the_outer_runtime_ends_it() {
+    let _watch = watch();
+    let outer = Runtime::builder().workers(2).build().unwrap();
+    let (started, starts) = channel::bounded(1);
+    let tally = Tally::default();
+    let token = tally.token();
+    let host = outer.spawn(move || {
+        LocalRuntime::new().run(|| {
+            let _token = token;
+            started.send(()).unwrap();
+            task::park();
+        });
+    });
+    starts.recv().unwrap();
+    outer.shutdown(FOR_EVER).unwrap();
+    assert!(host.join().unwrap_err().is_cancelled());
+    tally.assert_all_dropped(1);
+}

@@ -404,6 +404,54 @@ fn a_runtime_dropped_in_a_task_of_another_one_is_waited_for() {
     tally.assert_all_dropped(1);
 }
 
+// H46
+#[test]
+fn a_runtime_dropped_in_a_task_may_need_that_tasks_worker() {
+    let _watch = watch();
+    let (outer, inner) = (runtime(1), runtime(1));
+    let (started, starts) = channel::bounded(1);
+    let (ask, asked) = channel::bounded::<channel::Sender<()>>(0);
+    let answers = outer.spawn(move || asked.iter().for_each(|answer| answer.send(()).unwrap()));
+    drop(inner.spawn(move || {
+        // What it drops while it unwinds asks a task of the other runtime, whose only worker waits for this one to end.
+        let _asks = OnDrop(move || {
+            let (answer, answered) = channel::bounded(0);
+            ask.send(answer).unwrap();
+            answered.recv().unwrap();
+        });
+        started.send(()).unwrap();
+        sleep(FOR_EVER);
+    }));
+    starts.recv().unwrap();
+    outer.run(|| inner.shutdown(FOR_EVER)).unwrap();
+    answers.join().unwrap();
+}
+
+// H13
+#[test]
+fn a_shutdown_that_gives_up_names_what_it_leaves() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        let reports = common::reports(|| {
+            let runtime = runtime(workers);
+            let (started, starts) = channel::bounded(1);
+            let swallows = move || {
+                let (_sender, receiver) = channel::bounded::<()>(0);
+                started.send(()).unwrap();
+                loop {
+                    _ = osier::catch_exit(|| receiver.recv());
+                    yield_now();
+                }
+            };
+            runtime.run(|| drop(task::Builder::new().name("stubborn").spawn(swallows)));
+            starts.recv().unwrap();
+            let error = runtime.shutdown(ms(50)).unwrap_err();
+            assert_eq!((error.leaked(), error.names()), (1, &["stubborn".to_owned()][..]));
+        });
+        assert!(reports.iter().any(|line| line.contains("'stubborn' did not end")), "{reports:?}");
+    }
+}
+
 // H20
 #[test]
 fn a_runtime_dropped_during_a_panic_is_shut_down() {

@@ -301,6 +301,114 @@ fn many_children_one_after_the_other_are_not_kept() {
     });
 }
 
+/// Says what it borrows, and counts, when it is dropped or shown.
+struct Reads<'a>(&'a Mutex<Vec<&'static str>>);
+
+impl Drop for Reads<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push("dropped");
+    }
+}
+
+impl std::fmt::Debug for Reads<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.lock().unwrap().push("shown");
+        f.write_str("Reads")
+    }
+}
+
+/// A channel whose link waits for the end of it, and so keeps its task from being settled.
+fn holds(task: &osier::Task) -> channel::Sender<()> {
+    let (release, released) = channel::bounded::<()>(0);
+    task.link(move |_| _ = released.recv());
+    release
+}
+
+// H10
+#[test]
+fn links_keep_no_value_that_borrows() {
+    let _watch = watch();
+    for runtime in runtimes() {
+        runtime.run(|| {
+            let log = Mutex::new(Vec::new());
+            let mut release = Vec::new();
+            scope(|s| {
+                // Detached before its end; after it; linked by itself; and one whose handle another task drops.
+                let first = s.spawn(|| {
+                    yield_now();
+                    Reads(&log)
+                });
+                release.push(holds(&first.task()));
+                drop(first);
+                let second = s.spawn(|| Reads(&log));
+                release.push(holds(&second.task()));
+                while !second.is_finished() {
+                    yield_now();
+                }
+                drop(second);
+                let (give, given) = channel::bounded(1);
+                let log = &log;
+                drop(s.spawn(move || {
+                    give.send(holds(&task::current())).unwrap();
+                    Reads(log)
+                }));
+                release.push(given.recv().unwrap());
+                let fourth = s.spawn(|| Reads(log));
+                release.push(holds(&fourth.task()));
+                drop(s.spawn(move || {
+                    while !fourth.is_finished() {
+                        yield_now();
+                    }
+                    drop(fourth);
+                }));
+            });
+            assert_eq!(log.lock().unwrap().len(), 4, "when the scope ends, all are gone");
+            drop(release);
+            assert_eq!(log.into_inner().unwrap(), ["dropped"; 4]);
+        });
+    }
+}
+
+// H10
+#[test]
+fn an_error_that_borrows_is_reported_before_it_returns() {
+    let _watch = watch();
+    for runtime in runtimes() {
+        let log = Mutex::new(Vec::new());
+        let reports = common::reports(|| {
+            runtime.run(|| {
+                for _ in 0..100 {
+                    scope(|s| s.spawn(|| Err::<(), _>(Reads(&log))).report());
+                    assert_eq!(std::mem::take(&mut *log.lock().unwrap()), ["shown", "dropped"]);
+                }
+            });
+        });
+        assert_eq!(reports.iter().filter(|line| line.contains("Reads")).count(), 100, "{reports:?}");
+    }
+}
+
+#[test]
+fn a_failure_is_not_lost_with_who_gave_up_waiting_for_it() {
+    let _watch = watch();
+    for runtime in runtimes() {
+        let text = panic_text(|| {
+            runtime.run(|| {
+                scope(|s| {
+                    let (sender, receiver) = channel::bounded::<()>(0);
+                    let child = s.spawn(move || {
+                        _ = receiver.recv();
+                        panic!("seen by the scope");
+                    });
+                    let gave_up = child.task().join_timeout(ms(1));
+                    assert!(gave_up.unwrap_err().is_timeout());
+                    drop(sender);
+                });
+            });
+        });
+        assert_eq!(text, "seen by the scope");
+    }
+}
+
 #[test]
 fn values_that_borrow_are_dropped_before_it_returns() {
     let _watch = watch();

@@ -172,8 +172,10 @@ impl LocalRuntime {
             let waits = worker.shared().wait_for_root(handle.task());
             (handle.join_through_cancel(), waits)
         } else {
-            let base = RawTask::current().map_or(std::ptr::null(), |task| std::ptr::from_ref(task.frame()));
+            let outer = RawTask::current();
+            let base = outer.map_or(std::ptr::null(), |task| std::ptr::from_ref(task.frame()));
             let mut deadline = Scan::from(base).deadline_with(None);
+            let mut host = outer.map(|task| Host::begin(task, worker.shared()));
             inner.enter(|worker| {
                 let handle = submit();
                 let waits = inner.worker().shared().wait_for_root(handle.task());
@@ -182,7 +184,9 @@ impl LocalRuntime {
                         break;
                     }
                     worker.step_or_sleep(turn, deadline);
-                    if deadline.take_if(|deadline| *deadline <= Instant::now()).is_some() {
+                    if deadline.take_if(|deadline| *deadline <= Instant::now()).is_some()
+                        || host.as_mut().is_some_and(Host::is_newly_asked)
+                    {
                         handle.cancel();
                     }
                 }
@@ -328,6 +332,48 @@ impl LocalRuntime {
     }
 }
 
+/// The task of another runtime that a local runtime works in. Whoever asks it to end wakes this one, for its own worker cannot
+/// see to that.
+struct Host<'a> {
+    task: RawTask,
+    guest: &'a Shared,
+    was_asked: bool,
+    /// What is put back at the end.
+    before: Option<Arc<Shared>>,
+}
+
+impl<'a> Host<'a> {
+    fn begin(task: RawTask, guest: &'a Shared) -> Self {
+        Self::runtime(task).begin_nested(guest);
+        let before = task.set_nested(guest.arc());
+        Self { task, guest, was_asked: false, before }
+    }
+
+    fn runtime<'t>(task: RawTask) -> &'t Shared {
+        // SAFETY: the task runs while it is a host, so its runtime is alive.
+        unsafe { &*task.runtime() }
+    }
+
+    /// Whether somebody has asked the task to end, or its runtime closes, for the first time.
+    fn is_newly_asked(&mut self) -> bool {
+        if self.was_asked {
+            return false;
+        }
+        if Self::runtime(self.task).is_closing() {
+            self.task.request_cancel();
+        }
+        self.was_asked = task::is_due(self.task);
+        self.was_asked
+    }
+}
+
+impl Drop for Host<'_> {
+    fn drop(&mut self) {
+        Self::runtime(self.task).end_nested(self.guest);
+        self.task.set_nested(self.before.take());
+    }
+}
+
 fn far_future() -> Instant {
     Instant::now() + Duration::from_secs(1 << 30)
 }
@@ -374,13 +420,12 @@ impl Inner {
         self.is_over.set(true);
         self.worker().shared().close();
         let deadline = Instant::now().checked_add(patience);
-        let leaked = self.enter(|worker| {
+        self.enter(|worker| {
             let has_ended = worker.work_to_the_end(deadline);
-            let leaked = if has_ended { 0 } else { worker.shared().abandon() };
+            let result = if has_ended { Ok(()) } else { Err(worker.shared().abandon()) };
             worker.drain();
-            leaked
-        });
-        if leaked == 0 { Ok(()) } else { Err(ShutdownError { leaked }) }
+            result.or_else(|error: ShutdownError| if error.leaked() == 0 { Ok(()) } else { Err(error) })
+        })
     }
 }
 

@@ -257,9 +257,17 @@ impl Runtime {
 
     /// Cancels every task and waits until all have unwound, at most until `deadline` has passed.
     ///
+    /// # Suspends
+    /// A task of another runtime; on a plain thread, and inside [`no_suspend`](crate::no_suspend), the thread. In a task of
+    /// this runtime it returns at once, and the workers end what there is. A drop waits in the same way, for ten seconds.
+    ///
+    /// # Cancel safety
+    /// It waits on, and the cancel is thrown at the caller's next wait.
+    ///
     /// # Errors
     /// Some tasks have not ended: they caught their cancellation, or compute without ever waiting. They are left
-    /// behind, with their stacks.
+    /// behind, with their stacks, and [reported](crate::Report::Leaked). Whoever joins one of them gets an error, but for
+    /// those that belong to a worker that never comes back: joining these waits for ever.
     pub fn shutdown(self, deadline: Duration) -> Result<(), ShutdownError> {
         self.shut_down(deadline)
     }
@@ -287,12 +295,12 @@ impl Runtime {
         let mut threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         if !self.shared.wait_for_workers(patience) {
             stop_watching();
-            let leaked = self.shared.abandon();
+            let error = self.shared.abandon();
             // Those that are not stuck in a task exit now; the others are left with it.
             self.shared.wait_for_workers(Duration::from_millis(100));
             threads.retain(Thread::is_finished);
             threads.into_iter().for_each(|thread| _ = thread.join());
-            return Err(ShutdownError { leaked });
+            return Err(error);
         }
         stop_watching();
         threads.into_iter().for_each(|thread| _ = thread.join());
@@ -323,12 +331,18 @@ impl fmt::Debug for Runtime {
 #[derive(Debug)]
 pub struct ShutdownError {
     leaked: u64,
+    names: Vec<String>,
 }
 
 impl ShutdownError {
     /// How many tasks were left behind.
     pub fn leaked(&self) -> u64 {
         self.leaked
+    }
+
+    /// The names of those that had started, also the ones that hold their workers.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 }
 

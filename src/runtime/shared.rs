@@ -7,23 +7,28 @@
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_deque::{Injector, Stealer};
 
+use super::ShutdownError;
 use super::bell::Bell;
 use super::berth::Berth;
-use super::diagnosis::{Monitor, OnDeadlock, Roots, Turnstile, Watched};
+use super::diagnosis::{Monitor, OnDeadlock, Roots, Turnstile, Watched, names_of_started};
 use super::fork;
 use super::idle::Idle;
 use super::inbox::Inbox;
 use super::place::Way;
 use super::quiet::Quiet;
 use super::worker::{Deques, Fresh, Worker};
-use crate::coroutine;
+use crate::coroutine::{self, region};
+use crate::exception::{Report, report};
 use crate::stack::StackSize;
-use crate::task::{Carrier, Header, JoinError, RawTask, Refusal};
+use crate::task::{Carrier, Header, JoinError, RawTask, Refusal, WaitQueue, Waiter, Wakeup, Woken, shield};
+
+/// How many tasks that are left behind are reported one by one; the error of the shutdown names all.
+const REPORTED: usize = 32;
 
 /// See the module's page.
 pub(crate) struct Shared {
@@ -56,8 +61,12 @@ pub(crate) struct Shared {
     pub(super) bell: OnceLock<Bell>,
     /// Whether this is the child of a `fork`, in which nothing runs.
     forked: AtomicBool,
+    /// Local runtimes that work in its tasks, and so hold its workers' threads.
+    nested: Mutex<Vec<Weak<Self>>>,
     running_workers: Mutex<usize>,
     worker_exited: Condvar,
+    /// Tasks of other runtimes that wait for the workers to exit.
+    awaiting_exit: Mutex<WaitQueue>,
     /// The stack size of tasks that ask for no other.
     pub(crate) stack_size: StackSize,
 }
@@ -181,8 +190,10 @@ impl Shared {
             rests: AtomicBool::new(false),
             bell: OnceLock::new(),
             forked: AtomicBool::new(false),
+            nested: Mutex::default(),
             running_workers: Mutex::new(remotes.len()),
             worker_exited: Condvar::new(),
+            awaiting_exit: Mutex::new(WaitQueue::new()),
             stack_size,
             remotes,
         });
@@ -334,11 +345,35 @@ impl Shared {
         self.unpark_all();
     }
 
-    fn unpark_all(&self) {
+    /// Wakes every worker, and those of local runtimes that work in its tasks.
+    pub(crate) fn unpark_all(&self) {
         self.remotes.iter().for_each(|remote| remote.parker.unpark());
         if let Some(bell) = self.bell.get() {
             bell.ring();
         }
+        let nested = self.nested().clone();
+        nested.iter().filter_map(Weak::upgrade).for_each(|nested| nested.unpark_all());
+    }
+
+    fn nested(&self) -> MutexGuard<'_, Vec<Weak<Self>>> {
+        self.nested.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that `other` works in a task of this runtime, and holds a worker's thread; until the other call.
+    pub(super) fn begin_nested(&self, other: &Self) {
+        self.nested().push(other.this.clone());
+    }
+
+    pub(super) fn end_nested(&self, other: &Self) {
+        let mut nested = self.nested();
+        if let Some(place) = nested.iter().rposition(|nested| nested.ptr_eq(&other.this)) {
+            nested.remove(place);
+        }
+    }
+
+    /// Another count of it.
+    pub(super) fn arc(&self) -> Option<Arc<Self>> {
+        self.this.upgrade()
     }
 
     /// Says that a worker spawns no more.
@@ -379,13 +414,30 @@ impl Shared {
     }
 
     pub(super) fn worker_exits(&self) {
-        *self.running_workers.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        let mut running = self.running_workers.lock().unwrap_or_else(PoisonError::into_inner);
+        *running -= 1;
+        let is_last = *running == 0;
+        drop(running);
         self.worker_exited.notify_all();
+        if is_last {
+            let woken = self.awaiting_exit().notify_all();
+            woken.into_iter().for_each(Wakeup::fire);
+        }
+    }
+
+    fn awaiting_exit(&self) -> MutexGuard<'_, WaitQueue> {
+        self.awaiting_exit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until every worker has exited, or for `patience`. True if they have.
+    ///
+    /// # Suspends
+    /// The calling task, whose worker may be needed for what the tasks here still do; else the thread waits.
     pub(super) fn wait_for_workers(&self, patience: Duration) -> bool {
         let deadline = Instant::now().checked_add(patience);
+        if RawTask::current().is_some() && !region::is_forbidden() {
+            return shield(|| self.wait_for_workers_as_task(deadline));
+        }
         let mut running = self.running_workers.lock().unwrap_or_else(PoisonError::into_inner);
         while *running > 0 {
             let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
@@ -397,9 +449,24 @@ impl Shared {
         true
     }
 
-    /// Leaves behind what has not ended. Returns how many tasks that is.
-    pub(super) fn abandon(&self) -> u64 {
+    fn wait_for_workers_as_task(&self, deadline: Option<Instant>) -> bool {
+        let waiter = Waiter::new();
+        let mut queue = self.awaiting_exit();
+        // Under the queue's lock, which the last one to exit takes after it has been counted.
+        if self.has_no_workers() {
+            return true;
+        }
+        // SAFETY: the waiter is new, and stays here until it was notified or taken out.
+        unsafe { queue.push(&raw const waiter) };
+        drop(queue);
+        // SAFETY: it was pushed above.
+        waiter.wait(deadline, || unsafe { self.awaiting_exit().remove(&waiter) }) == Woken::Notified
+    }
+
+    /// Leaves behind what has not ended, and reports it.
+    pub(super) fn abandon(&self) -> ShutdownError {
         let left = self.unfinished();
+        let names = names_of_started(self);
         if left > 0 {
             // The tasks point here, and may be notified at any time.
             std::mem::forget(self.this.upgrade());
@@ -409,7 +476,8 @@ impl Shared {
         let refused = fresh.map(|Fresh(task)| task.refuse(JoinError::cancelled())).count();
         self.abandoned.store(true, Ordering::Release);
         self.unpark_all();
-        left.saturating_sub(refused as u64)
+        names.iter().take(REPORTED).for_each(|name| report(&Report::Leaked { name }));
+        ShutdownError { leaked: left.saturating_sub(refused as u64), names }
     }
 
     /// Takes a fresh task from wherever there is one.

@@ -5,17 +5,21 @@
 //!                                   (they read the result)                            (the result is its handle's)
 //! ```
 //!
+//! The result of a task that borrows is no link's to look at: its handle takes it, or it is dropped before DONE. A scope
+//! waits for that.
+//!
 //! Most tasks have no link: they are settled as soon as they are done. A link that is added after the end runs at once,
 //! and unsettles the task until it has returned: whoever joins meanwhile waits for it.
 //!
 //! # Invariants
-//! - Between the end and settling nobody writes the slot; then its handle does, or, if that is gone, the last link.
+//! - Between the end and settling nobody writes the slot; then its handle does, or, if that is gone, the last link. Of a
+//!   task that borrows only its handle does.
 //! - A link is in the list, or somebody is about to run it, or it has run or was taken out: one of them.
 //! - No closure of a user runs, and nothing is dropped, under the watchers' lock.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::end_state::End;
@@ -54,10 +58,42 @@ struct More {
     failure: Option<(u64, Note)>,
     /// Whether somebody was told of the failure, or will be.
     is_observed: bool,
+    /// How many wait for the end and will be told of a failure, unless they give up before.
+    askers: usize,
+    /// Whether the failure was left for one of them to be told of.
+    is_left_to_askers: bool,
+    /// The runtime that works in this task, on its worker's thread.
+    nested: Option<Arc<Shared>>,
     /// Whether somebody will see to a failure that nobody is told of, so that it is not reported when the handle goes.
     is_kept: bool,
     /// Looks at the result of a task whose handle is gone, or takes it, before it is dropped.
     heir: Option<Heir>,
+}
+
+impl More {
+    /// Leaves a failure that nobody was told of to whoever waits for the end, if somebody does.
+    fn leave_to_askers(&mut self) -> bool {
+        self.is_left_to_askers |= self.askers > 0;
+        self.askers > 0
+    }
+}
+
+/// Somebody who waits for a task's end and will be told of its failure. If it goes without having been, and the failure was
+/// left to it, that is reported.
+pub(super) struct Asker(RawTask);
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        let mut watchers = self.0.watchers();
+        let more = watchers.more();
+        more.askers -= 1;
+        let is_lost = more.askers == 0 && more.is_left_to_askers && !std::mem::replace(&mut more.is_observed, true);
+        let failure = more.failure.clone().filter(|_| is_lost);
+        drop(watchers);
+        if let Some((_, note)) = failure {
+            self.0.report_unjoined(note);
+        }
+    }
 }
 
 /// What became of a link that was to be taken out.
@@ -247,7 +283,7 @@ impl RawTask {
             self.wait_for_calls();
             self.unlist();
             self.leaves_the_worker();
-            match self.header().end.end(has_result) {
+            match self.header().end.end(has_result, self.links_look()) {
                 End::Unwatched { is_last: false } => return,
                 // SAFETY: the last reference was the runtime's.
                 End::Unwatched { is_last: true } => return unsafe { self.free() },
@@ -314,7 +350,7 @@ impl RawTask {
         if more.unsettled > 0 {
             return;
         }
-        if self.header().end.is_detached() && !std::mem::replace(&mut more.is_claimed, true) {
+        if self.links_look() && self.header().end.is_detached() && !std::mem::replace(&mut more.is_claimed, true) {
             drop(watchers);
             // SAFETY: claimed, so nobody else uses the slot.
             unsafe { self.dispose() };
@@ -335,6 +371,12 @@ impl RawTask {
         }
     }
 
+    /// Whether links may look at the result, and so keep it past the end. Not of a task that borrows: what it returned is
+    /// gone when it has ended, or is its handle's alone, for nobody waits for its links before what it borrows goes.
+    fn links_look(self) -> bool {
+        !self.header().borrows
+    }
+
     /// Whether no link of the task, which has ended, looks at the result, or will. One that has just ended has not yet
     /// counted those that it will start.
     fn is_settled(self, more: &More) -> bool {
@@ -353,7 +395,7 @@ impl RawTask {
         let mut watchers = self.watchers();
         let more = watchers.more();
         // While a link looks at it, or is about to, the last one drops it.
-        let claims = self.is_settled(more) && !more.is_claimed;
+        let claims = (self.is_settled(more) || !self.links_look()) && !more.is_claimed;
         more.is_claimed |= claims;
         claims
     }
@@ -405,9 +447,15 @@ impl RawTask {
         self.watchers().more().is_observed = true;
     }
 
-    /// Whether somebody was told of the failure, or will be.
+    /// Whether somebody was told of the failure, or will be: if nobody else, whoever waits for the end now.
     pub(super) fn is_observed(self) -> bool {
-        self.watchers().more.as_ref().is_some_and(|more| more.is_observed)
+        self.watchers().more.as_mut().is_some_and(|more| more.is_observed || more.leave_to_askers())
+    }
+
+    /// Says that somebody waits for the end, and will be told of a failure.
+    pub(super) fn ask(self) -> Asker {
+        self.watchers().more().askers += 1;
+        Asker(self)
     }
 
     /// Says that the caller sees to the failure, if nobody is told of it. For a link, so before the result is disposed of.
@@ -427,6 +475,31 @@ impl RawTask {
         takes
     }
 
+    fn report_unjoined(self, note: Note) {
+        let error = note.into_error();
+        if !error.is_cancelled() {
+            report(&Report::Unjoined { name: &self.header().name, error: &error });
+        }
+    }
+
+    // ---- a runtime that works in the task
+
+    /// Says which runtime works in the running task, `self`, if one does; gives back what was said before.
+    pub(crate) fn set_nested(self, nested: Option<Arc<Shared>>) -> Option<Arc<Shared>> {
+        std::mem::replace(&mut self.watchers().more().nested, nested)
+    }
+
+    /// Wakes the runtime that works in the task, for it to see what the task was asked.
+    #[cold]
+    pub(super) fn wake_nested(self) {
+        let nested = self.watchers().more.as_ref().and_then(|more| more.nested.clone());
+        if let Some(nested) = nested {
+            nested.unpark_all();
+        }
+    }
+
+    // ---- the result
+
     /// Says who gets the result when the handle, which is about to go, has gone, and the links have looked at it.
     pub(super) fn set_heir(self, heir: Heir) {
         let mut watchers = self.watchers();
@@ -444,14 +517,14 @@ impl RawTask {
         let is_looked_at = self.header().borrows;
         let (failure, heir) = match &mut self.watchers().more {
             Some(more) => {
-                let is_looked_at = is_looked_at || more.is_kept;
+                let is_looked_at = is_looked_at || more.is_kept || more.leave_to_askers();
                 let is_observed = is_looked_at || std::mem::replace(&mut more.is_observed, true);
                 (more.failure.clone().filter(|_| !is_observed), more.heir.take())
             }
             None => (None, None),
         };
-        if let Some(error) = failure.map(|(_, note)| note.into_error()).filter(|error| !error.is_cancelled()) {
-            report(&Report::Unjoined { name: &self.header().name, error: &error });
+        if let Some((_, note)) = failure {
+            self.report_unjoined(note);
         }
         if let Some(heir) = heir {
             heir(self);

@@ -65,12 +65,14 @@ impl EndState {
         self.0.load(Ordering::Acquire) & DONE != 0
     }
 
-    /// Ends the task. `has_result` says whether there is a result that somebody would have to drop.
-    pub(crate) fn end(&self, has_result: bool) -> End {
+    /// Ends the task. `has_result` says whether there is a result that somebody would have to drop, `links_look` whether
+    /// links may look at it, of which the last one drops it then.
+    #[inline]
+    pub(crate) fn end(&self, has_result: bool, links_look: bool) -> End {
         let mut state = self.0.load(Ordering::Relaxed);
+        let keeps = if links_look { LINKED } else { 0 };
         loop {
-            // Links look at the result; the last of them drops it.
-            if state & (DETACHED | LINKED) == DETACHED && has_result {
+            if state & (DETACHED | keeps) == DETACHED && has_result {
                 return End::DropResult;
             }
             let (next, end) = match state & WATCHED {
@@ -135,9 +137,9 @@ mod tests {
     fn a_detached_task_drops_its_result_before_it_ends() {
         let state = EndState::new();
         assert!(!state.detach());
-        assert_eq!(state.end(true), End::DropResult);
+        assert_eq!(state.end(true, true), End::DropResult);
         assert!(!state.is_done());
-        assert_eq!(state.end(false), End::Unwatched { is_last: false });
+        assert_eq!(state.end(false, true), End::Unwatched { is_last: false });
         assert!(state.is_done() && !state.watch());
     }
 }
@@ -161,7 +163,7 @@ mod model {
             let task = {
                 let (end, list, runs) = (end.clone(), list.clone(), runs.clone());
                 thread::spawn(move || {
-                    if end.end(false) == End::Watched {
+                    if end.end(false, true) == End::Watched {
                         let mut list = list.lock().unwrap();
                         if std::mem::take(&mut *list) {
                             runs.fetch_add(1, Ordering::Relaxed);
@@ -212,11 +214,11 @@ mod model {
                 thread::spawn(move || {
                     // SAFETY: the task has not ended, so the result is its own, as loom checks.
                     result.with_mut(|r| unsafe { *r = 1 });
-                    match end.end(true) {
+                    match end.end(true, true) {
                         End::DropResult => {
                             // SAFETY: as above.
                             result.with_mut(|r| unsafe { *r = 2 });
-                            assert_eq!(end.end(false), End::Unwatched { is_last: false });
+                            assert_eq!(end.end(false, true), End::Unwatched { is_last: false });
                         }
                         End::Unwatched { .. } | End::Watched => {}
                     }

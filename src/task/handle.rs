@@ -166,11 +166,12 @@ impl Task {
 
     fn join_until(&self, deadline: Option<Instant>) -> Result<(), JoinError> {
         let task = self.raw();
-        if !self.is_finished() && (deadline.is_some() || !Worker::join_in_place(task)) {
-            task.observe();
-            if task.wait_for_end(deadline) == Woken::Elapsed {
-                return Err(JoinError::timeout());
-            }
+        let asker = (!self.is_finished()).then(|| task.ask());
+        if asker.is_some()
+            && (deadline.is_some() || !Worker::join_in_place(task))
+            && task.wait_for_end(deadline) == Woken::Elapsed
+        {
+            return Err(JoinError::timeout());
         }
         self.error().map_or(Ok(()), Err)
     }

@@ -315,6 +315,7 @@ impl<T, P> JoinHandle<T, P> {
     /// # Safety
     /// - `Link::new`'s demands; and `f` may look at a `&T` on whatever thread it runs.
     unsafe fn link_unchecked(&self, f: impl FnOnce(&Result<T, JoinError>)) -> Link {
+        debug_assert!(!self.task.raw().header().borrows, "no handle of a task that borrows may be linked");
         let look = move |task: RawTask| {
             // SAFETY: links run after the end and before the task is settled, so nobody writes the slot; `T` is its type.
             match unsafe { task.result().cast::<Result<T, JoinError>>().as_ref() } {

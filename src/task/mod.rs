@@ -75,7 +75,7 @@ pub use unblock::unblock;
 
 pub(crate) use budget::{give_way, go_last, is_spent, spend};
 pub(crate) use builder::sealed::Sealed as ToTask;
-pub(crate) use cancel::throw_if_due;
+pub(crate) use cancel::{is_due, throw_if_due};
 pub(crate) use carrier::{Carrier, Pause};
 pub(crate) use choice::Choice;
 pub(crate) use crowd::Crowd;

@@ -158,6 +158,16 @@ impl Dump {
     }
 }
 
+/// The names of the tasks that have started and not ended.
+pub(crate) fn names_of_started(shared: &Shared) -> Vec<String> {
+    let _held = still::hold(shared.remotes.iter().map(|remote| &remote.turnstile));
+    let started = shared.remotes.iter().enumerate().flat_map(|(index, remote)| {
+        let running = remote.running().filter(|_| !shared.idle.is_asleep(index));
+        remote.live_tasks().filter(move |&task| Some(task) != running).chain(running)
+    });
+    started.map(|task| task.header().name.as_str().to_owned()).collect()
+}
+
 impl Sight {
     /// Reads a task that holds still.
     ///

@@ -32,6 +32,7 @@ pub use dump::{Dump, TaskDump, WorkerDump};
 pub use stack::StackFrame;
 
 pub(crate) use deadlock::{PAUSES, Roots, Waits, deciding, look_at_process};
+pub(crate) use dump::names_of_started;
 #[cfg(debug_assertions)]
 pub(crate) use held::report_held;
 pub(crate) use monitor::Monitor;

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use crossbeam_deque::{Steal, Worker as Deque};
+use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 
 use super::diagnosis::Turnstile;
 use super::reactor::Reactor;
@@ -97,6 +97,8 @@ pub(crate) struct Worker {
     suspended: Cell<usize>,
     timers: RefCell<Timers<RawTask>>,
     pub(super) until_far_end: Cell<u32>,
+    /// Where the far end is looked at first, of its three places.
+    far_end_first: Cell<u8>,
     joins_in_place: Cell<u32>,
     /// The tick when a budget of calls was last used up.
     spent_at: Cell<u32>,
@@ -146,6 +148,7 @@ impl Worker {
             suspended: Cell::new(0),
             timers: RefCell::new(Timers::new()),
             until_far_end: Cell::new(FAR_END),
+            far_end_first: Cell::new(0),
             joins_in_place: Cell::new(IN_PLACE),
             spent_at: Cell::new(0),
             far_end_pace: Cell::new((None, FAR_END)),
@@ -473,10 +476,13 @@ impl Worker {
         }
         self.until_far_end.set(self.next_far_end());
         self.collect_woken();
-        let own = [&self.remote().oldest_first, &self.remote().stealer];
-        self.take_injected().or_else(|| {
-            let Fresh(task) = own.iter().find_map(|deque| deque.steal().success())?;
-            Some(Job::Fresh(task))
+        // In turns: any of the three may never be empty.
+        let first = self.far_end_first.replace((self.far_end_first.get() + 1) % 3);
+        let oldest = |deque: &Stealer<Fresh>| deque.steal().success().map(|Fresh(task)| Job::Fresh(task));
+        (first..first + 3).find_map(|place| match place % 3 {
+            0 => self.take_injected(),
+            1 => oldest(&self.remote().oldest_first),
+            _ => oldest(&self.remote().stealer),
         })
     }
 

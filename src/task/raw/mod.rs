@@ -391,6 +391,7 @@ impl RawTask {
     pub(crate) fn cancel(self) {
         self.request_cancel();
         self.notify();
+        self.wake_nested();
     }
 
     /// Raises `exception` in the task, in the wait it is in or its next one; a fresh one never runs. One that comes
@@ -404,6 +405,7 @@ impl RawTask {
         // Release: as in `request_cancel`.
         self.header().requests.fetch_or(THROW, Ordering::Release);
         self.notify();
+        self.wake_nested();
     }
 
     /// Takes the exception that was thrown in, if there is one.
