@@ -1,4 +1,4 @@
-//! One number of one program: run, read, and summed up over the rounds.
+//! Numbers of programs: run, read, and summed up over the rounds.
 
 use std::process::{Command, Stdio};
 use std::thread;
@@ -15,13 +15,15 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Runs the program once more, unless it has failed.
-    pub(crate) fn turn(&mut self, command: Command, field: &str) {
-        if self.failure.is_none() {
-            match turn(command, field) {
-                Ok(number) => self.found.push(number),
-                Err(why) => self.failure = Some(why),
-            }
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Reads the number called `field` off what a program has said.
+    pub(crate) fn read(&mut self, said: &Result<String, String>, field: &str) {
+        match said.clone().and_then(|text| number(&text, field)) {
+            Ok(number) => self.found.push(number),
+            Err(why) => self.failure = Some(why),
         }
     }
 
@@ -46,11 +48,11 @@ pub(crate) fn short(number: f64) -> String {
     if number < 10.0 { format!("{number:.1}") } else { format!("{number:.0}") }
 }
 
-/// Runs one program once.
+/// Runs one program once, and gives what it said.
 ///
 /// # Errors
 /// Why it has no result, in a word: it failed, or it hung; nothing if it does not have the workload.
-fn turn(mut command: Command, field: &str) -> Result<f64, String> {
+pub(crate) fn turn(mut command: Command) -> Result<String, String> {
     let started = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let Ok(mut child) = started else { return Err("missing".to_owned()) };
     let start = Instant::now();
@@ -72,7 +74,10 @@ fn turn(mut command: Command, field: &str) -> Result<f64, String> {
         Some(_) => return Err("fails".to_owned()),
         None => return Err("crashes".to_owned()),
     }
-    let text = String::from_utf8_lossy(&output);
+    Ok(String::from_utf8_lossy(&output).into_owned())
+}
+
+fn number(text: &str, field: &str) -> Result<f64, String> {
     let number = text.split_once(&format!("\"{field}\":")).and_then(|(_, rest)| {
         let end = rest.find([',', '}']).unwrap_or(rest.len());
         rest[..end].trim().parse().ok()
