@@ -198,3 +198,36 @@ fn a_root_task_that_ends_itself_is_a_panic_of_run_that_says_so() {
     // The runtime goes on.
     assert_eq!(local.run(|| spawn(|| 42).join().unwrap()), 42);
 }
+
+/// A generator whose drop is reported once, for an exception.
+fn stubborn() -> Generator<u32> {
+    Generator::new(|y: &Yielder<u32>| {
+        if osier::catch_exit(|| y.yield_(1)).is_err() {
+            boom();
+        }
+    })
+    .primed()
+}
+
+// Setting a hook and putting the one before back leaves things as they were, however often.
+#[test]
+fn a_report_hook_that_was_set_is_given_back_itself() {
+    let _watch = watch();
+    let _turn = lock(&HOOK);
+    let told = Arc::new(AtomicUsize::new(0));
+    let before = set_report_hook({
+        let told = told.clone();
+        move |_: &Report<'_>| _ = told.fetch_add(1, Ordering::SeqCst)
+    });
+    let mut ours = set_report_hook(|_| ());
+    let address = std::ptr::from_ref(&*ours).cast::<()>();
+    for n in 0..3 {
+        drop(set_report_hook(ours));
+        // Told here, so that nobody else is calling it afterwards.
+        drop(stubborn());
+        assert_eq!(told.load(Ordering::SeqCst), n + 1);
+        ours = set_report_hook(|_| ());
+        assert!(std::ptr::addr_eq(&raw const *ours, address));
+    }
+    drop(set_report_hook(before));
+}

@@ -1,5 +1,6 @@
 //! Reports: what happened where nobody can receive it.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -162,8 +163,9 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-type Hook = dyn Fn(&Report<'_>) + Send + Sync;
+type Hook = Box<dyn Fn(&Report<'_>) + Send + Sync>;
 
+/// Counted, so that no lock is held while it is called.
 static HOOK: RwLock<Option<Arc<Hook>>> = RwLock::new(None);
 
 /// Sets what is done with [`Report`]s, for the whole process, and returns what was done before. At first they are
@@ -188,10 +190,23 @@ static HOOK: RwLock<Option<Arc<Hook>>> = RwLock::new(None);
 /// set_report_hook(before);
 /// ```
 pub fn set_report_hook(hook: impl Fn(&Report<'_>) + Send + Sync + 'static) -> Box<dyn Fn(&Report<'_>) + Send + Sync> {
-    let old = HOOK.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::new(hook));
-    match old {
-        Some(old) => Box::new(move |report| old(report)),
+    let old = HOOK.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::new(boxed(hook)));
+    match old.map(Arc::try_unwrap) {
+        // The very box that was set, so that setting and putting back grows no layers.
+        Some(Ok(old)) => old,
+        // It is being called.
+        Some(Err(old)) => Box::new(move |report| old(report)),
         None => Box::new(print),
+    }
+}
+
+/// The hook in a box: itself, if it is a box that `set_report_hook` gave back.
+fn boxed<F: Fn(&Report<'_>) + Send + Sync + 'static>(hook: F) -> Hook {
+    let mut hook = Some(hook);
+    let given_back = (&mut hook as &mut dyn Any).downcast_mut::<Option<Hook>>().and_then(Option::take);
+    match (given_back, hook) {
+        (Some(hook), _) => hook,
+        (None, hook) => Box::new(hook.expect("only a box was taken")),
     }
 }
 
