@@ -1,4 +1,4 @@
-//! Looking at generators that wait: who stands in for them, and what their stacks show.
+//! Looking at generators and greenlets that wait: who stands in for them, and what their stacks show.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use common::{OWN_THREADS, OnDrop, Tally, miri_cannot, watch};
 use osier::generator::{self, Resume, ResumeError, Shared, State};
-use osier::{Exception, Generator, Step, Yielder, catch};
+use osier::{Exception, Generator, Greenlet, Step, Yielder, catch, greenlet};
 
 /// The names of functions of this file that a stack shows, innermost first.
 fn functions(stack: &Backtrace) -> Vec<&'static str> {
@@ -272,6 +272,51 @@ fn the_stack_can_be_looked_at_wherever_a_body_waits() {
     assert_eq!(outer.send(22).unwrap(), Step::Returned(Some(42)));
 }
 
+/// A delegate of a user's, which does what it likes when it is asked for its stack.
+struct Asked(fn());
+
+impl Resume<()> for Asked {
+    type Out = u32;
+    type Ret = ();
+
+    fn start(&mut self) -> Result<Step<u32>, ResumeError<()>> {
+        Ok(Step::Yielded(1))
+    }
+
+    fn send(&mut self, (): ()) -> Result<Step<u32>, ResumeError<()>> {
+        Ok(Step::Returned(()))
+    }
+
+    fn throw(&mut self, exception: Exception) -> Result<Step<u32>, ResumeError<()>> {
+        Err(ResumeError::Raised(exception))
+    }
+
+    fn close(&mut self) -> Result<Option<()>, ResumeError<()>> {
+        Ok(None)
+    }
+
+    fn backtrace(&mut self) -> Option<Backtrace> {
+        (self.0)();
+        None
+    }
+}
+
+// GN-091: who asks waits for the stack and nothing else, so nothing else can come.
+#[test]
+fn a_delegate_that_yields_or_panics_when_it_is_asked_for_its_stack_does_no_harm() {
+    let _watch = watch();
+    let deeds: [fn(); 3] = [|| generator::yield_::<u32, ()>(7), || panic!("asked"), || osier::raise(std::fmt::Error)];
+    for asked in deeds {
+        let mut g = Generator::new(move |y: &Yielder<u32>| {
+            y.yield_from(&mut Asked(asked));
+            y.yield_(2);
+        });
+        assert_eq!(g.next(), Some(1));
+        assert!(g.backtrace().is_some() && g.backtrace().is_some());
+        assert_eq!((g.state(), g.next(), g.next()), (State::Suspended, Some(2), None));
+    }
+}
+
 // GN-091: shared handles look from outside alone.
 #[test]
 fn a_shared_one_has_no_stack_to_look_at_while_it_runs() {
@@ -289,6 +334,64 @@ fn a_shared_one_has_no_stack_to_look_at_while_it_runs() {
     assert!(g.backtrace().is_some());
     g.close().unwrap();
     assert!(g.backtrace().is_none());
+}
+
+// GN-091: of a greenlet, wherever it waits.
+#[test]
+fn the_stack_of_a_suspended_greenlet_shows_where_it_waits_and_changes_nothing() {
+    #[inline(never)]
+    fn another_part(n: u32) -> u32 {
+        std::hint::black_box(greenlet::parent().switch(n) + 1)
+    }
+    let _watch = watch();
+    if miri_cannot("walk its own stack") {
+        return;
+    }
+    let g = Greenlet::new(|n: u32| another_part(n) + another_part(10 * n));
+    assert!(g.backtrace().is_none() && Greenlet::<u32>::current().backtrace().is_none());
+    assert_eq!(g.switch(1), 1);
+    for _ in 0..3 {
+        assert_eq!(functions(&g.backtrace().unwrap()), ["another_part"]);
+    }
+    // From a place where nobody of its tree runs, and by somebody on top of it all.
+    let mut elsewhere = Generator::new({
+        let g = g.clone();
+        move |y: &Yielder<bool>| {
+            Greenlet::new(move |(): ()| assert!(g.backtrace().is_some())).switch(());
+            y.yield_(true);
+        }
+    });
+    assert_eq!(elsewhere.next(), Some(true));
+    assert_eq!(g.switch(5), 10);
+    assert!(g.backtrace().is_some());
+    assert_eq!(g.switch(5), 12);
+    assert!(g.is_dead() && g.backtrace().is_none());
+
+    // In a generator of its own, in a switch the long way; in its own unwind; in the drop of another one.
+    let waits = Greenlet::new(|n: u32| {
+        let _finally = OnDrop(|| _ = greenlet::parent::<u32>().switch(7));
+        let asks = move |y: &Yielder<u32>| y.yield_(greenlet::parent::<u32>().switch(n));
+        let inner = Generator::new(asks).next().unwrap();
+        let stubborn = Greenlet::new(|n: u32| {
+            let caught = osier::catch_exit(|| greenlet::parent::<u32>().switch(n));
+            greenlet::parent::<u32>().switch(caught.is_err().into())
+        });
+        stubborn.switch(0);
+        let root = greenlet::parent::<u32>();
+        let dropper = Greenlet::with_parent(&root, move |_: u32| {
+            drop(stubborn);
+            0
+        });
+        dropper.switch(inner)
+    });
+    assert_eq!(waits.switch(1), 1);
+    assert!(waits.backtrace().is_some() && waits.backtrace().is_some());
+    assert_eq!(waits.switch(3), 0);
+    assert!(waits.backtrace().is_some());
+    assert_eq!(waits.throw_exit(4), 7);
+    assert!(waits.backtrace().is_some() && waits.backtrace().is_some());
+    assert_eq!(waits.switch(0), 4);
+    assert!(waits.is_dead());
 }
 
 // ---- errors

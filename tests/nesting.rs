@@ -12,8 +12,8 @@ use std::rc::Rc;
 use common::{Log, OnDrop, panic_text, text, watch};
 use osier::sync::channel;
 use osier::{
-    ExitKind, Generator, Greenlet, Runtime, Step, Yielder, catch, catch_exit, catch_unwind, generator, raise, spawn,
-    spawn_local, yield_now,
+    ExitKind, Generator, Greenlet, LocalRuntime, Runtime, Step, Yielder, catch, catch_exit, catch_unwind, generator,
+    raise, spawn, spawn_local, yield_now,
 };
 
 #[derive(Debug)]
@@ -146,7 +146,7 @@ fn each_suspends_the_way_of_the_others() {
 #[test]
 fn a_greenlet_switches_out_of_its_generator() {
     let _watch = watch();
-    let total = osier::run(|| {
+    let handed = osier::run(|| {
         let root = Greenlet::<u32>::current();
         let bodies: Vec<_> = (0..3)
             .map(|_| {
@@ -171,17 +171,18 @@ fn a_greenlet_switches_out_of_its_generator() {
                 })
             })
             .collect();
-        let mut total = 0;
-        let mut round = 0;
-        while bodies.iter().any(|body| !body.is_dead()) {
-            for body in bodies.iter().filter(|body| !body.is_dead()) {
-                total += body.switch(round);
+        let mut handed = Vec::new();
+        for round in 0.. {
+            let living: Vec<_> = bodies.iter().filter(|body| !body.is_dead()).collect();
+            if living.is_empty() {
+                break;
             }
-            round += 1;
+            handed.push(living.into_iter().map(|body| body.switch(round)).collect::<Vec<_>>());
         }
-        total
+        handed
     });
-    assert!(total > 0);
+    // What `n` is at each switch; in the end the items' sum, 1 + 3 + 5.
+    assert_eq!(handed, [[0; 3], [1; 3], [3; 3], [5; 3], [9; 3]]);
 }
 
 #[test]
@@ -467,6 +468,32 @@ fn a_yielder_off_its_chain_says_so() {
         assert!(says.starts_with("no running generator yields `u32`"), "{says}");
         assert!(g.kill());
     });
+}
+
+// What borrows a yielder may run elsewhere after all: as a task, which has a chain of its own.
+#[test]
+fn a_yielder_lent_to_a_task_that_borrows_is_off_its_chain() {
+    let _watch = watch();
+    let lends_to_a_scoped_task = |y: &Yielder<u32>| {
+        osier::scope(|s| {
+            let said = s.spawn_local(|| panic_text(|| y.yield_(1))).join().unwrap();
+            assert!(said.contains("off its chain"), "{said}");
+        });
+        // One that nobody joins goes on in the scope, and so here.
+        let said = panic_text(|| osier::scope(|s| drop(s.spawn_local(|| y.yield_(1)))));
+        assert!(said.contains("off its chain"), "{said}");
+        y.yield_(2);
+    };
+    let lends_to_a_local_runtime = |y: &Yielder<u32>| {
+        let said = panic_text(|| LocalRuntime::new().run(|| y.yield_(1)));
+        assert!(said.contains("off its chain"), "{said}");
+        y.yield_(3);
+    };
+    osier::run(|| {
+        assert_eq!(Generator::new(lends_to_a_scoped_task).collect::<Vec<_>>(), [2]);
+        assert_eq!(Generator::new(lends_to_a_local_runtime).collect::<Vec<_>>(), [3]);
+    });
+    assert_eq!(Generator::new(lends_to_a_local_runtime).collect::<Vec<_>>(), [3]);
 }
 
 #[test]

@@ -712,6 +712,52 @@ fn a_region_around_a_greenlets_switch_does_not_hold_for_its_siblings() {
     });
 }
 
+// Whoever is resumed on top of whom: a switch straight to a sibling leaves the region, one to a child does not.
+#[test]
+fn a_greenlets_region_holds_for_its_children_and_not_for_its_siblings() {
+    let _watch = watch();
+    in_task_and_thread(|| {
+        // As the root's child, and one and two greenlets further up.
+        for above in 0..3 {
+            let log = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+            let opener = {
+                let log = log.clone();
+                move |n: u32| {
+                    let sibling = Greenlet::with_parent(&osier::greenlet::parent(), {
+                        let log = log.clone();
+                        move |n| {
+                            sleep(ms(10));
+                            log.borrow_mut().push("sibling");
+                            n + 1
+                        }
+                    });
+                    // It ends, and what it returns goes to the parent of both.
+                    assert!(timeout(ms(1), || sibling.switch(n)).is_err());
+                    log.borrow_mut().push("opener");
+                    let child = Greenlet::new(|n| {
+                        sleep(FOR_EVER);
+                        n
+                    });
+                    assert!(timeout(ms(1), || child.switch(n)).is_err() && child.is_dead());
+                    log.borrow_mut().push("child");
+                    n + 100
+                }
+            };
+            let mut body: Box<dyn FnOnce(u32) -> u32> = Box::new(move |n| {
+                let g = Greenlet::new(opener);
+                assert_eq!(g.switch(n), n + 1);
+                g.switch(0)
+            });
+            for _ in 0..above {
+                let inner = body;
+                body = Box::new(move |n| Greenlet::new(inner).switch(n));
+            }
+            assert_eq!(body(5), 100 + 5);
+            assert_eq!(*log.borrow(), ["sibling", "opener", "child"]);
+        }
+    });
+}
+
 // ---- shields
 
 #[test]

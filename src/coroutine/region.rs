@@ -207,6 +207,23 @@ pub(crate) unsafe fn barrier_between(top: *const Frame, lowest: *const Frame) ->
     None
 }
 
+/// Whether a region is open on the way from the frame `top` down to `lowest`.
+///
+/// # Safety
+/// - As [`barrier_between`].
+pub(crate) unsafe fn is_open_between(top: *const Frame, lowest: *const Frame) -> bool {
+    let mut next = top;
+    while !ptr::eq(next, lowest) {
+        // SAFETY: it is on the running chain, on the way to `lowest`, or null.
+        let Some(frame) = (unsafe { next.as_ref() }) else { return false };
+        if frame.is_region() {
+            return true;
+        }
+        next = frame.resumer.get();
+    }
+    false
+}
+
 /// Where the `no_suspend` was opened that a frame is of.
 ///
 /// # Safety

@@ -2,8 +2,9 @@
 
 use std::backtrace::Backtrace;
 
-use super::yielder::Asked;
+use super::yielder::{Asked, with_innermost};
 use super::{Generator, ResumeError, Shared, Step, Yielder};
+use crate::coroutine::{region, unwind};
 use crate::exception::{Exception, Raise};
 
 /// What can be resumed as a generator: the four calls.
@@ -77,7 +78,9 @@ pub trait Resume<In> {
         std::any::type_name::<Self>()
     }
 
-    /// The stack that it is suspended on; see [`Generator::backtrace`]. `None` if it has none.
+    /// The stack that it is suspended on; see [`Generator::backtrace`]. `None` if it has none. Asked by way of a generator
+    /// that it stands in for, it must not suspend that one: it runs within [`no_suspend`](crate::no_suspend), and its panic
+    /// counts as `None`.
     fn backtrace(&mut self) -> Option<Backtrace> {
         None
     }
@@ -126,7 +129,7 @@ impl<Out, In: 'static> Yielder<Out, In> {
     /// ```
     pub fn yield_from<G: Resume<In, Out = Out> + ?Sized>(&self, fresh: &mut G) -> G::Ret {
         let first = fresh.start();
-        self.delegate(first, fresh)
+        delegate(self, first, fresh)
     }
 
     /// Goes on with a generator that was started before, as [`yield_from`](Self::yield_from) does with a fresh one:
@@ -153,39 +156,112 @@ impl<Out, In: 'static> Yielder<Out, In> {
     pub fn resume_from<G: Resume<In, Out = Out> + ?Sized>(&self, first: In, started: &mut G) -> Option<G::Ret> {
         match started.send(first) {
             Err(ResumeError::Finished(_) | ResumeError::AlreadyFinished) => None,
-            step => Some(self.delegate(step, started)),
+            step => Some(delegate(self, step, started)),
         }
     }
+}
 
-    fn delegate<G: Resume<In, Out = Out> + ?Sized>(
-        &self,
-        mut step: Result<Step<Out, G::Ret>, ResumeError<In>>,
-        inner: &mut G,
-    ) -> G::Ret {
-        loop {
-            let out = match step {
-                Ok(Step::Yielded(out)) => out,
-                Ok(Step::Returned(ret)) => return ret,
-                Err(error) => error.raise(),
-            };
-            let mut asked = self.exchange_for(out, &|| inner.name());
-            step = loop {
-                break match asked {
-                    Asked::GoOn(value) => inner.send(value),
-                    Asked::Raise(exception) => inner.throw(exception),
-                    Asked::Close => match inner.close() {
+/// Starts `fresh` and lets it stand in for the innermost running generator that yields an `Out` and takes an `In`, as
+/// [`Yielder::yield_from`] does: for code deep in calls that was not given the yielder. See [`yield_`](super::yield_).
+///
+/// # Suspends
+/// That generator, and everything that runs on top of it, as `Yielder::yield_` does.
+///
+/// # Panics
+/// As `Yielder::yield_from`. If no such generator is on the running chain.
+///
+/// # Examples
+/// ```
+/// use osier::{Generator, Yielder, generator::yield_from};
+///
+/// fn countdown(y: &Yielder<u32>, from: u32) -> &'static str {
+///     y.yield_all((1..=from).rev());
+///     "lift-off"
+/// }
+/// fn launch() -> &'static str {
+///     yield_from(&mut Generator::new(|y: &Yielder<u32>| countdown(y, 3)))
+/// }
+///
+/// let mut g = Generator::new(|_: &Yielder<u32>| launch());
+/// assert_eq!(g.by_ref().collect::<Vec<_>>(), [3, 2, 1]);
+/// assert_eq!(g.take_return(), Some("lift-off"));
+/// ```
+pub fn yield_from<Out, In, G>(fresh: &mut G) -> G::Ret
+where
+    Out: 'static,
+    In: 'static,
+    G: Resume<In, Out = Out> + ?Sized,
+{
+    let first = fresh.start();
+    delegate(&Innermost, first, fresh)
+}
+
+/// The generator that somebody stands in for. Asked for at each of its suspensions, for what stands in may be left with
+/// another one running.
+trait Place<Out, In: 'static> {
+    fn with<T>(&self, f: impl FnOnce(&Yielder<Out, In>) -> T) -> T;
+}
+
+impl<Out, In: 'static> Place<Out, In> for Yielder<Out, In> {
+    fn with<T>(&self, f: impl FnOnce(&Self) -> T) -> T {
+        f(self)
+    }
+}
+
+/// The one that the free functions find.
+struct Innermost;
+
+impl<Out: 'static, In: 'static> Place<Out, In> for Innermost {
+    fn with<T>(&self, f: impl FnOnce(&Yielder<Out, In>) -> T) -> T {
+        with_innermost(f)
+    }
+}
+
+fn delegate<Out, In: 'static, G: Resume<In, Out = Out> + ?Sized>(
+    place: &impl Place<Out, In>,
+    mut step: Result<Step<Out, G::Ret>, ResumeError<In>>,
+    inner: &mut G,
+) -> G::Ret {
+    loop {
+        let out = match step {
+            Ok(Step::Yielded(out)) => out,
+            Ok(Step::Returned(ret)) => return ret,
+            Err(error) => error.raise(),
+        };
+        let mut asked = place.with(|y| y.exchange_for(out, &|| inner.name()));
+        step = loop {
+            break match asked {
+                Asked::GoOn(value) => inner.send(value),
+                Asked::Raise(exception) => inner.throw(exception),
+                Asked::Close => {
+                    // Made here, for the one that was asked.
+                    let leaving = place.with(Yielder::closing);
+                    match inner.close() {
                         // As in Python, what it returned is lost: this generator was asked to end, and ends.
-                        Ok(_) => self.leave(),
+                        Ok(_) => leaving.throw(),
                         Err(error) => error.raise(),
-                    },
-                    Asked::Trace => {
-                        // Resumed from here, it shows this generator's stack below its own.
-                        let stack = inner.backtrace().unwrap_or_else(Backtrace::force_capture);
-                        asked = self.wait_on_for(stack, &|| inner.name());
-                        continue;
                     }
-                };
+                }
+                Asked::Trace => {
+                    // Resumed from here, it shows this generator's stack below its own.
+                    let stack = backtrace_of(inner).unwrap_or_else(Backtrace::force_capture);
+                    asked = place.with(|y| y.wait_on_for(stack, &|| inner.name()));
+                    continue;
+                }
             };
+        };
+    }
+}
+
+/// The stack of what stands in. It may be users' code that tells it, and whoever asked waits for nothing but that: so it
+/// cannot suspend, and what unwinds out of it ends here.
+#[cold]
+fn backtrace_of<In, G: Resume<In> + ?Sized>(inner: &mut G) -> Option<Backtrace> {
+    match unwind::intercept(|| region::no_suspend(|| inner.backtrace())) {
+        Ok(stack) => stack,
+        Err(payload) => {
+            unwind::drop_quietly(payload);
+            None
         }
     }
 }

@@ -68,6 +68,8 @@ pub enum ResumeError<In> {
     AlreadyExecuting,
     /// It is suspended in the middle of its own unwind, in a destructor that yields: it takes only `send`.
     Unwinding,
+    /// It cannot be closed in the destructor of a thread-local: what its frames borrow may be gone. It stays suspended.
+    ThreadEnding,
     /// No stack could be had; the generator is as before.
     NoStack(io::Error),
     /// It was asked to close and yielded again; it stays suspended.
@@ -85,6 +87,7 @@ impl<In> ResumeError<In> {
             Self::Finished(_) | Self::AlreadyFinished => ResumeError::Finished(()),
             Self::Executing(_) | Self::AlreadyExecuting => ResumeError::Executing(()),
             Self::Unwinding => ResumeError::Unwinding,
+            Self::ThreadEnding => ResumeError::ThreadEnding,
             Self::NoStack(error) => ResumeError::NoStack(error),
             Self::IgnoredClose => ResumeError::IgnoredClose,
             Self::Raised(exception) => ResumeError::Raised(exception),
@@ -131,6 +134,7 @@ impl<In> fmt::Display for ResumeError<In> {
             Self::Finished(_) | Self::AlreadyFinished => f.write_str("generator already finished"),
             Self::Executing(_) | Self::AlreadyExecuting => f.write_str("generator already executing"),
             Self::Unwinding => f.write_str("generator is suspended in its own unwind"),
+            Self::ThreadEnding => f.write_str("can't close a generator in the destructor of a thread-local"),
             Self::NoStack(error) => error.fmt(f),
             Self::IgnoredClose => f.write_str("generator ignored close"),
             Self::Raised(exception) => exception.fmt(f),
@@ -148,6 +152,7 @@ impl<In> fmt::Debug for ResumeError<In> {
             Self::Executing(_) => f.write_str("Executing(_)"),
             Self::AlreadyExecuting => f.write_str("AlreadyExecuting"),
             Self::Unwinding => f.write_str("Unwinding"),
+            Self::ThreadEnding => f.write_str("ThreadEnding"),
             Self::NoStack(error) => f.debug_tuple("NoStack").field(error).finish(),
             Self::IgnoredClose => f.write_str("IgnoredClose"),
             Self::Raised(exception) => f.debug_tuple("Raised").field(exception).finish(),

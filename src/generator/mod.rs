@@ -30,7 +30,7 @@
 //! - `block`: one allocation that holds the body, the coroutine and the books; mount, resume, finish.
 //! - `calls`: start, send, throw, close and drop, the same for every form.
 //! - `shared`, `scoped`: the other forms.
-//! - `yielder`: the body's side. `delegate`: `yield from`.
+//! - `yielder`: the body's side, also as free functions. `delegate`: `yield from`.
 //! - `error`: what a resume can answer.
 
 mod block;
@@ -41,11 +41,11 @@ mod scoped;
 mod shared;
 mod yielder;
 
-pub use delegate::Resume;
+pub use delegate::{Resume, yield_from};
 pub use error::{ResumeError, State, Step};
 pub use scoped::{ScopedGenerator, scoped};
 pub use shared::Shared;
-pub use yielder::{Yielder, yield_};
+pub use yielder::{Yielder, try_yield, yield_, yield_all};
 
 use std::any::TypeId;
 use std::backtrace::Backtrace;
@@ -67,8 +67,9 @@ use block::{Owner, Plan};
 ///
 /// Dropping a generator that is suspended closes it: its body unwinds from the `yield_` it waits in, running
 /// destructors. A body that yields again instead is asked three times; then its stack is leaked. A suspended generator
-/// that lies in a thread-local is leaked when its thread ends: what its frames borrow may be gone by then. Leaks, and
-/// exceptions that leave a body in its drop, are [reported](crate::set_report_hook).
+/// that lies in a thread-local is leaked when its thread ends: what its frames borrow may be gone by then. (So do not resume
+/// it there, in a destructor: see the [crate's page](crate).) Leaks, and exceptions that leave a body in its drop, are
+/// [reported](crate::set_report_hook).
 ///
 /// # Examples
 /// A running average, as in Python:
@@ -130,16 +131,15 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     where
         F: FnOnce(&Yielder<Out, In>) -> Ret + 'static,
     {
-        let name = Cow::Borrowed(std::any::type_name::<F>());
-        Builder { body, name, stack_size: StackSize::DEFAULT }
+        Builder::of(body)
     }
 
     /// Runs the body up to its first `yield_`: Python's first `next`.
     ///
     /// # Errors
-    /// [`ResumeError::AlreadyStarted`], [`ResumeError::AlreadyFinished`], [`ResumeError::AlreadyExecuting`], or
-    /// [`ResumeError::NoStack`], after which it can be tried again. [`ResumeError::Raised`] with the exception that left
-    /// the body, which finishes the generator.
+    /// [`ResumeError::AlreadyStarted`], [`ResumeError::AlreadyFinished`], [`ResumeError::AlreadyExecuting`] (where `In` is
+    /// `()`, these two are `Finished(())` and `Executing(())`), or [`ResumeError::NoStack`], after which it can be tried
+    /// again. [`ResumeError::Raised`] with the exception that left the body, which finishes the generator.
     ///
     /// # Panics
     /// With the body's panic, which finishes the generator.
@@ -169,8 +169,8 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     ///
     /// # Errors
     /// [`ResumeError::Raised`] with the exception that left the body, which finishes the generator: `e` itself, the same
-    /// object, if the body did not catch it. [`ResumeError::AlreadyExecuting`]. [`ResumeError::Unwinding`] if it is suspended
-    /// in the middle of its own unwind, and takes only `send`.
+    /// object, if the body did not catch it. [`ResumeError::AlreadyExecuting`], or `Executing(())` where `In` is `()`.
+    /// [`ResumeError::Unwinding`] if it is suspended in the middle of its own unwind, and takes only `send`.
     ///
     /// # Panics
     /// With the body's panic, which finishes the generator.
@@ -201,9 +201,10 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     /// started drops its body unrun; closing one that has finished does nothing.
     ///
     /// # Errors
-    /// [`ResumeError::IgnoredClose`] if the body yielded again, and stays suspended; with `panic = "abort"` always; [`ResumeError::Raised`] if an
-    /// exception left it instead; [`ResumeError::AlreadyExecuting`]; [`ResumeError::Unwinding`] if it is suspended in the
-    /// middle of its own unwind, and takes only `send`.
+    /// [`ResumeError::IgnoredClose`] if the body yielded again, and stays suspended; with `panic = "abort"` always.
+    /// [`ResumeError::Raised`] if an exception left it instead. [`ResumeError::AlreadyExecuting`], or `Executing(())` where
+    /// `In` is `()`. [`ResumeError::Unwinding`] if it is suspended in the middle of its own unwind, and takes only `send`.
+    /// [`ResumeError::ThreadEnding`] in the destructor of a thread-local, where what the body borrows may be gone.
     ///
     /// # Panics
     /// With the panic of a destructor on the body's stack.
@@ -333,6 +334,10 @@ pub struct Builder<F> {
 }
 
 impl<F> Builder<F> {
+    fn of(body: F) -> Self {
+        Self { body, name: Cow::Borrowed(std::any::type_name::<F>()), stack_size: StackSize::DEFAULT }
+    }
+
     /// Names the generator, in overflow messages and in `Debug`.
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = name.into();

@@ -4,14 +4,12 @@
 //! generator is lent to a closure, and `scoped` ends it before it returns, or does not return.
 
 use std::backtrace::Backtrace;
-use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use super::block::{Owner, Plan};
-use super::{Resume, ResumeError, State, Step, Yielder};
+use super::{Builder, Resume, ResumeError, State, Step, Yielder};
 use crate::exception::Exception;
-use crate::stack::StackSize;
 
 /// Makes a generator of a `body` that may borrow, lends it to `with`, and ends it when that has returned or unwound.
 ///
@@ -55,15 +53,42 @@ pub fn scoped<'a, Out, In, Ret, T>(
 where
     In: 'static,
 {
-    let name = Cow::Borrowed(std::any::type_name_of_val(&body));
-    let plan = Plan { name, stack_size: StackSize::DEFAULT, yields: None, borrows: true };
-    // SAFETY:
-    // - The owner stays in this frame: `with` gets a reference, and the type has no value to exchange it for but another
-    //   one with the same `'a`, which lies in a frame of this function too. Each is dropped before its frame goes, and
-    //   `'a` outlives both calls. The drop aborts where the body does not end.
-    // - `yields` says nothing.
-    let owner = unsafe { Owner::new(body, plan) };
-    with(&mut ScopedGenerator { owner, _borrows: PhantomData })
+    ScopedGenerator::builder(body).scoped(with)
+}
+
+impl<F> Builder<F> {
+    /// Makes a generator whose body may borrow, lends it to `with`, and ends it when that has returned or unwound: see
+    /// [`scoped`].
+    ///
+    /// # Aborts
+    /// If the body still lives after three closes.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Yielder, generator::ScopedGenerator};
+    ///
+    /// let words = ["ash".to_owned(), "oak".to_owned()];
+    /// let body = |y: &Yielder<_>| y.yield_all(words.iter().map(String::as_str));
+    /// let last = ScopedGenerator::builder(body).name("words").stack_size(32 * 1024).scoped(|g| {
+    ///     assert_eq!(g.name(), "words");
+    ///     g.last()
+    /// });
+    /// assert_eq!(last, Some("oak"));
+    /// ```
+    pub fn scoped<'a, Out, In, Ret, T>(self, with: impl FnOnce(&mut ScopedGenerator<'a, Out, In, Ret>) -> T) -> T
+    where
+        F: FnOnce(&Yielder<Out, In>) -> Ret + 'a,
+        In: 'static,
+    {
+        let plan = Plan { name: self.name, stack_size: self.stack_size, yields: None, borrows: true };
+        // SAFETY:
+        // - The owner stays in this frame: `with` gets a reference, and the type has no value to exchange it for but
+        //   another one with the same `'a`, which lies in a frame of this function too. Each is dropped before its frame
+        //   goes, and `'a` outlives both calls. The drop aborts where the body does not end.
+        // - `yields` says nothing.
+        let owner = unsafe { Owner::new(self.body, plan) };
+        with(&mut ScopedGenerator { owner, _borrows: PhantomData })
+    }
 }
 
 /// A generator that [`scoped`] lends: the calls of [`Generator`](super::Generator).
@@ -73,7 +98,15 @@ pub struct ScopedGenerator<'a, Out, In: 'static = (), Ret = ()> {
     _borrows: PhantomData<*mut &'a ()>,
 }
 
-impl<Out, In: 'static, Ret> ScopedGenerator<'_, Out, In, Ret> {
+impl<'a, Out, In: 'static, Ret> ScopedGenerator<'a, Out, In, Ret> {
+    /// Starts building a generator of a `body` that may borrow, with a name or a stack size; [`Builder::scoped`] makes it.
+    pub fn builder<F>(body: F) -> Builder<F>
+    where
+        F: FnOnce(&Yielder<Out, In>) -> Ret + 'a,
+    {
+        Builder::of(body)
+    }
+
     /// Runs the body up to its first `yield_`; see [`Generator::start`](super::Generator::start).
     ///
     /// # Errors
@@ -124,7 +157,7 @@ impl<Out, In: 'static, Ret> ScopedGenerator<'_, Out, In, Ret> {
         self.owner.state()
     }
 
-    /// The body's type.
+    /// The name given to the builder, else the body's type.
     pub fn name(&self) -> &str {
         self.owner.name()
     }

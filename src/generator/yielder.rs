@@ -9,7 +9,7 @@ use std::ptr;
 
 use super::block::{Books, Command, Naming, Switch};
 use crate::coroutine::{Frame, current, region, unwind};
-use crate::exception::{self, Exception};
+use crate::exception::{self, Exception, Leaving};
 
 /// What a resume asked of the body.
 pub(super) enum Asked<In> {
@@ -43,19 +43,22 @@ impl Drop for Noted<'_> {
 /// ```
 ///
 /// Nor can it be kept by what may outlive the call, such as another greenlet:
-/// ```compile_fail
+/// ```compile_fail,E0521
 /// use osier::{Generator, Greenlet, Yielder};
 /// let g = Generator::new(|y: &Yielder<u32>| {
 ///     Greenlet::new(move |n: u32| { y.yield_(n); n }).switch(1);
 /// });
 /// ```
-/// or a task:
-/// ```compile_fail
-/// use osier::{Generator, Yielder};
-/// let g = Generator::new(|y: &Yielder<u32>| {
-///     osier::spawn_local(move || y.yield_(1));
-/// });
-/// ```
+#[cfg_attr(
+    feature = "runtime",
+    doc = "or a task:
+```compile_fail,E0521
+use osier::{Generator, Yielder};
+let g = Generator::new(|y: &Yielder<u32>| {
+    osier::spawn_local(move || y.yield_(1));
+});
+```"
+)]
 pub struct Yielder<Out, In: 'static = ()> {
     /// Both live as long as the body runs, and the body is what borrows this yielder.
     switch: *const Switch<Out, In>,
@@ -200,10 +203,15 @@ impl<Out, In: 'static> Yielder<Out, In> {
         }
     }
 
+    /// The exit that ends this generator.
+    pub(super) fn closing(&self) -> Leaving {
+        self.books().closing()
+    }
+
     /// Unwinds the body, for it was asked to close. Inlined, as `unwind::throw`.
     #[inline(always)]
-    pub(super) fn leave(&self) -> ! {
-        self.books().closing().throw()
+    fn leave(&self) -> ! {
+        self.closing().throw()
     }
 
     /// Suspends the generator. Its signals are left for the caller to look at.
@@ -324,6 +332,68 @@ impl<Out> Yielder<Out> {
 /// assert_eq!(g.collect::<Vec<_>>(), [1, 2, 1, 3, 1, 2, 1]);
 /// ```
 pub fn yield_<Out: 'static, In: 'static>(out: Out) -> In {
+    with_innermost(|y: &Yielder<Out, In>| y.yield_(out))
+}
+
+/// Yields as [`yield_`] does, and gives an exception that is thrown in as an error: see [`Yielder::try_yield`].
+///
+/// # Suspends
+/// As [`yield_`]. A close unwinds from here.
+///
+/// # Errors
+/// With what was thrown in.
+///
+/// # Panics
+/// As [`yield_`].
+///
+/// # Examples
+/// ```
+/// use osier::{Generator, Step, Yielder, generator::try_yield};
+///
+/// fn ask() -> String {
+///     match try_yield::<_, u32>("a number?") {
+///         Ok(n) => format!("got {n}"),
+///         Err(exception) => format!("caught: {exception}"),
+///     }
+/// }
+///
+/// let mut g = Generator::new(|_: &Yielder<&str, u32>| ask()).primed();
+/// assert_eq!(g.throw(std::fmt::Error)?, Step::Returned(format!("caught: {}", std::fmt::Error)));
+/// # Ok::<(), osier::generator::ResumeError<u32>>(())
+/// ```
+pub fn try_yield<Out: 'static, In: 'static>(out: Out) -> Result<In, Exception> {
+    with_innermost(|y: &Yielder<Out, In>| y.try_yield(out))
+}
+
+/// Yields every item of `items` as [`yield_`] does: Python's `yield from` over any iterable, deep in calls.
+///
+/// # Suspends
+/// As [`yield_`].
+///
+/// # Panics
+/// As [`yield_`].
+///
+/// # Examples
+/// ```
+/// use osier::{Generator, Yielder, generator::yield_all};
+///
+/// fn words() {
+///     yield_all("ash oak yew".split(' '));
+/// }
+/// let g = Generator::new(|_: &Yielder<&str>| words());
+/// assert_eq!(g.collect::<Vec<_>>(), ["ash", "oak", "yew"]);
+/// ```
+pub fn yield_all<Out: 'static>(items: impl IntoIterator<Item = Out>) {
+    // Each is a search of its own: what makes the items may switch, and another generator go on with it.
+    items.into_iter().for_each(yield_::<Out, ()>);
+}
+
+/// Lends `f` the yielder of the innermost running generator that yields an `Out` and takes an `In`. It suspends with that
+/// yielder alone: where users' code runs otherwise, the generator may end meanwhile.
+///
+/// # Panics
+/// If no such generator is on the running chain.
+pub(super) fn with_innermost<Out: 'static, In: 'static, T>(f: impl FnOnce(&Yielder<Out, In>) -> T) -> T {
     let wanted = TypeId::of::<Yielder<Out, In>>();
     // SAFETY: whoever is on the chain is alive.
     let yields = |frame: &*const Frame| unsafe { &**frame }.yields.is_some_and(|of| of() == wanted);
@@ -336,9 +406,10 @@ pub fn yield_<Out: 'static, In: 'static>(out: Out) -> In {
     };
     // SAFETY: a frame that says so is the first field of its generator's books.
     let books = unsafe { &*frame.cast::<Books>() };
-    // SAFETY: its body runs, since it is on the chain, so its yielder is there; and it is of this type.
-    let yielder = unsafe { &*books.yielder.get().cast::<Yielder<Out, In>>() };
-    yielder.yield_(out)
+    // SAFETY:
+    // - Its body runs, since it is on the chain, so its yielder is there; and it is of this type.
+    // - While `f` suspends by it, that body is suspended, and it is not resumed or unwound but through here.
+    f(unsafe { &*books.yielder.get().cast::<Yielder<Out, In>>() })
 }
 
 impl<Out, In: 'static> fmt::Debug for Yielder<Out, In> {

@@ -3,12 +3,14 @@
 //! Mail lies in its tree only between the switch that posts it and the one that it wakes up in. No code of users runs
 //! in between, so there is one place for it in a tree, and it is empty whenever users' code runs.
 
+use std::backtrace::Backtrace;
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 
 use super::Greenlet;
 use crate::coroutine::unwind::{self, Payload};
-use crate::exception::{self, Exception};
+use crate::exception::{self, Exception, Leaving};
 
 /// What a switch, or the end of a greenlet, brings.
 #[derive(Default)]
@@ -24,6 +26,8 @@ pub(super) enum Mail<T: 'static> {
     Panic(Payload),
     /// An error of our own. It becomes a panic where it arrives.
     Failed(Failure),
+    /// Asks for the stack that is waited on: whoever gets it puts that there, and waits on.
+    Trace(*const Cell<Option<Backtrace>>),
     /// Mail whose arrival is to be told, and who it comes from: see `trace`.
     Traced(Box<(Greenlet<T>, Self)>),
 }
@@ -69,20 +73,24 @@ impl<T: 'static> Mail<T> {
 
     /// What whoever resumed a greenlet gets of mail that its parent cannot be given.
     ///
-    /// Drops a value, which may run users' code.
+    /// Drops a value, which may run users' code: in it may lie the last handle of somebody who is suspended, and who
+    /// sends an exit here when it ends. That goes on in place of the failure.
     #[cold]
     pub(super) fn undeliverable(self, why: Failure) -> Self {
         let (origin, mail) = self.apart();
-        // Maybe the last handle of somebody who is suspended: then users' code runs here.
-        unwind::drop_quietly(origin);
-        match mail {
-            Self::Panic(payload) => Self::Panic(payload),
-            Self::Failed(first) => Self::Failed(first),
-            value => {
-                unwind::drop_quietly(value);
-                Self::Failed(why)
+        let from_origin = unwind::intercept(|| drop(origin));
+        let (mut mail, from_value) = match mail {
+            Self::Panic(_) | Self::Failed(_) => (mail, Ok(())),
+            value => (Self::Failed(why), unwind::intercept(|| drop(value))),
+        };
+        for payload in [from_origin, from_value].into_iter().filter_map(Result::err) {
+            if Leaving::of(&payload).is_some() && matches!(mail, Self::Failed(_)) {
+                mail = Self::Panic(payload);
+            } else {
+                unwind::drop_quietly(payload);
             }
         }
+        mail
     }
 }
 

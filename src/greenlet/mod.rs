@@ -57,6 +57,7 @@ pub use switch::{exit, parent};
 pub use trace::{AnyGreenlet, Event, Tracer, set_trace, trace};
 pub use weak::Weak;
 
+use std::backtrace::Backtrace;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::mem::ManuallyDrop;
@@ -93,7 +94,7 @@ use node::{Link, Node, State};
 /// ```
 ///
 /// A handle stays on its thread:
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// let g = osier::Greenlet::new(|n: u32| n);
 /// std::thread::spawn(move || drop(g));
 /// ```
@@ -247,6 +248,30 @@ impl<T: 'static> Greenlet<T> {
     /// The name given to the builder, else the body's type; `root` for a root.
     pub fn name(&self) -> &str {
         &self.node().name
+    }
+
+    /// The stack that it is suspended on, innermost first. `None` unless it is suspended.
+    ///
+    /// The greenlet is resumed for it, notes its stack, and suspends again where it was; none of its code runs. Below its
+    /// last frame the stack goes on with whoever asks. The frames get their names when it is printed.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Greenlet, greenlet};
+    ///
+    /// #[inline(never)]
+    /// fn wait_for_the_next(n: u32) -> u32 {
+    ///     greenlet::parent().switch(n) + 1
+    /// }
+    ///
+    /// let g = Greenlet::new(wait_for_the_next);
+    /// assert!(g.backtrace().is_none());
+    /// g.switch(1);
+    /// assert!(g.backtrace().unwrap().to_string().contains("wait_for_the_next"));
+    /// assert_eq!(g.switch(2), 3);
+    /// ```
+    pub fn backtrace(&self) -> Option<Backtrace> {
+        tree::look(self)
     }
 
     /// A handle that does not keep the greenlet alive.

@@ -198,19 +198,28 @@ pub(super) fn open<T: 'static>(mail: Mail<T>) -> Mail<T> {
     }
 }
 
-/// Tells the tracer that control has come from `origin` to the running greenlet. Removes a tracer that unwinds.
+/// Tells the tracer that control has come from `origin` to the running greenlet. Removes a tracer that unwinds. Gives what
+/// the tracer raised, or else what the end of a greenlet has sent here that only the event kept.
 #[cold]
 pub(super) fn tell<T: 'static>(origin: Greenlet<T>, is_throw: bool) -> Result<(), unwind::Payload> {
-    let Some(packed) = current::tracer() else { return Ok(()) };
-    let (Some(tracer), Some(me)) = (unpack(packed.clone()), tree::locate::<T>(current::frame())) else { return Ok(()) };
+    let packed = current::tracer();
+    let (Some(tracer), Some(me)) = (packed.clone().and_then(unpack), tree::locate::<T>(current::frame())) else {
+        return unwind::intercept(|| drop(origin));
+    };
     // SAFETY: who was located runs, so it is not freed.
     let me = unsafe { Greenlet::of_link(me) };
     let (origin, target) = (origin.into(), me.into());
     let event = if is_throw { Event::Throw { origin, target } } else { Event::Switch { origin, target } };
     let told = unwind::intercept(|| tracer(&event));
-    if told.is_err() && current::tracer().is_some_and(|now| Rc::ptr_eq(&now, &packed)) {
+    let is_still_set = || current::tracer().zip(packed).is_some_and(|(now, told)| Rc::ptr_eq(&now, &told));
+    if told.is_err() && is_still_set() {
         unwind::drop_quietly(current::set_tracer(None));
     }
-    unwind::drop_quietly(event);
-    told
+    // Maybe the last handle of somebody who is suspended, and who sends an exit here when it ends.
+    let dropped = unwind::intercept(|| drop(event));
+    if told.is_err() {
+        _ = dropped.map_err(unwind::drop_quietly);
+        return told;
+    }
+    dropped
 }

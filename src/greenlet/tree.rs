@@ -28,6 +28,7 @@
 //! - A greenlet suspends only when its tree's target is another one, and is resumed only as the target.
 
 use std::any::TypeId;
+use std::backtrace::Backtrace;
 use std::cell::{Cell, UnsafeCell};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
@@ -449,16 +450,22 @@ pub(super) unsafe fn drive<T: 'static>(
         let to = unsafe { link.as_ref() };
         // SAFETY: who was located runs, so it is not freed.
         let depth = me.map_or(0, |me| unsafe { depth_inside(me, top) });
-        if to.state.get() != State::Suspended || depth > 0 && depth >= most {
+        // SAFETY: as above.
+        let gives_way = depth > 0 && !unsafe { is_to_resume(me, top, link, depth < most) };
+        if to.state.get() != State::Suspended || gives_way {
             let Some(me) = me.filter(|_| depth != 0) else { return here.give_up() };
             // SAFETY: it was located at `top`, the running frame, so it is not freed.
             let me = unsafe { me.as_ref() };
             // SAFETY: it runs on `top`, and is no root.
             unsafe { give_way(me, top) };
-            return me.tree().take();
+            return match me.tree().take() {
+                Mail::Trace(place) => show(place, me, top),
+                mail => mail,
+            };
         }
+        // Saturating: greenlets in regions stand on each other without a limit.
         // SAFETY: it is suspended, so no root, and the target.
-        let resumed = unsafe { to.resume(depth + 1) };
+        let resumed = unsafe { to.resume(depth.saturating_add(1)) };
         most = 0;
         if !came_back_plainly(to, &resumed) {
             // SAFETY: it has just come back to us.
@@ -475,6 +482,52 @@ pub(super) unsafe fn drive<T: 'static>(
         if me.is_some_and(|me| here.is_for(unsafe { me.as_ref() })) {
             return here.take();
         }
+    }
+}
+
+/// The stack that a suspended greenlet waits on. It is resumed for it, and suspends again where it was.
+#[cold]
+pub(super) fn look<T: 'static>(at: &Greenlet<T>) -> Option<Backtrace> {
+    let node = at.node();
+    if node.state.get() != State::Suspended {
+        return None;
+    }
+    let taken = Cell::new(None);
+    node.tree().post(at.link(), Mail::Trace(&raw const taken));
+    // SAFETY: it is suspended, so no root, and the target.
+    let resumed = unsafe { node.resume(node.depth.get()) };
+    debug_assert!(matches!(resumed, Resumed::Suspended(())), "it suspends again, and runs no code of users");
+    taken.into_inner()
+}
+
+/// Leaves the stack that was asked for to whoever asked, and waits on; returns the mail that is for `me`, who has just been
+/// resumed on `top`, the running frame.
+#[cold]
+fn show<T: 'static>(mut place: *const Cell<Option<Backtrace>>, me: &Node<T>, top: *const Frame) -> Mail<T> {
+    loop {
+        // SAFETY: whoever asked waits for it.
+        unsafe { &*place }.set(Some(Backtrace::force_capture()));
+        // SAFETY: it is no root, for it was resumed, and runs on `top`. Whoever asked looks at no mail.
+        unsafe { give_way(me, top) };
+        match me.tree().take() {
+            Mail::Trace(next) => place = next,
+            mail => return mail,
+        }
+    }
+}
+
+/// Whether `me`, who may give way, is to resume `to` itself: if it `is_near` the root; but from inside a region of its own,
+/// whoever descends from it, and nobody else. For a region holds for what runs on top of it, and its expiry, thrown there,
+/// must arrive where it was opened: what leaves a greenlet goes on in its parent.
+///
+/// # Safety
+/// - `me`, if any, was located at `top`, which is the running frame; `to` is alive.
+unsafe fn is_to_resume<T: 'static>(me: Option<Link<T>>, top: *const Frame, to: Link<T>, is_near: bool) -> bool {
+    // SAFETY: who was located runs, so it is not freed; a greenlet is on the way from `top` down.
+    match me.filter(|me| unsafe { region::is_open_between(top, &raw const me.as_ref().head.frame) }) {
+        // SAFETY: both are alive.
+        Some(me) => unsafe { Greenlet::of_link(me).is_in_line_of(&Greenlet::of_link(to)) },
+        None => is_near,
     }
 }
 
@@ -602,6 +655,12 @@ fn obey_other<T: 'static>(mail: Mail<T>) -> T {
         Mail::Panic(payload) => exception::go_on(payload),
         Mail::Failed(failure) => panic!("{failure}"),
         traced @ Mail::Traced(_) => obey(trace::open(traced)),
+        Mail::Trace(place) => {
+            let top = current::frame();
+            let me = locate::<T>(top).expect("it was resumed with mail");
+            // SAFETY: who was located runs, so it is not freed.
+            obey(show(place, unsafe { me.as_ref() }, top))
+        }
         Mail::Nothing | Mail::Value(_) => panic!("{}", Failure::NoValue),
     }
 }
