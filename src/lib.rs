@@ -56,10 +56,16 @@
 //! compiler checks that it may: it is `Send`. So an `Rc`, a lock guard or a thread-local borrow may live on a task's
 //! stack across any wait.
 //!
-//! osier is sound unless a coroutine suspends inside the initialiser of a lazy `thread_local!`, or inside a callback of a
-//! library that keeps a pointer in a thread-local for the time of the callback and expects callbacks to end in reverse
-//! order (`scoped-tls` and its kin). Inside [`no_suspend`] such a suspension panics instead. On systems without glibc, a suspended generator or greenlet must not be stored in a
-//! thread-local either. `arch-notes/coroutines.md`, "Holes", has the programs.
+//! osier is sound but for three holes, each of which needs a coroutine in an unusual place:
+//!
+//! - It suspends inside the initialiser of a lazy `thread_local!`.
+//! - It suspends inside a callback of a library that keeps a pointer in a thread-local for the time of the callback and
+//!   expects callbacks to end in reverse order (`scoped-tls` and its kin).
+//! - It is resumed, or suspends, inside the destructor of a thread-local's value, at the end of a thread or in
+//!   `std::process::exit`: what goes on may be in the middle of a borrow of a thread-local that is gone. Dropping it there
+//!   is fine, and so is closing it: it is left as it is. (Without glibc that is not noticed, and the hole is wider.)
+//!
+//! Inside [`no_suspend`] a suspension panics instead. `arch-notes/coroutines.md`, "Holes", has the programs.
 //!
 //! Waiting with a lock of `std` held blocks every task of that worker that wants it; keep such sections free of waits.
 //!

@@ -7,8 +7,11 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
-use common::{Log, OWN_THREADS, OnDrop, Random, Tally, Token, levels, miri_cannot, panic_text, rounds, text, watch};
-use osier::generator::{Builder, ResumeError, State};
+use common::{
+    Log, OWN_THREADS, OnDrop, Random, Tally, Token, levels, miri_cannot, panic_text, reports, rounds, text,
+    thread_cpu_time, watch,
+};
+use osier::generator::{self, Builder, ResumeError, State};
 use osier::{Generator, Step, Yielder};
 
 /// What a resume came back with, short enough to compare.
@@ -860,7 +863,8 @@ fn values_of_any_shape_pass() {
 
 // ---- who may yield where
 
-/// Lends a yielder to code that its lifetime would not allow. What the check is for: safe code has no way yet.
+/// Lends a yielder to code that its lifetime would not allow. Safe code has only ways that end in a task, which need a
+/// runtime: `nesting.rs` has those.
 #[derive(Clone)]
 struct Lent(Rc<Cell<Option<&'static Yielder<u32>>>>);
 
@@ -957,6 +961,52 @@ fn closing_through_an_inner_generator_unwinds_both_inner_first() {
 // ---- threads
 
 #[test]
+fn the_free_yield_finds_nobody_on_another_thread() {
+    let mut g = Generator::new(|_: &Yielder<u32>| {
+        let there = std::thread::scope(|s| s.spawn(|| panic_text(|| generator::yield_::<u32, ()>(1))).join());
+        assert!(there.unwrap().starts_with("no running generator yields `u32`"));
+        generator::yield_::<u32, ()>(2);
+    });
+    assert_eq!((g.next(), g.next()), (Some(2), None));
+}
+
+// The other free functions are the yielder's as well.
+#[test]
+fn the_free_functions_do_what_the_yielders_do() {
+    fn deep() -> u32 {
+        let answer: Result<u32, _> = generator::try_yield("try".to_owned());
+        assert!(answer.unwrap_err().is::<std::fmt::Error>());
+        generator::yield_from(&mut Generator::new(|y: &Yielder<String, u32>| {
+            y.yield_("from".to_owned()) + generator::yield_::<String, u32>("innermost".to_owned())
+        }))
+    }
+    let mut g = Generator::new(|_: &Yielder<String, u32>| deep());
+    assert_eq!(yielded(g.start()), "try");
+    assert_eq!(yielded(g.throw(std::fmt::Error)), "from");
+    assert!(g.delegate().is_some());
+    assert_eq!(yielded(g.send(40)), "innermost");
+    assert_eq!(returned(g.send(2)), 42);
+    // A close ends the one that was asked, from within what stands in for it.
+    let log = Log::default();
+    let inner = log.clone();
+    let mut g = Generator::new(move |_: &Yielder<String, u32>| {
+        let _outer = inner.at_drop("outer");
+        let log = inner.clone();
+        let body = move |y: &Yielder<String, u32>| {
+            let _inner = log.at_drop("inner");
+            y.yield_(String::new());
+        };
+        generator::yield_from(&mut Generator::new(body));
+    })
+    .primed();
+    assert!(matches!(g.close(), Ok(None)));
+    assert_eq!(log.take(), ["inner", "outer"]);
+    let all = Generator::new(|_: &Yielder<u8>| generator::yield_all(*b"abc"));
+    assert_eq!(all.collect::<Vec<_>>(), b"abc");
+    assert!(panic_text(|| generator::yield_all([1_u8])).starts_with("no running generator yields `u8`"));
+}
+
+#[test]
 fn a_builder_goes_to_another_thread_and_starts_there() {
     let _watch = watch();
     let builder: Builder<_> = Generator::builder(|y: &Yielder<std::thread::ThreadId>| {
@@ -972,6 +1022,22 @@ fn a_builder_goes_to_another_thread_and_starts_there() {
     assert!(builder.build().all(|id| id != there));
 }
 
+/// Waits in a borrow of a thread-local, and reads it when it unwinds.
+macro_rules! borrows_text {
+    ($name:expr, $log:expr) => {{
+        let log: Log = $log;
+        let body = move |y: &Yielder<()>| {
+            TEXT.with(|text| {
+                let _reads = OnDrop(|| log.push(text.as_str()));
+                y.yield_(());
+            });
+        };
+        let mut g = Generator::builder(body).name($name).build();
+        g.next();
+        g
+    }};
+}
+
 // H03
 #[test]
 fn a_suspended_generator_in_a_thread_local_is_leaked_at_the_threads_end() {
@@ -984,24 +1050,87 @@ fn a_suspended_generator_in_a_thread_local_is_leaked_at_the_threads_end() {
     }
     let _watch = watch();
     let log = Log::default();
-    let thread = {
+    let told = reports(|| {
         let log = log.clone();
         // `KEPT` is used first, so `TEXT` is destroyed before it.
-        std::thread::spawn(move || {
-            KEPT.with_borrow_mut(|kept| {
-                let mut g = Generator::new(move |y: &Yielder<()>| {
-                    TEXT.with(|text| {
-                        let _reads = OnDrop(|| log.push(text.as_str()));
-                        y.yield_(());
-                    });
-                });
-                g.next();
-                *kept = Some(g);
-            });
-        })
-    };
-    thread.join().unwrap();
+        let thread = std::thread::spawn(move || {
+            KEPT.set(None);
+            KEPT.set(Some(borrows_text!("left at the end", log)));
+        });
+        thread.join().unwrap();
+    });
     assert_eq!(log.take(), [""; 0], "the destructor would read a string that is gone");
+    let leaks = told.iter().filter(|told| *told == "coroutine 'left at the end' did not end: its stack is leaked");
+    assert_eq!(leaks.count(), 1, "{told:?}");
+}
+
+// H03: asked to end by name, and not by its drop.
+#[test]
+fn a_close_in_a_thread_locals_destructor_is_refused() {
+    struct AtEnd(Generator<()>, Log);
+    impl Drop for AtEnd {
+        fn drop(&mut self) {
+            self.1.push(self.0.close().unwrap_err().to_string());
+            assert_eq!(self.0.state(), State::Suspended);
+            // What begins in here is not concerned, up to its first wait; nor what borrows, and has its callers here.
+            assert_eq!(range(1).next(), Some(0));
+            let sum =
+                osier::generator::scoped(|y: &Yielder<u32>| y.yield_(1), |g| g.next().is_some() && g.close().is_ok());
+            assert!(sum);
+        }
+    }
+    thread_local! {
+        static KEPT: RefCell<Option<AtEnd>> = const { RefCell::new(None) };
+        static TEXT: String = "F".repeat(40);
+    }
+    if miri_cannot("walk its own stack, to find that the thread ends") {
+        return;
+    }
+    let _watch = watch();
+    let (log, read) = (Log::default(), Log::default());
+    let thread = std::thread::spawn({
+        let (log, read) = (log.clone(), read.clone());
+        move || {
+            KEPT.set(None);
+            KEPT.set(Some(AtEnd(borrows_text!("closed at the end", read), log)));
+        }
+    });
+    thread.join().unwrap();
+    assert_eq!(log.take(), ["can't close a generator in the destructor of a thread-local"]);
+    assert_eq!(read.take(), [""; 0]);
+}
+
+// GN-067: each drop asks how the thread stands, and does not walk over all the others for it.
+#[test]
+fn many_generators_in_for_loops_are_dropped_in_linear_time() {
+    fn nest(level: usize, tally: &Tally) -> Generator<usize> {
+        let (tally, token) = (tally.clone(), tally.token());
+        let body = move |y: &Yielder<usize>| {
+            let _token = token;
+            if level == 0 {
+                return y.yield_(0);
+            }
+            for item in nest(level - 1, &tally) {
+                y.yield_(item + 1);
+            }
+        };
+        Generator::builder(body).stack_size(32 * 1024).build()
+    }
+    /// What dropping them costs.
+    fn dropping(depth: usize) -> f64 {
+        let tally = Tally::default();
+        let mut g = nest(depth, &tally);
+        assert_eq!(g.next(), Some(depth));
+        let began = thread_cpu_time();
+        drop(g);
+        let spent = thread_cpu_time() - began;
+        tally.assert_all_dropped(depth + 1);
+        spent.as_secs_f64()
+    }
+    let _watch = watch();
+    let (few, many) = (dropping(levels(1000)), dropping(levels(10_000)));
+    // Ten times as many; where each walks over all the others, it is a hundred times the work.
+    assert!(OWN_THREADS || many < 40.0 * few, "{few} s for 1000, {many} s for 10 000");
 }
 
 #[test]

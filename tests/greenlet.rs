@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
-use common::{Log, OnDrop, Random, Tally, levels, miri_cannot, panic_text, rounds, watch};
+use common::{Log, OnDrop, Random, Tally, levels, miri_cannot, panic_text, reports, rounds, watch};
 use osier::greenlet::{self, ParentError, SwitchError, Weak};
 use osier::{Generator, Greenlet, Step, Yielder};
 
@@ -1391,21 +1391,66 @@ fn a_greenlet_in_a_thread_local_is_leaked_at_the_threads_end() {
     }
     let tally = Tally::default();
     let token = tally.token();
-    let thread = std::thread::spawn(move || {
-        // Registered first, and so destroyed last.
-        KEPT.with(|kept| assert!(kept.borrow().is_none()));
-        let root = Greenlet::<u64>::current();
-        let g = Greenlet::new(move |n| {
-            let _token = token;
-            BORROWED.with(|text| {
-                let _reads = OnDrop(|| assert_eq!(text.len(), 80));
-                root.switch(n)
-            })
+    let told = reports(|| {
+        let thread = std::thread::spawn(move || {
+            // Registered first, and so destroyed last.
+            KEPT.with(|kept| assert!(kept.borrow().is_none()));
+            let root = Greenlet::<u64>::current();
+            let body = move |n| {
+                let _token = token;
+                BORROWED.with(|text| {
+                    let _reads = OnDrop(|| assert_eq!(text.len(), 80));
+                    root.switch(n)
+                })
+            };
+            let g = Greenlet::builder(body).name("left at the end").build();
+            g.switch(1);
+            KEPT.set(Some(g));
         });
-        g.switch(1);
-        KEPT.set(Some(g));
+        thread.join().unwrap();
     });
-    thread.join().unwrap();
+    assert_eq!(tally.dropped(), 0);
+    let leaks = told.iter().filter(|told| *told == "coroutine 'left at the end' did not end: its stack is leaked");
+    assert_eq!(leaks.count(), 1, "{told:?}");
+}
+
+// H03: asked to end by name, and not by its drop.
+#[test]
+fn an_exit_thrown_in_a_thread_locals_destructor_is_refused() {
+    struct AtEnd(Greenlet<u64>, Log);
+    impl Drop for AtEnd {
+        fn drop(&mut self) {
+            self.1.push(panic_text(|| self.0.throw_exit(2)));
+            assert!(!self.0.kill() && self.0.is_active());
+        }
+    }
+    thread_local! {
+        static KEPT: RefCell<Option<AtEnd>> = const { RefCell::new(None) };
+        static BORROWED: String = "borrowed".repeat(10);
+    }
+    if miri_cannot("walk its own stack, to find that the thread ends") {
+        return;
+    }
+    let _watch = watch();
+    let (log, tally) = (Log::default(), Tally::default());
+    let (told, token) = (log.clone(), tally.token());
+    std::thread::spawn(move || {
+        // The root ends after `KEPT`, and that after what the greenlet borrows.
+        let root = Greenlet::<u64>::current();
+        KEPT.set(None);
+        let body = move |n| {
+            let _token = token;
+            BORROWED.with(|_text| root.switch(n))
+        };
+        let g = Greenlet::builder(body).name("asked at the end").build();
+        g.switch(1);
+        KEPT.set(Some(AtEnd(g, told)));
+    })
+    .join()
+    .unwrap();
+    let refused =
+        "cannot end greenlet 'asked at the end' in the destructor of a thread-local: what it borrows may be gone";
+    assert_eq!(log.take(), [refused]);
     assert_eq!(tally.dropped(), 0);
 }
 

@@ -15,7 +15,7 @@ use common::{FOR_EVER, OnDrop, Tally, hold_thread, ms, panic_text, watch};
 use osier::runtime::LocalRuntime;
 use osier::sync::channel;
 use osier::task::{self, Builder};
-use osier::{JoinHandle, Runtime, run, sleep, spawn, spawn_local, yield_now};
+use osier::{Generator, JoinHandle, Runtime, Yielder, run, sleep, spawn, spawn_local, yield_now};
 
 type Lines = Rc<RefCell<Vec<String>>>;
 
@@ -458,6 +458,98 @@ fn one_in_a_thread_local_is_left_at_the_threads_end() {
     })
     .join()
     .unwrap();
+}
+
+/// What a destructor of a thread-local does, in a process of its own, or a thread that says it.
+struct AtEnd<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+type Deed = AtEnd<Box<dyn FnMut()>>;
+
+/// Starts a thread and calls `prepare` there; what that returns is called by the destructor of a thread-local, which is
+/// destroyed after `TEXT`.
+fn at_a_threads_end(prepare: impl FnOnce() -> Box<dyn FnMut()> + Send + 'static) {
+    thread_local! {
+        static KEPT: RefCell<Option<Deed>> = const { RefCell::new(None) };
+    }
+    let thread = thread::spawn(move || {
+        KEPT.set(None);
+        KEPT.set(Some(AtEnd(prepare())));
+    });
+    thread.join().unwrap();
+}
+
+thread_local! {
+    static TEXT: String = "F".repeat(40);
+}
+
+/// A task that waits in a borrow of `TEXT`, and reads it when it goes on.
+fn waits_in_a_borrow(runtime: &LocalRuntime, read: &common::Log) {
+    let read = read.clone();
+    drop(runtime.spawn_local(move || {
+        TEXT.with(|text| {
+            let _reads = OnDrop(|| read.push(text.as_str()));
+            yield_now();
+        });
+    }));
+    runtime.run_once(Duration::ZERO);
+}
+
+// H03: not only its drop would resume what waits.
+#[test]
+fn one_in_a_thread_local_runs_no_tasks_from_before_at_the_threads_end() {
+    let _watch = watch();
+    let (said, read) = (common::Log::default(), common::Log::default());
+    at_a_threads_end({
+        let (said, read) = (said.clone(), read.clone());
+        move || {
+            let runtime = LocalRuntime::new();
+            waits_in_a_borrow(&runtime, &read);
+            let mut runtime = Some(runtime);
+            Box::new(move || {
+                let kept = runtime.as_ref().unwrap();
+                said.push(panic_text(|| kept.run(|| ())));
+                said.push(panic_text(|| kept.run_until_idle()));
+                said.push(panic_text(|| kept.run_once(Duration::ZERO)));
+                said.push(runtime.take().unwrap().shutdown(FOR_EVER).unwrap_err().to_string());
+                // One that has none runs them.
+                let fresh = LocalRuntime::new();
+                assert_eq!(fresh.run(|| spawn_local(|| 3).join().unwrap()), 3);
+                assert!(fresh.shutdown(FOR_EVER).is_ok());
+            })
+        }
+    });
+    let refused = "a `LocalRuntime` that has tasks was told to run them in the destructor of a thread-local";
+    let left = "1 tasks did not end before the deadline and were left behind with their stacks";
+    assert_eq!(said.take(), [refused, refused, refused, left]);
+    assert_eq!(read.take(), [""; 0], "the task would read a string that is gone");
+}
+
+// H03: a worker is no sign that the thread lives on.
+#[test]
+fn a_generator_that_a_task_drops_at_the_threads_end_is_left() {
+    let _watch = watch();
+    let read = common::Log::default();
+    at_a_threads_end({
+        let read = read.clone();
+        move || {
+            let mut g = Generator::new(move |y: &Yielder<()>| {
+                TEXT.with(|text| {
+                    let _reads = OnDrop(|| read.push(text.as_str()));
+                    y.yield_(());
+                });
+            });
+            g.next();
+            let mut g = Some(g);
+            Box::new(move || LocalRuntime::new().run(|| drop(g.take())))
+        }
+    });
+    assert_eq!(read.take(), [""; 0], "the destructor would read a string that is gone");
 }
 
 // GV-191

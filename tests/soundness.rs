@@ -29,6 +29,7 @@ fn in_a_process_of_its_own() {
     match program.as_str() {
         "signals" => signals(),
         "random unwinding" => random_unwinding(),
+        "exit in a task" => exit_in_a_task(),
         other => panic!("no program '{other}'"),
     }
 }
@@ -752,5 +753,37 @@ fn a_held_worker_gets_its_wake_ups_later() {
         let others: Vec<_> = (0..100).map(|n| spawn(move || n)).collect();
         assert_eq!(others.into_iter().map(|other| other.join().unwrap()).sum::<u32>(), 4950);
         assert_eq!(holds.join().unwrap(), 5);
+    });
+}
+
+// H03: `exit` runs the destructors of its thread's variables in the middle of a task, where the worker lives.
+#[test]
+fn what_a_workers_thread_local_holds_is_left_when_a_task_ends_the_process() {
+    let _watch = watch();
+    let output = run_program("exit in a task");
+    assert_eq!(output.status.code(), Some(42), "{}", common::stderr(&output));
+    let said = common::stderr(&output);
+    assert!(said.contains("coroutine 'left at the exit' did not end: its stack is leaked"), "{said}");
+    assert!(!said.contains("read"), "{said}");
+}
+
+fn exit_in_a_task() {
+    thread_local! {
+        static KEPT: RefCell<Option<Generator<()>>> = const { RefCell::new(None) };
+        static TEXT: String = "F".repeat(40);
+    }
+    run(|| {
+        // First, so it is destroyed last.
+        KEPT.set(None);
+        let body = |y: &Yielder<()>| {
+            TEXT.with(|text| {
+                let _reads = OnDrop(|| eprintln!("read {text}"));
+                y.yield_(());
+            });
+        };
+        let mut g = Generator::builder(body).name("left at the exit").build();
+        g.next();
+        KEPT.set(Some(g));
+        std::process::exit(42);
     });
 }

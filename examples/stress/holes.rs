@@ -3,7 +3,8 @@
 //! They lie in std and in libraries, so the day will come when one is closed: then this line changes, and the page wants to
 //! be rewritten. Nothing is read through the pointers that the holes leave dangling.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::sync::mpsc;
 
 use osier::{Generator, Yielder};
 
@@ -53,12 +54,52 @@ fn is_left_set() -> bool {
     SCOPED.is_set()
 }
 
+/// R3: a generator that a thread-local's destructor resumes. Whether it goes on in a borrow of one that is gone.
+// H03
+fn is_resumed_at_the_end() -> bool {
+    /// Notes its end, and lies nowhere that is freed.
+    struct Borrowed;
+    impl Drop for Borrowed {
+        fn drop(&mut self) {
+            IS_GONE.set(true);
+        }
+    }
+    struct Resumes(Generator<()>);
+    impl Drop for Resumes {
+        fn drop(&mut self) {
+            self.0.next();
+        }
+    }
+    thread_local! {
+        static IS_GONE: Cell<bool> = const { Cell::new(false) };
+        static KEPT: RefCell<Option<Resumes>> = const { RefCell::new(None) };
+        static BORROWED: Borrowed = const { Borrowed };
+    }
+    let (says, said) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        // Used first, so it is destroyed last.
+        KEPT.set(None);
+        let mut g = Generator::new(move |y: &Yielder<()>| {
+            BORROWED.with(|_borrowed| {
+                y.yield_(());
+                says.send(IS_GONE.get()).expect("somebody waits for it");
+            });
+        });
+        g.next();
+        KEPT.set(Some(Resumes(g)));
+    });
+    thread.join().expect("nothing panics in there");
+    // Where it is not resumed, it is leaked with its sender.
+    said.try_recv().unwrap_or(false)
+}
+
 /// What is open, in one line.
 pub(crate) fn report() -> String {
     // On a thread of their own, which ends: nobody shall meet what they leave.
     let look = || {
         let said = |is_open| if is_open { "open" } else { "CLOSED: the crate's page should say so" };
-        format!("hole R1 {}, R2 {}", said(is_replaced_while_borrowed()), said(is_left_set()))
+        let (first, second, third) = (is_replaced_while_borrowed(), is_left_set(), is_resumed_at_the_end());
+        format!("hole R1 {}, R2 {}, R3 {}", said(first), said(second), said(third))
     };
     std::thread::spawn(look).join().expect("what goes wrong in there is asserted")
 }

@@ -4,7 +4,7 @@
 //! ```text
 //! cargo run --release --example stress -- [seed=N] [seconds=10] [only=NAME]
 //! seed 42: 318 rounds in 10 s: channels 160, broadcasts 158; nothing lost, nothing hangs
-//! hole R1 open, R2 open
+//! hole R1 open, R2 open, R3 open
 //! cargo run --release --example stress -- parks=100_000_000
 //! cargo run --release --example stress -- actors=1_000_000
 //! cargo run --release --example stress -- restarts=1_000_000

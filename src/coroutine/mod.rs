@@ -12,7 +12,7 @@
 //! - `memory`: what tasks and generators lie in.
 //! - `region`: parts of a coroutine's run in which a wait ends early, later, or not at all.
 //! - `unwind`: the payloads that we throw, and who is unwinding.
-//! - `thread_end`: whether a suspended coroutine may still be unwound on this thread.
+//! - `thread_end`: whether this thread destroys its thread-locals, so that a suspended coroutine must be left as it is.
 //! - `bookmark`: where a suspended task stands, for whoever looks at its stack from outside.
 //!
 //! # Invariants
@@ -38,6 +38,7 @@ pub(crate) mod unwind;
 pub(crate) use bookmark::{Bookmark, Registers};
 pub(crate) use current::Frame;
 pub(crate) use switch::{Coroutine, Resumed, Yielder};
+pub(crate) use thread_end::{is_here as is_thread_ending, vouching};
 
 use std::io;
 
@@ -46,18 +47,14 @@ use crate::stack::{self, Stack, StackSize};
 /// Usable bytes from which on a panic hook runs on the coroutine's own stack.
 const AMPLE: usize = 64 * 1024;
 
-/// Whether a suspended coroutine of this thread may be unwound by its drop, rather than leaked.
+/// Whether a suspended coroutine of this thread may be unwound, rather than leaked. Walks the stack; who gets a yes ends it
+/// within [`vouching`].
+///
+/// A worker is asked as any thread: it ends its tasks before its thread ends, but one of them may call
+/// `std::process::exit`, which runs the destructors of its thread's variables right there.
 #[cold]
 pub(crate) fn may_unwind() -> bool {
-    if cfg!(panic = "abort") {
-        return false;
-    }
-    // A worker ends all its tasks before its thread ends.
-    #[cfg(feature = "runtime")]
-    if !current::worker().is_null() {
-        return true;
-    }
-    !thread_end::is_here()
+    !cfg!(panic = "abort") && !thread_end::is_here()
 }
 
 /// Takes a stack from this thread's cache.

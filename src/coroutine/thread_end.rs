@@ -1,13 +1,32 @@
-//! Whether this thread is running the destructors of its thread-locals.
+//! Whether this thread is running the destructors of its thread-locals: at its end, or in an `exit` of the process.
 //!
 //! A suspended coroutine that lies in a thread-local would be unwound by that variable's destructor, and its frames may
 //! borrow from a thread-local that is gone by then: variables are destroyed newest first, whatever borrows from what.
-//! So whoever drops a suspended coroutine asks here first, and leaks it if the thread is at its end.
+//! So whoever ends a suspended coroutine asks here first, and leaves it as it is in such a destructor.
 //!
 //! glibc runs all of them from one function, so that function's frame on the stack tells. Where it is not to be found
 //! (another libc, Miri) the question is answered with no, and the hole stays open: `arch-notes/coroutines.md`, "Holes".
+//!
+//! The walk ends early at the frame of somebody who has asked and calls the rest through [`vouching`]: so ending many
+//! coroutines that are nested in each other does not walk over all of them for each.
 
 pub(crate) use imp::is_here;
+
+/// Calls `f` so that [`is_here`], asked in there, looks no further down the stack than to this call. For who knows that the
+/// answer is no.
+pub(crate) fn vouching<T>(f: impl FnOnce() -> T) -> T {
+    let (mut f, mut value) = (Some(f), None);
+    vouch(&mut || value = f.take().map(|f| f()));
+    value.expect("what is vouched for is called")
+}
+
+/// Its frame is the sign: one function for all, and never part of another one.
+#[inline(never)]
+fn vouch(f: &mut dyn FnMut()) {
+    f();
+    // Used after the call, which is no tail call then: the frame stays.
+    std::hint::black_box(f);
+}
 
 #[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
 mod imp {
@@ -41,7 +60,11 @@ mod imp {
 
     extern "C" fn compare(context: *mut c_void, found: *mut c_void) -> c_int {
         // SAFETY: the unwinder passes its own context.
-        if unsafe { _Unwind_GetRegionStart(context) } != runner() {
+        let function = unsafe { _Unwind_GetRegionStart(context) };
+        if function == (super::vouch as fn(&mut dyn FnMut()) as *const ()).addr() {
+            return STOP;
+        }
+        if function != runner() {
             return CONTINUE;
         }
         // SAFETY: `is_here` passes a `bool` that outlives the walk.
@@ -49,8 +72,8 @@ mod imp {
         STOP
     }
 
-    /// Whether a thread-local's destructor is running on this thread, further down the stack. Walks the whole stack,
-    /// through coroutines too: about 0.1 µs a frame.
+    /// Whether a thread-local's destructor is running on this thread, further down the stack. Walks the stack, through
+    /// coroutines too, to the first `vouch`: about 0.1 µs a frame.
     #[cold]
     pub(crate) fn is_here() -> bool {
         let mut found = false;

@@ -65,21 +65,25 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
             State::Finished => {}
             State::Executing => return Err(ResumeError::executing()),
             State::Suspended if self.is_unwinding() => return Err(ResumeError::Unwinding),
-            State::Suspended => {
-                if cfg!(panic = "abort") {
-                    return Err(ResumeError::IgnoredClose);
-                }
-                self.ask_to_close();
-                match self.resume(MaybeUninit::uninit()) {
-                    Outcome::Yielded(_) => return Err(ResumeError::IgnoredClose),
-                    Outcome::Ended(Ended::Closed) => {}
-                    Outcome::Ended(Ended::Returned(ret)) => return Ok(Some(ret)),
-                    Outcome::Ended(Ended::Raised(exception)) => return Err(ResumeError::Raised(exception)),
-                    Outcome::Ended(Ended::Panicked(payload)) => unwind::throw(payload),
-                }
-            }
+            State::Suspended if cfg!(panic = "abort") => return Err(ResumeError::IgnoredClose),
+            // What borrows has begun in the same destructor, if in any: what its frames borrow is there.
+            State::Suspended if self.borrows() => return self.end(),
+            State::Suspended if coroutine::may_unwind() => return coroutine::vouching(|| self.end()),
+            State::Suspended => return Err(ResumeError::ThreadEnding),
         }
         Ok(None)
+    }
+
+    /// Asks a suspended body, which may be unwound, to end.
+    fn end(&self) -> Result<Option<Ret>, ResumeError<In>> {
+        self.ask_to_close();
+        match self.resume(MaybeUninit::uninit()) {
+            Outcome::Yielded(_) => Err(ResumeError::IgnoredClose),
+            Outcome::Ended(Ended::Closed) => Ok(None),
+            Outcome::Ended(Ended::Returned(ret)) => Ok(Some(ret)),
+            Outcome::Ended(Ended::Raised(exception)) => Err(ResumeError::Raised(exception)),
+            Outcome::Ended(Ended::Panicked(payload)) => unwind::throw(payload),
+        }
     }
 
     /// Resumes a suspended body and says what came of it.
@@ -101,24 +105,36 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         }
     }
 
+    /// Asks a suspended body to end, up to three times, where nobody can be told what comes of it.
+    fn end_in_drop(&self) {
+        for attempt in 0..TRIES {
+            // A body that is suspended in its own unwind takes only `send`.
+            if self.state() != State::Suspended || self.is_unwinding() || cfg!(panic = "abort") {
+                break;
+            }
+            match unwind::intercept(|| self.end()) {
+                Ok(Err(ResumeError::IgnoredClose)) if attempt == 0 => {
+                    report(&Report::IgnoredClose { name: self.name() });
+                }
+                Ok(Err(ResumeError::Raised(exception))) => {
+                    report(&Report::RaisedInDrop { name: self.name(), exception: &exception });
+                }
+                Ok(_) => {}
+                // The panic of a destructor on the body's stack has been shown by the panic hook and ends here.
+                Err(payload) => unwind::drop_quietly(payload),
+            }
+        }
+    }
+
     /// Gives up a generator that nobody holds any more: asks its body to end, and says so if it does not.
     #[cold]
     fn abandon(&self) {
-        // A body that borrows is unwound wherever that is: its frames borrow from callers that still run.
-        if self.state() == State::Suspended && (self.borrows() || coroutine::may_unwind()) {
-            for attempt in 0..TRIES {
-                match unwind::intercept(|| self.close()) {
-                    Ok(Err(ResumeError::IgnoredClose)) if attempt == 0 => {
-                        report(&Report::IgnoredClose { name: self.name() });
-                    }
-                    Ok(Err(ResumeError::IgnoredClose)) => {}
-                    Ok(Err(ResumeError::Raised(exception))) => {
-                        report(&Report::RaisedInDrop { name: self.name(), exception: &exception });
-                    }
-                    Ok(_) => break,
-                    // The panic of a destructor on the body's stack has been shown by the panic hook and ends here.
-                    Err(payload) => unwind::drop_quietly(payload),
-                }
+        if self.state() == State::Suspended {
+            if self.borrows() {
+                // Wherever that is: its frames borrow from callers that still run.
+                self.end_in_drop();
+            } else if coroutine::may_unwind() {
+                coroutine::vouching(|| self.end_in_drop());
             }
         }
         if self.state() == State::New {

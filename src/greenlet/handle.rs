@@ -96,7 +96,8 @@ fn unwind_suspended<T: 'static>(greenlet: &Greenlet<T>) -> Option<(Option<Greenl
     debug_assert!(me.is_in_tree_of(greenlet) || greenlet.handles() == 1);
     node.head.tree.set(me.node().head.tree.get());
     let former = node.parent.replace(Some(me.clone()));
-    let mail = tree::deliver(greenlet.clone(), Mail::Exit(None), current::frame());
+    let exits = || tree::deliver(greenlet.clone(), Mail::Exit(None), current::frame());
+    let mail = coroutine::vouching(exits);
     Some((former, trace::open(mail)))
 }
 

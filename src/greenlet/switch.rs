@@ -7,7 +7,7 @@ use super::mail::Mail;
 use super::node::{Link, Node, State};
 use super::tree::{self, Tree};
 use super::{Greenlet, SwitchError, trace};
-use crate::coroutine::{Frame, current, region};
+use crate::coroutine::{self, Frame, current, region};
 use crate::exception::{Exception, Raise, raise};
 
 impl<T: 'static> Greenlet<T> {
@@ -125,8 +125,8 @@ impl<T: 'static> Greenlet<T> {
     /// As [`switch`](Self::switch) does.
     ///
     /// # Panics
-    /// For a root, which cannot exit; or if this greenlet is suspended in the middle of its own unwind. Otherwise as
-    /// `switch` does.
+    /// For a root, which cannot exit; or if this greenlet is suspended in the middle of its own unwind. In the destructor of
+    /// a thread-local, where what a suspended one borrows may be gone. Otherwise as `switch` does.
     ///
     /// # Examples
     /// ```
@@ -144,7 +144,14 @@ impl<T: 'static> Greenlet<T> {
         let mail = Mail::Exit(Some(value));
         match self.may_throw(top) {
             Ok(true) => tree::obey(trace::open(mail.from(trace::origin(Some(self.link()))))),
-            Ok(false) => tree::obey(tree::deliver(self.clone(), mail, top)),
+            Ok(false) => {
+                assert!(
+                    self.node().state.get() != State::Suspended || !coroutine::is_thread_ending(),
+                    "cannot end greenlet '{}' in the destructor of a thread-local: what it borrows may be gone",
+                    self.name()
+                );
+                tree::obey(tree::deliver(self.clone(), mail, top))
+            }
             Err(error) => error.raise(),
         }
     }

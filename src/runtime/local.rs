@@ -63,7 +63,7 @@ pub struct LocalRuntime {
 }
 
 struct Inner {
-    /// In an option for the drop alone, which may have to leave it.
+    /// In an option for the end alone, which may have to leave it.
     worker: Option<Box<Worker>>,
     is_entered: Cell<bool>,
     is_over: Cell<bool>,
@@ -116,7 +116,7 @@ impl LocalRuntime {
     /// # Panics
     /// With `f`'s panic; an exception that leaves `f` is raised. If `f` ends by a cancel of its task. With a [`Deadlock`], if
     /// it is certain that nobody can go on any more. If the runtime is entered further down the stack, through a task of
-    /// another one.
+    /// another one. In the destructor of a thread-local, if there are tasks from before: what they borrow may be gone.
     #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
     where
@@ -176,7 +176,7 @@ impl LocalRuntime {
             let base = outer.map_or(std::ptr::null(), |task| std::ptr::from_ref(task.frame()));
             let mut deadline = Scan::from(base).deadline_with(None);
             let mut host = outer.map(|task| Host::begin(task, worker.shared()));
-            inner.enter(|worker| {
+            inner.enter_to_run(|worker| {
                 let handle = submit();
                 let waits = inner.worker().shared().wait_for_root(handle.task());
                 for turn in (1_u32..).cycle() {
@@ -236,6 +236,9 @@ impl LocalRuntime {
     ///
     /// # Cancel safety
     /// The tasks that it ran go on when it is called again.
+    ///
+    /// # Panics
+    /// In the destructor of a thread-local, as [`run`](Self::run).
     pub fn run_until_idle(&self) {
         self.wait_idle(None);
     }
@@ -248,13 +251,16 @@ impl LocalRuntime {
     ///
     /// # Cancel safety
     /// The tasks that it ran go on when it is called again.
+    ///
+    /// # Panics
+    /// In the destructor of a thread-local, as [`run`](Self::run).
     pub fn wait_idle(&self, timeout: impl Into<Option<Duration>>) -> bool {
         let timeout = timeout.into();
         if self.is_running_caller() {
             return self.worker().shared().wait_quiet(timeout);
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.inner.enter(|worker| worker.work_until_idle(deadline))
+        self.inner.enter_to_run(|worker| worker.work_until_idle(deadline))
     }
 
     /// Runs what is ready now, once; if nothing is, waits for something for at most `timeout`. True if anything ran.
@@ -262,11 +268,11 @@ impl LocalRuntime {
     /// For foreign event loops, with a timeout of zero.
     ///
     /// # Panics
-    /// In a task of this runtime.
+    /// In a task of this runtime. In the destructor of a thread-local, as [`run`](Self::run).
     pub fn run_once(&self, timeout: impl Into<Option<Duration>>) -> bool {
         assert!(!self.is_running_caller(), "`run_once` was called in a task of the same runtime");
         let deadline = timeout.into().map(|timeout| Instant::now().checked_add(timeout).unwrap_or_else(far_future));
-        self.inner.enter(|worker| worker.work_once(deadline))
+        self.inner.enter_to_run(|worker| worker.work_once(deadline))
     }
 
     /// When the next sleeping task is due, if one sleeps.
@@ -318,8 +324,9 @@ impl LocalRuntime {
     /// Cancels every task and runs until all have unwound, at most until `deadline` has passed.
     ///
     /// # Errors
-    /// Some tasks have not ended. They are left behind, with their stacks.
-    pub fn shutdown(self, deadline: Duration) -> Result<(), ShutdownError> {
+    /// Some tasks have not ended. They are left behind, with their stacks. In the destructor of a thread-local all are, at
+    /// once: what they borrow may be gone.
+    pub fn shutdown(mut self, deadline: Duration) -> Result<(), ShutdownError> {
         self.inner.shut_down(deadline)
     }
 
@@ -416,11 +423,41 @@ impl Inner {
         f(worker)
     }
 
-    fn shut_down(&self, patience: Duration) -> Result<(), ShutdownError> {
+    /// As [`enter`](Self::enter), to run tasks: also those that were there before, unless this is the destructor of a
+    /// thread-local, and what they borrow may be gone.
+    fn enter_to_run<T>(&self, f: impl FnOnce(&Worker) -> T) -> T {
+        if self.is_idle() {
+            return self.enter(f);
+        }
+        assert!(
+            !coroutine::is_thread_ending(),
+            "a `LocalRuntime` that has tasks was told to run them in the destructor of a thread-local"
+        );
+        coroutine::vouching(|| self.enter(f))
+    }
+
+    /// Whether no task is left that has not ended.
+    fn is_idle(&self) -> bool {
+        self.worker().shared().unfinished() == 0
+    }
+
+    /// Leaves the worker behind, with all its tasks and their stacks.
+    fn leave(&mut self) {
+        report(&Report::Leaked { name: "a local runtime" });
+        std::mem::forget(self.worker.take());
+    }
+
+    fn shut_down(&mut self, patience: Duration) -> Result<(), ShutdownError> {
         self.is_over.set(true);
+        if !self.is_idle() && coroutine::is_thread_ending() {
+            self.worker().shared().close();
+            let left = self.worker().shared().abandon();
+            self.leave();
+            return Err(left);
+        }
         self.worker().shared().close();
         let deadline = Instant::now().checked_add(patience);
-        self.enter(|worker| {
+        self.enter_to_run(|worker| {
             let has_ended = worker.work_to_the_end(deadline);
             let result = if has_ended { Ok(()) } else { Err(worker.shared().abandon()) };
             worker.drain();
@@ -439,13 +476,13 @@ impl Drop for Inner {
             std::mem::forget(self.worker.take());
             return;
         }
-        if !coroutine::may_unwind() {
-            // In a thread-local's destructor: what the tasks borrow may be gone.
-            report(&Report::Leaked { name: "a local runtime" });
-            std::mem::forget(self.worker.take());
-            return;
+        if cfg!(panic = "abort") && !self.is_idle() {
+            // Nothing can be unwound.
+            return self.leave();
         }
-        if let Err(error) = self.shut_down(PATIENCE) {
+        if let Err(error) = self.shut_down(PATIENCE)
+            && self.worker.is_some()
+        {
             eprintln!("osier: {error}");
         }
     }

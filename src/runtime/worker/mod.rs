@@ -32,7 +32,7 @@ use super::reactor::Reactor;
 use super::shared::{Remote, Shared};
 use super::test::Seeds;
 use super::timer::Timers;
-use crate::coroutine::{current, memory, region};
+use crate::coroutine::{self, current, memory, region};
 use crate::stack::{SignalStack, StackSize};
 use crate::task::{Carrier, Header, JoinError, Pause, RawTask, Refusal};
 
@@ -174,7 +174,8 @@ impl Worker {
         current::set_worker((&raw const worker).cast());
         // A worker that unwinds or is ended from outside (`pthread_exit`) would take its tasks along, without a word.
         let dies = AbortsOnDrop;
-        worker.run();
+        // No destructor of a thread-local runs on a thread that has only begun.
+        coroutine::vouching(|| worker.run());
         if worker.shared.is_forked() {
             eprintln!("osier: a task went on after a fork, in the child: {}", super::fork::MESSAGE);
             std::process::abort();
