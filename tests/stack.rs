@@ -9,7 +9,7 @@ use std::hint::black_box;
 use common::{assert_died_of, assert_ended_well, panic_text, program, run_program, stderr, watch};
 use osier::generator::{ResumeError, State};
 use osier::stack::{self, DEFAULT_STACK_SIZE, MIN_STACK_SIZE};
-use osier::{Generator, Yielder};
+use osier::{Generator, Greenlet, Yielder};
 
 /// The programs. Each is run by a test below, which looks at how the process ended.
 #[test]
@@ -21,6 +21,7 @@ fn in_a_process_of_its_own() {
         "generator overflows after others" => generator_overflows_after_others(),
         "recycled stack overflows" => recycled_stack_overflows(),
         "inner generator overflows" => inner_generator_overflows(),
+        "greenlet overflows" => _ = overflowing_greenlet().switch(0),
         "null write" => _ = generator("null-writer", 0, |_| null_write()).next(),
         "null write with a handler before" => {
             install_user_handler();
@@ -86,6 +87,10 @@ fn overflowing_generator(name: &'static str) -> Generator<u64> {
     generator(name, 64 * 1024, |y| y.yield_(eat::<64>(0)))
 }
 
+fn overflowing_greenlet() -> Greenlet<u64> {
+    Greenlet::builder(|n| n + eat::<64>(0)).name("deep-greenlet").stack_size(64 * 1024).build()
+}
+
 fn generator_overflows_after_others() {
     let mut others: Vec<_> =
         (0..10).map(|_| generator("another", 64 * 1024, |y| (0..u64::MAX).for_each(|n| y.yield_(n)))).collect();
@@ -144,6 +149,12 @@ fn assert_overflowed(program: &str, name: &str, kib: usize) {
 #[test]
 fn an_overflowing_generator_is_named() {
     assert_overflowed("generator overflows", "deep-generator", 64);
+}
+
+// H24
+#[test]
+fn an_overflowing_greenlet_is_named() {
+    assert_overflowed("greenlet overflows", "deep-greenlet", 64);
 }
 
 // H24
@@ -714,6 +725,13 @@ mod tasks {
                 });
                 _ = outer.join();
             }
+            "greenlet in a generator in a task overflows" => {
+                let outer = osier::spawn(|| {
+                    osier::yield_now();
+                    generator("between", 0, |y| y.yield_(overflowing_greenlet().switch(0))).next()
+                });
+                _ = outer.join();
+            }
             "worker 0 overflows" => overflow_on(0),
             "worker 1 overflows" => overflow_on(1),
             "null write in a task" => _ = osier::spawn(null_write).join(),
@@ -766,6 +784,12 @@ mod tasks {
     #[test]
     fn an_overflowing_generator_in_a_task_is_named() {
         assert_overflowed("generator in a task overflows", "deep-generator", 64);
+    }
+
+    // H24
+    #[test]
+    fn an_overflowing_greenlet_in_a_generator_in_a_task_is_named() {
+        assert_overflowed("greenlet in a generator in a task overflows", "deep-greenlet", 64);
     }
 
     // H24
