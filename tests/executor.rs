@@ -447,6 +447,27 @@ fn places_can_be_changed() {
     });
 }
 
+// GV-179
+#[test]
+fn threads_that_are_too_many_end() {
+    let _watch = watch();
+    let ex = Threads::new(3);
+    let together = Arc::new(Barrier::new(3));
+    let meets: Vec<_> =
+        (0..3).map(|_| ex.submit(|together: Arc<Barrier>| _ = together.wait(), together.clone())).collect();
+    meets.iter().for_each(|result| result.get().unwrap());
+    let threads = || {
+        let text = format!("{ex:?}");
+        let (_, rest) = text.split_once("threads: ").unwrap();
+        rest.split(',').next().unwrap().parse::<usize>().unwrap()
+    };
+    assert_eq!(threads(), 3, "each was needed");
+    ex.set_places(1);
+    until(|| threads() == 1);
+    assert_eq!(ex.map(square, 0..10).len(), 10);
+    assert_eq!(threads(), 1);
+}
+
 // GV-181
 #[test]
 fn an_idle_executor_is_joined_at_once() {
@@ -496,6 +517,153 @@ fn a_lazy_map_runs_so_far_ahead() {
         assert_eq!(values.next(), Some(0));
         assert!(catch(|| values.next()).unwrap_err().is::<std::fmt::Error>());
         assert_eq!((values.next(), values.next()), (Some(2), None));
+    });
+}
+
+// GV-175
+#[test]
+fn an_unordered_map_gives_each_value_as_soon_as_it_is_there() {
+    let _watch = watch();
+    both!(Ex, {
+        for places in [1, 2, 3, 10] {
+            let mut values: Vec<_> = Ex::new(places).imap_unordered(square, 0..50).collect();
+            values.sort_unstable();
+            assert!(values.into_iter().eq((0..50).map(square)), "{places} places");
+        }
+        // The first one waits for all others. The items have no end.
+        let ex = Ex::new(2);
+        let go = Event::new();
+        let wait = go.clone();
+        let job = move |n: u64| {
+            if n == 0 {
+                wait.wait();
+            }
+            n
+        };
+        let mut values = ex.imap_unordered(job, 0..).ahead(2);
+        assert_eq!([1, 2, 3].map(|_| values.next()), [1, 2, 3].map(Some));
+        // One that is interrupted while it waits has lost nothing.
+        _ = timeout(Duration::ZERO, || values.next());
+        go.set();
+        assert!(values.any(|n| n == 0));
+        drop(values);
+        // A failure is its job's alone.
+        let fails = |n: u32| if n == 1 { raise(std::fmt::Error) } else { n };
+        let mut values = ex.imap_unordered(fails, 0..3).ahead(1);
+        assert_eq!(values.next(), Some(0));
+        assert!(catch(|| values.next()).unwrap_err().is::<std::fmt::Error>());
+        assert_eq!((values.next(), values.next(), values.next()), (Some(2), None, None));
+    });
+}
+
+#[test]
+fn a_pending_job_is_taken_back() {
+    let _watch = watch();
+    both!(Ex, {
+        let ex = Ex::new(1);
+        let (go, began) = (Event::new(), Event::new());
+        let wait = |(go, began): (Event, Event)| {
+            began.set();
+            go.wait();
+        };
+        let runs = ex.submit(wait, (go.clone(), began.clone()));
+        began.wait();
+        let tally = Tally::default();
+        let ran = Arc::new(AtomicUsize::new(0));
+        let count = |(ran, _token): (Arc<AtomicUsize>, _)| ran.fetch_add(1, Ordering::SeqCst);
+        let [pending, stays] = [(); 2].map(|()| ex.submit(count, (ran.clone(), tally.token())));
+        let waits = spawn({
+            let pending = pending.clone();
+            move || pending.get().unwrap_err().is_cancelled()
+        });
+        assert!(!runs.cancel(), "it runs");
+        assert!(pending.cancel() && !pending.cancel());
+        assert!(pending.is_ready() && waits.join().unwrap());
+        go.set();
+        assert_eq!(stays.get().unwrap(), 0);
+        assert!(!stays.cancel() && stays.get().is_ok(), "it has run");
+        ex.shutdown(false);
+        assert_eq!(ran.load(Ordering::SeqCst), 1);
+        tally.assert_all_dropped(2);
+        assert!(!ex.submit(square, 1).cancel(), "after a shutdown");
+        assert!(!AsyncResult::<u32>::new().cancel(), "no executor's");
+    });
+}
+
+/// All that the trait has, for a backend that the caller chooses.
+fn all_of<E: Executor<fn(u64) -> u64, u64>>(ex: E) -> (Vec<u64>, Vec<u64>, u64, bool) {
+    let result = ex.submit(square, 4);
+    let (chunked, lazy, unordered) = ex.lend(|ex| {
+        let unordered = ex.imap_unordered(square, 0..5).ahead(2).sum();
+        (ex.map_chunked(2, square, 0..3), ex.imap(square, 0..).take(3).collect(), unordered)
+    });
+    (chunked, lazy, unordered, result.is_ready())
+}
+
+/// A backend of somebody else's, that knows the three calls that must be there.
+struct Inline;
+
+impl<J: osier::pool::Job<A>, A> Executor<J, A> for Inline {
+    fn submit(&self, job: J, argument: A) -> AsyncResult<J::Out>
+    where
+        J: Send + 'static,
+        A: Send + 'static,
+        J::Out: Send + 'static,
+    {
+        let result = AsyncResult::new();
+        assert!(result.set(job.run(argument)).is_ok());
+        result
+    }
+
+    fn map<I>(&self, job: J, items: I) -> Vec<J::Out>
+    where
+        I: IntoIterator<Item = A>,
+        J: Sync,
+        A: Send,
+        J::Out: Send,
+    {
+        items.into_iter().map(|item| job.run(item)).collect()
+    }
+
+    fn shutdown(&self, _: bool) {}
+}
+
+#[test]
+fn generic_code_has_lazy_maps_chunks_and_scopes() {
+    let _watch = watch();
+    let expected = (vec![0, 1, 4], vec![0, 1, 4], 30, true);
+    assert_eq!(all_of(Coroutines::new(2)), expected);
+    assert_eq!(all_of(Threads::new(2)), expected);
+    assert_eq!(all_of(Inline), expected);
+}
+
+// GV-182
+#[test]
+fn a_callback_is_linked_to_the_result() {
+    let _watch = watch();
+    // What a callback raises is reported, and nothing more.
+    _ = reports(|| {
+        both!(Ex, {
+            let ex = Ex::new(1);
+            let go = Event::new();
+            let result = ex.submit(|go: Event| go.wait(), go.clone());
+            let (says, heard) = channel::unbounded();
+            let [early, late] = ["early", "late"].map(|when| {
+                let says = says.clone();
+                move |result: &Result<(), osier::JoinError>| says.send((when, result.is_ok())).unwrap()
+            });
+            drop(says);
+            result.link(early);
+            result.link(|_| raise(std::io::Error::other("a callback's own affair")));
+            assert!(result.link(|_| unreachable!("it was taken back")).unlink());
+            go.set();
+            assert_eq!(heard.recv(), Ok(("early", true)));
+            result.wait();
+            result.link(late);
+            assert_eq!(heard.recv(), Ok(("late", true)));
+            assert!(heard.recv().is_err(), "each was called once");
+            ex.shutdown(false);
+        });
     });
 }
 

@@ -84,6 +84,7 @@ fn smoke() {
     assert_eq!(run(|| ex.map(registered!(square), 0..1000)).len(), 1000);
     assert_eq!(ex.map_chunked(7, registered!(square), 0..20).iter().sum::<u64>(), 2470);
     assert_eq!(ex.imap(registered!(square), 0..).take(5).collect::<Vec<_>>(), [0, 1, 4, 9, 16]);
+    assert_eq!(ex.imap_unordered(registered!(square), 0..20).sum::<u64>(), 2470);
     assert_eq!(ex.apply(registered!(square), 3), 9);
     assert!(ex.map(registered!(square), []).is_empty());
     ex.shutdown(false);
@@ -101,6 +102,10 @@ fn the_backend_is_one_word() {
     {
         let one = ex.submit(square, 3).get().unwrap();
         let all = ex.map(square, vec![1, 2]);
+        assert_eq!(ex.map_chunked(2, square, 0..3), [0, 1, 4]);
+        assert_eq!(ex.imap(square, 0..).take(3).sum::<u64>(), 5);
+        assert_eq!(ex.imap_unordered(square, 0..4).sum::<u64>(), 14);
+        ex.close(false);
         ex.shutdown(false);
         (one, all, ex.submit(square, 1).get().unwrap_err().is_shutdown())
     }
@@ -390,6 +395,117 @@ fn a_map_that_is_cancelled_kills_its_processes_and_no_others() {
     assert!(expired.is_err());
     assert_eq!(ex.submit(registered!(square), 4).get().unwrap(), 16);
     ex.kill();
+}
+
+#[test]
+fn an_apply_that_is_cancelled_kills_its_process_and_no_other() {
+    let _watch = watch();
+    let ex = std::sync::Arc::new(processes(2));
+    let other = ex.submit(registered!(for_ever), ());
+    until(|| ex.ids().len() == 1);
+    let others = ex.ids();
+    let applying = spawn({
+        let ex = ex.clone();
+        move || ex.apply(registered!(for_ever), ())
+    });
+    until(|| ex.ids().len() == 2);
+    let its_own = ex.ids().into_iter().find(|id| !others.contains(id)).unwrap();
+    applying.kill();
+    assert!(applying.join().unwrap_err().is_cancelled());
+    assert!(!exists(its_own) && !other.is_ready() && exists(others[0]));
+    // One that has not begun never does, and is not waited for.
+    let both_busy = ex.submit(registered!(for_ever), ());
+    until(|| ex.ids().len() == 2);
+    let pending = run(|| time::timeout(Duration::from_millis(20), || ex.apply(registered!(square), 4)));
+    assert!(pending.is_err() && !both_busy.is_ready());
+    let pending = run(|| time::timeout(Duration::from_millis(20), || ex.map(registered!(square), 0..100)));
+    assert!(pending.is_err() && !both_busy.is_ready());
+    ex.kill();
+}
+
+#[test]
+fn a_pending_job_is_taken_back() {
+    let _watch = watch();
+    let ex = processes(1);
+    let running = ex.submit(registered!(for_ever), ());
+    until(|| ex.ids().len() == 1);
+    let pending = ex.submit(registered!(square), 1);
+    let stays = ex.submit(registered!(square), 2);
+    until(|| !format!("{ex:?}").contains("pending: 3"));
+    assert!(pending.cancel() && !pending.cancel());
+    assert!(pending.get().unwrap_err().is_cancelled());
+    kill(ex.ids()[0]);
+    assert!(running.get().is_err() && !running.cancel());
+    assert_eq!(stays.get().unwrap(), 4);
+}
+
+#[test]
+fn a_submit_after_a_shutdown_does_not_wait_for_room() {
+    let _watch = watch();
+    let ex = builder(1).queue(1).build();
+    let running = ex.submit(registered!(for_ever), ());
+    until(|| ex.ids().len() == 1);
+    let pending = ex.submit(registered!(square), 1);
+    ex.close(false);
+    assert!(ex.submit(registered!(square), 2).get().unwrap_err().is_shutdown());
+    assert!(catch(|| ex.map(registered!(square), 0..3)).is_err());
+    assert!(!running.is_ready() && !pending.is_ready());
+    ex.kill();
+}
+
+#[test]
+fn two_functions_may_have_one_name() {
+    fn first() -> AsyncResult<u32> {
+        fn job((): ()) -> u32 {
+            1
+        }
+        processes(1).lend(|ex| ex.submit(registered!(job), ()))
+    }
+    fn second() -> AsyncResult<u32> {
+        fn job((): ()) -> u32 {
+            2
+        }
+        // Twice, too: it is known by both.
+        processes(1).lend(|ex| (ex.submit(registered!(job), ()), ex.submit(registered!(job), ())).1)
+    }
+    let _watch = watch();
+    assert_eq!((first().get().unwrap(), second().get().unwrap()), (1, 2));
+}
+
+/// Whether a program that it starts ends by the signal that a Ctrl-C is.
+fn interrupts_a_child((): ()) -> Option<i32> {
+    use std::os::unix::process::ExitStatusExt;
+    let mut child = Command::new("sh");
+    child.args(["-c", "kill -INT $$; echo alive"]).stdout(Stdio::null());
+    child.status().unwrap().signal()
+}
+
+/// Whether it lives on when it gets that signal itself.
+fn interrupts_itself((): ()) -> bool {
+    // SAFETY: a call without arguments that matter.
+    unsafe { libc::raise(libc::SIGINT) == 0 }
+}
+
+/// In a process of its own: an owner that is sure not to have been started to ignore the signal.
+#[test]
+fn owner_of_interrupted() {
+    if std::env::var_os("OWNER").is_none() {
+        return;
+    }
+    // SAFETY: it installs no handler.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+    processes(1).lend(|ex| {
+        assert!(ex.apply(registered!(interrupts_itself), ()));
+        assert_eq!(ex.apply(registered!(interrupts_a_child), ()), Some(libc::SIGINT));
+    });
+}
+
+#[test]
+fn a_host_ignores_interrupts_and_what_its_jobs_start_does_not() {
+    let _watch = watch();
+    let mut owner = Command::new(std::env::current_exe().unwrap());
+    let output = owner.args(["--exact", "owner_of_interrupted", "--nocapture"]).env("OWNER", "1").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]

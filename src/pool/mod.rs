@@ -28,7 +28,7 @@ mod imap;
 mod members;
 mod remote;
 
-pub use executor::{Coroutines, Executor, Job, LazyMap, Threads};
+pub use executor::{Coroutines, Executor, Job, LazyMap, Threads, UnorderedMap};
 #[cfg(feature = "processes")]
 pub use executor::{Processes, ProcessesBuilder};
 pub use imap::IMap;

@@ -50,8 +50,10 @@ struct Inner<T> {
     /// Written by whoever claimed, before `ready`; afterwards under the lock. Empty once taken.
     result: UnsafeCell<Option<Result<T, JoinError>>>,
     links: Mutex<Links<T>>,
-    /// The job's name, if a failure that nobody has looked at is to be reported.
+    /// The job's name, if it is the result of one: a failure that nobody has looked at is to be reported.
     job: Option<&'static str>,
+    /// Whether the job has begun, or was taken back: who sets it first decides.
+    has_begun: AtomicBool,
     /// Whether somebody has looked at the result.
     is_seen: AtomicBool,
 }
@@ -109,6 +111,7 @@ impl<T> AsyncResult<T> {
             result: UnsafeCell::new(None),
             links: Mutex::new(Links { waiting: Vec::new(), made: 0, are_started: false }),
             job,
+            has_begun: AtomicBool::new(false),
             is_seen: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
@@ -149,6 +152,34 @@ impl<T> AsyncResult<T> {
         self.inner.ready.set();
         refused.into_iter().for_each(run_here);
         Ok(())
+    }
+
+    /// Takes back a job of an [executor](crate::pool::Executor) that has not begun: it never runs, and its result is
+    /// [cancelled](JoinError::is_cancelled). True if it was; false if it runs, has run or was taken back before, and for what is
+    /// no executor's. Does not wait. The closure and its argument are dropped when its turn comes.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{pool::Coroutines, sync::Event};
+    ///
+    /// Coroutines::with(1, |ex| {
+    ///     let go_on = Event::new();
+    ///     let first = ex.submit(|event: Event| event.wait(), go_on.clone());
+    ///     let second = ex.submit(|n: u32| n, 1);
+    ///     assert!(second.cancel() && !second.cancel());
+    ///     go_on.set();
+    ///     assert!(first.get().is_ok() && !first.cancel());
+    ///     assert!(second.get().unwrap_err().is_cancelled());
+    /// });
+    /// ```
+    pub fn cancel(&self) -> bool {
+        self.inner.job.is_some() && self.begin() && self.complete(Err(JoinError::cancelled())).is_ok()
+    }
+
+    /// Says that its job begins. False if that was said before, or it was taken back.
+    pub(crate) fn begin(&self) -> bool {
+        // Relaxed: only who is the first is asked for.
+        !self.inner.has_begun.swap(true, Ordering::Relaxed)
     }
 
     /// Whether it was set.
@@ -301,7 +332,20 @@ impl<T> AsyncResult<T> {
     where
         T: Clone + Send + 'static,
     {
-        let start: Start<T> = Box::new(move |result| start_link(move || f(&result.get())));
+        let number = self.enter(Box::new(move |result| start_link(move || f(&result.get()))));
+        Link::elsewhere(Arc::new(LinkOfResult { result: self.clone(), number }))
+    }
+
+    /// Gives the result to `f` as it is being set, by whoever sets it: it must not wait. At once if it is set.
+    pub(crate) fn hand_over(&self, f: impl FnOnce(Self) + Send + 'static) {
+        self.enter(Box::new(move |result| {
+            f(result);
+            None
+        }));
+    }
+
+    /// Enters what is to be started, or starts it; gives its number.
+    fn enter(&self, start: Start<T>) -> u64 {
         let mut links = lock(&self.inner.links);
         let number = links.made;
         links.made += 1;
@@ -311,7 +355,7 @@ impl<T> AsyncResult<T> {
         } else {
             links.waiting.push((number, start));
         }
-        Link::elsewhere(Arc::new(LinkOfResult { result: self.clone(), number }))
+        number
     }
 
     /// Lends the result, which is there.

@@ -12,6 +12,9 @@ use crate::task::{Builder, JoinError};
 
 /// Runs jobs as tasks, at most `n` at once, on the runtime of whoever submits them.
 ///
+/// A job that waits for a place runs on the runtime of the job that has made room for it; and when a runtime ends in the
+/// middle, what is pending is cancelled with what runs there. So give each of several runtimes an executor of its own.
+///
 /// For jobs that wait, thousands of them, and for those that compute, on all workers. What blocks its thread belongs on
 /// [`Threads`](super::Threads).
 ///

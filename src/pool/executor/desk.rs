@@ -78,6 +78,11 @@ impl<W> Desk<W> {
         self.state().places
     }
 
+    #[cfg(feature = "processes")]
+    pub(super) fn is_closed(&self) -> bool {
+        self.state().is_closed
+    }
+
     /// How many hands there are, and how much work waits.
     pub(super) fn counts(&self) -> (usize, usize) {
         let state = self.state();

@@ -67,6 +67,11 @@ impl<T> Ticket<T> {
         Self(Some(result))
     }
 
+    /// Says that the job begins. False if it was taken back: then it must not.
+    pub(super) fn begin(&self) -> bool {
+        self.0.as_ref().is_some_and(AsyncResult::begin)
+    }
+
     pub(super) fn settle(&mut self, result: Result<T, JoinError>) {
         if let Some(ticket) = self.0.take() {
             _ = ticket.complete(result);
@@ -94,7 +99,9 @@ pub(super) fn submit<T: Send + 'static>(
     let parts = (f, ticket);
     let work = Box::new(move || {
         let (f, mut ticket) = parts;
-        ticket.settle(run(f));
+        if ticket.begin() {
+            ticket.settle(run(f));
+        }
     });
     if let Err((work, error)) = backend.push(work) {
         _ = result.complete(Err(error));

@@ -12,6 +12,8 @@
 //! | `future.result()` | `result.get()` |
 //! | `list(ex.map(f, items))` | `ex.map(f, items)` |
 //! | `for y in ex.map(f, items):` | `for y in ex.imap(f, items)` |
+//! | `for y in as_completed(futures):` | `for y in ex.imap_unordered(f, items)`; of results at hand: [`wait`](crate::wait) |
+//! | `future.cancel()` | `result.cancel()` |
 //! | `ex.map(f, items, chunksize=n)` | `ex.map_chunked(n, f, items)` |
 //! | `ex.shutdown(cancel_futures=True)` | `ex.shutdown(true)` |
 //!
@@ -31,7 +33,7 @@ mod processes;
 mod threads;
 
 pub use coroutines::Coroutines;
-pub use lazy::LazyMap;
+pub use lazy::{LazyMap, UnorderedMap};
 #[cfg(feature = "processes")]
 pub use processes::{Processes, ProcessesBuilder};
 pub use threads::Threads;
@@ -113,7 +115,112 @@ pub trait Executor<J: Job<A>, A> {
     /// # Cancel safety
     /// A task that is cancelled while it waits unwinds from here; the executor takes no more jobs all the same.
     fn shutdown(&self, cancel_pending: bool);
+
+    /// Maps as [`map`](Self::map) does, with `chunk` items at a time for each place. A backend that knows no chunks maps
+    /// without.
+    ///
+    /// # Suspends
+    /// As [`map`](Self::map).
+    ///
+    /// # Cancel safety
+    /// As [`map`](Self::map).
+    ///
+    /// # Panics
+    /// As [`map`](Self::map). If `chunk` is 0.
+    fn map_chunked<I>(&self, chunk: usize, job: J, items: I) -> Vec<J::Out>
+    where
+        I: IntoIterator<Item = A>,
+        J: Sync,
+        A: Send,
+        J::Out: Send,
+    {
+        assert!(chunk > 0, "a chunk has one item at least");
+        self.map(job, items)
+    }
+
+    /// Maps lazily: an iterator over the values, in the order of the items, that is some items ahead.
+    fn imap<'a, I>(&'a self, job: J, items: I) -> LazyMap<'a, I::IntoIter, J::Out>
+    where
+        I: IntoIterator<Item = A>,
+        J: Clone + Send + 'static,
+        A: Send + 'static,
+        J::Out: Send + 'static,
+    {
+        LazyMap::new(self.places(), items.into_iter(), move |item| self.submit(job.clone(), item))
+    }
+
+    /// Maps lazily as [`imap`](Self::imap) does, and gives each value as soon as it is there.
+    fn imap_unordered<'a, I>(&'a self, job: J, items: I) -> UnorderedMap<'a, I::IntoIter, J::Out>
+    where
+        I: IntoIterator<Item = A>,
+        J: Clone + Send + 'static,
+        A: Send + 'static,
+        J::Out: Send + 'static,
+    {
+        UnorderedMap::new(self.places(), items.into_iter(), move |item| self.submit(job.clone(), item))
+    }
+
+    /// How many jobs may run at once, as far as a lazy map wants to know how far to be ahead.
+    fn places(&self) -> usize {
+        1
+    }
+
+    /// Takes no more jobs. Does not wait, but for a backend that only knows [`shutdown`](Self::shutdown).
+    fn close(&self, cancel_pending: bool) {
+        self.shutdown(cancel_pending);
+    }
+
+    /// Lends the executor to `f`; afterwards shuts it down and waits for its jobs, also when `f` unwinds: then those that have
+    /// not begun never do.
+    ///
+    /// # Suspends
+    /// As `f` does; then the calling task, or on a plain thread the thread.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled in `f` ends as said above; one that is cancelled later waits for the jobs, and unwinds then.
+    ///
+    /// # Panics
+    /// As `f` does.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::pool::{Coroutines, Executor, Threads};
+    ///
+    /// fn sum(executor: impl Executor<fn(u64) -> u64, u64>) -> u64 {
+    ///     executor.lend(|ex| ex.imap(|n| n * n, 1..=3).sum())
+    /// }
+    ///
+    /// assert_eq!((sum(Coroutines::new(2)), sum(Threads::new(2))), (14, 14));
+    /// ```
+    fn lend<T>(self, f: impl FnOnce(&Self) -> T) -> T
+    where
+        Self: Sized,
+    {
+        lend(&self, f, |ex, unwinds| ex.shutdown(unwinds))
+    }
 }
+
+/// The calls of the trait that each backend has as its own.
+macro_rules! own_calls {
+    () => {
+        fn shutdown(&self, cancel_pending: bool) {
+            Self::shutdown(self, cancel_pending);
+        }
+
+        fn places(&self) -> usize {
+            self.inner.places()
+        }
+
+        fn close(&self, cancel_pending: bool) {
+            Self::close(self, cancel_pending);
+        }
+
+        fn lend<T>(self, f: impl FnOnce(&Self) -> T) -> T {
+            Self::lend(self, f)
+        }
+    };
+}
+use own_calls;
 
 /// The calls that ask nothing of the jobs: how an executor is lent and ends.
 macro_rules! executor {
@@ -250,7 +357,8 @@ macro_rules! closures {
             /// The calling task, or on a plain thread the thread, until all have run.
             ///
             /// # Cancel safety
-            /// A caller that is cancelled waits for those that have begun, and the others never run.
+            /// A caller that is cancelled waits for those that have begun, and the others never run. If all places are taken by
+            /// other jobs, it waits until one is free.
             ///
             /// # Panics
             /// With the failure of the earliest item, after all have run. After a shutdown it raises the error that says
@@ -305,6 +413,29 @@ macro_rules! closures {
                     job::submit(&self.inner, std::any::type_name::<F>(), move || f(item))
                 })
             }
+
+            /// Maps lazily as [`imap`](Self::imap) does, and gives each value as soon as it is there.
+            ///
+            /// # Examples
+            /// ```
+            #[doc = concat!("let ex = osier::pool::", stringify!($Backend), "::new(2);")]
+            /// let mut squares: Vec<u64> = ex.imap_unordered(|n| n * n, 0..5).collect();
+            /// squares.sort_unstable();
+            /// assert_eq!(squares, [0, 1, 4, 9, 16]);
+            /// ```
+            pub fn imap_unordered<'a, I, F, R>(&'a self, f: F, items: I) -> super::UnorderedMap<'a, I::IntoIter, R>
+            where
+                I: IntoIterator,
+                I::Item: Send + 'static,
+                F: Fn(I::Item) -> R + Send + Sync + 'static,
+                R: Send + 'static,
+            {
+                let f = std::sync::Arc::new(f);
+                super::UnorderedMap::new(self.inner.places(), items.into_iter(), move |item| {
+                    let f = f.clone();
+                    job::submit(&self.inner, std::any::type_name::<F>(), move || f(item))
+                })
+            }
         }
 
         impl<J: Job<A>, A> Executor<J, A> for $Backend {
@@ -327,9 +458,17 @@ macro_rules! closures {
                 job::map(&self.inner, 1, &|item| job.run(item), items)
             }
 
-            fn shutdown(&self, cancel_pending: bool) {
-                Self::shutdown(self, cancel_pending);
+            fn map_chunked<I>(&self, chunk: usize, job: J, items: I) -> Vec<J::Out>
+            where
+                I: IntoIterator<Item = A>,
+                J: Sync,
+                A: Send,
+                J::Out: Send,
+            {
+                job::map(&self.inner, chunk, &|item| job.run(item), items)
             }
+
+            super::own_calls!();
         }
     };
 }

@@ -45,7 +45,7 @@ pub(crate) use wire::{Frame, HEAD, Kind, put, put_call, read, write};
 /// Names the host's socket, and says how long a message may be.
 const VARIABLE: &str = "OSIER_HOST";
 /// What a host says first: the protocol's name and version.
-const HELLO: &[u8] = b"osier host 1";
+const HELLO: &[u8] = b"osier host 2";
 /// How long an idle main thread may take to end the process before the reader does.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -55,8 +55,8 @@ static IS_HOST: AtomicBool = AtomicBool::new(false);
 /// Makes this program able to run jobs for itself in processes of their own: call it first in `main`.
 ///
 /// It returns at once, unless this very process was started as a host, by [`Processes`](crate::pool::Processes). Then it never returns: it runs the functions that it is asked for, and ends with
-/// whoever started it. What stands before it in `main` runs in each host as well. A host ignores Ctrl-C, which its owner
-/// gets too; its standard input is empty, its output and its environment are the owner's.
+/// whoever started it. What stands before it in `main` runs in each host as well. A host does nothing at a Ctrl-C, which its
+/// owner gets too, and what a job starts gets it as ever; its standard input is empty, its output and its environment are the owner's.
 ///
 /// # Panics
 /// In a host, if two functions were registered under one name.
@@ -103,9 +103,14 @@ pub fn host() {
     }
 }
 
+/// Whether this process is a host.
+pub(crate) fn is_host() -> bool {
+    IS_HOST.load(Ordering::Relaxed)
+}
+
 /// Panics if this process was started as a host, but runs on as the program: it would start itself again and again.
 pub(crate) fn check_not_a_host() {
-    if !IS_HOST.load(Ordering::Relaxed) && is_started_as_host() {
+    if !is_host() && is_started_as_host() {
         panic!("this process was started as a host: call `osier::process::host()` first in `main`");
     }
 }
@@ -139,10 +144,26 @@ fn inherited() -> Option<(UnixStream, usize)> {
     Some((UnixStream::from(socket), limit))
 }
 
-/// The terminal sends Ctrl-C to hosts as well; what is to end is for the owner to say.
+/// The terminal sends Ctrl-C to hosts as well; what is to end is for the owner to say. A handler that does nothing, for an
+/// ignored signal would be ignored by what jobs start, too: an exec resets handlers alone.
 fn ignore_interrupts() {
-    // SAFETY: it installs no handler.
-    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: all of it is integers, pointers and a set of signals, for which zeros are values.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    // On the thread's own stack for signals where there is one: a coroutine's may be almost full.
+    action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+    // SAFETY:
+    // - Both are structs of ours; the second may be null.
+    // - The handler touches nothing, so it may run at any point.
+    unsafe {
+        let mut before: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGINT, std::ptr::null(), &raw mut before);
+        // A program that was started to ignore it passes that on.
+        if before.sa_sigaction != libc::SIG_IGN {
+            libc::sigaction(libc::SIGINT, &raw const action, std::ptr::null_mut());
+        }
+    }
 }
 
 /// What a function sees that is served: its owner.

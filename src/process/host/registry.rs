@@ -56,10 +56,21 @@ use super::Hosting;
 macro_rules! registered {
     ($function:path) => {{
         $crate::process::__inventory::submit! {
-            $crate::process::Entry::__new(::std::concat!(::std::module_path!(), "::", ::std::stringify!($function)), $function)
+            $crate::process::Entry::__new($crate::__name_of_registered!($function), $function)
         }
         $function
     }};
+}
+
+/// What the owner and the host know something registered by: functions in two bodies may have one path.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __name_of_registered {
+    ($($what:tt)*) => {
+        ::std::concat!(
+            ::std::module_path!(), "::", ::std::stringify!($($what)*), ":", ::std::line!(), ":", ::std::column!()
+        )
+    };
 }
 
 /// Serves a call of a function: with the argument as it was sent.
@@ -131,12 +142,17 @@ pub(crate) fn name_of<F: 'static>() -> Option<&'static str> {
     TYPES.get(&TypeId::of::<F>()).copied()
 }
 
-/// Panics if one name stands for two functions: then it is not known which one is asked for.
+/// Panics if one name stands for two functions, as it may where a macro registers both: then it is not known which one is
+/// asked for.
 pub(super) fn check() {
     let mut known: HashMap<&str, TypeId> = HashMap::new();
     for entry in inventory::iter::<Entry>() {
         let id = (entry.id)();
         let first = *known.entry(entry.name).or_insert(id);
-        assert_eq!(first, id, "two functions are registered as '{}': give them different names", entry.name);
+        assert_eq!(
+            first, id,
+            "two functions are registered as '{}': one macro must not register several of one name",
+            entry.name
+        );
     }
 }

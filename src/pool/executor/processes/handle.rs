@@ -79,9 +79,17 @@ impl Handle {
                 return result;
             }
         };
+        // Nobody waits for room that is of no use.
+        if self.0.desk.is_closed() {
+            ticket.settle(Err(JoinError::executor_shut_down()));
+            return result;
+        }
         let permit = self.0.room.hold();
         let work: Work = Box::new(move |place| {
             drop(permit);
+            if !ticket.begin() {
+                return;
+            }
             place.take_turn(|place, _| {
                 place.call(name, &[argument], &AtomicBool::new(false), |_, answer| {
                     ticket.settle(answer.and_then(|value| decode(&value)));
@@ -124,17 +132,23 @@ impl Handle {
     }
 
     /// Runs the batch as `jobs` jobs, and waits for them. If that is interrupted, kills the processes that run it, and goes
-    /// on unwinding when they have ended.
+    /// on unwinding when they have ended. Jobs that have not begun are not waited for: they never will.
     fn run_batch(&self, batch: &Arc<Batch>, jobs: usize) -> Option<JoinError> {
         let left = Left::new(jobs);
         let mut refusal = None;
-        let mut gone = (0..jobs).map(|_| Gone(left.clone())).collect::<Vec<_>>();
+        let pending = Pending(Arc::new(Mutex::new((0..jobs).map(|_| Gone(left.clone())).collect())));
         let interrupted = unwind::intercept(|| {
-            while !gone.is_empty() {
+            for _ in 0..jobs {
+                if self.0.desk.is_closed() {
+                    refusal.get_or_insert_with(JoinError::executor_shut_down);
+                    pending.forget_all();
+                    break;
+                }
                 let permit = self.0.room.hold();
-                let (batch, gone) = (batch.clone(), gone.pop());
+                let (batch, pending) = (batch.clone(), Begins(Some(pending.clone())));
                 let work: Work = Box::new(move |place| {
                     drop(permit);
+                    let Some(gone) = pending.begin() else { return };
                     place.take_turn(|place, turn| batch.work(place, turn));
                     drop((batch, gone));
                 });
@@ -146,7 +160,7 @@ impl Handle {
             left.none.wait();
         });
         if let Err(payload) = interrupted {
-            drop(gone);
+            pending.forget_all();
             batch.stop();
             task::shield(|| left.none.wait());
             unwind::throw(payload);
@@ -187,6 +201,39 @@ impl Handle {
 
     pub(super) fn set_places(&self, places: usize) {
         self.0.desk.set_places_of_waiting(places, |number| self.hire(number));
+    }
+}
+
+/// The jobs of a batch that have not begun.
+#[derive(Clone)]
+struct Pending(Arc<Mutex<Vec<Gone>>>);
+
+impl Pending {
+    fn take_one(&self) -> Option<Gone> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Lets none of them begin.
+    fn forget_all(&self) {
+        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(all);
+    }
+}
+
+/// The right of one of them to begin. Dropped instead, it never will.
+struct Begins(Option<Pending>);
+
+impl Begins {
+    /// Takes what says that it has gone, once that is dropped. `None` if it was not waited for any more.
+    fn begin(mut self) -> Option<Gone> {
+        self.0.take()?.take_one()
+    }
+}
+
+impl Drop for Begins {
+    fn drop(&mut self) {
+        let gone = self.0.take().and_then(|pending| pending.take_one());
+        drop(gone);
     }
 }
 

@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 
 use super::desk::Desk;
 use super::job::{self, Gone, Left, Ticket};
-use super::{Executor, Job, LazyMap, executor, threads};
+use super::{Executor, Job, LazyMap, UnorderedMap, executor, own_calls, threads};
 use crate::exception::Exception;
 use crate::process::host::{Plan, RemoteError};
 use crate::sync::AsyncResult;
@@ -86,7 +86,9 @@ impl Processes {
         ProcessesBuilder { places: n, queue: QUEUE, plan: Plan::default() }
     }
 
-    /// Runs the registered function `f` with `argument` when a process has time, and gives its result.
+    /// Runs the registered function `f` with `argument` when a process has time, and gives its result. One that is pending may
+    /// be [taken back](AsyncResult::cancel); one that runs can be ended if it is run by [`apply`](Self::apply) or
+    /// [`map`](Self::map), by an interruption of the caller.
     ///
     /// Its failures are the result's: a [`RemoteError`] as its exception, or a panic with the job's text; after a shutdown an
     /// error that [says so](JoinError::is_shutdown). One that nobody looks at is [reported](crate::Report::Unjoined).
@@ -112,7 +114,7 @@ impl Processes {
     /// The calling task, or on a plain thread the thread.
     ///
     /// # Cancel safety
-    /// A caller that is cancelled unwinds from here, and the job runs on.
+    /// If that is interrupted, the process that runs the job is killed, and no other; a job that has not begun never runs.
     ///
     /// # Panics
     /// With the job's failure.
@@ -122,7 +124,9 @@ impl Processes {
         A: Serialize,
         R: DeserializeOwned + Send + 'static,
     {
-        job::value_of(&self.submit(f, argument))
+        let _ = f;
+        let mut values = self.inner.map::<F, _, R>(Some(1), [argument]);
+        values.pop().unwrap_or_else(|| unreachable!("one item gives one value"))
     }
 
     /// Runs the registered function `f` with each item, at most `n` at once, and returns the values in the order of the
@@ -182,6 +186,18 @@ impl Processes {
         LazyMap::new(self.inner.places(), items.into_iter(), |item| self.inner.submit::<F, I::Item, R>(item))
     }
 
+    /// Maps lazily as [`imap`](Self::imap) does, and gives each value as soon as it is there.
+    pub fn imap_unordered<'a, I, F, R>(&'a self, f: F, items: I) -> UnorderedMap<'a, I::IntoIter, R>
+    where
+        I: IntoIterator,
+        I::Item: Serialize,
+        F: Fn(I::Item) -> R + Copy + 'static,
+        R: DeserializeOwned + Send + 'static,
+    {
+        let _ = f;
+        UnorderedMap::new(self.inner.places(), items.into_iter(), |item| self.inner.submit::<F, I::Item, R>(item))
+    }
+
     /// Kills the processes that run a job, takes no more jobs, and waits until all processes have ended. The results of jobs
     /// that had not ended are cancelled.
     ///
@@ -226,9 +242,18 @@ where
         self.inner.map::<J, I, J::Out>(None, items)
     }
 
-    fn shutdown(&self, cancel_pending: bool) {
-        Self::shutdown(self, cancel_pending);
+    fn map_chunked<I>(&self, chunk: usize, _job: J, items: I) -> Vec<J::Out>
+    where
+        I: IntoIterator<Item = A>,
+        J: Sync,
+        A: Send,
+        J::Out: Send,
+    {
+        assert!(chunk > 0, "a chunk has one item at least");
+        self.inner.map::<J, I, J::Out>(Some(chunk), items)
     }
+
+    own_calls!();
 }
 
 fn failure(error: RemoteError) -> JoinError {
