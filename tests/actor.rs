@@ -659,21 +659,104 @@ fn a_monitor_tells_how_an_actor_has_ended() {
 #[test]
 fn a_watcher_that_is_full_may_wait_for_the_end_that_it_is_told_of() {
     let _watch = watch();
-    let (sender, receiver) = channel::bounded(1);
-    let (go, goes) = channel::bounded::<()>(0);
-    let watched = Builder::new().spawn(|inbox: &Mailbox<u32>| _ = inbox.recv());
-    let ends = watched.clone();
-    let watcher = Builder::new().mailbox(1).spawn(move |inbox: &Mailbox<Option<actor::Down>>| {
-        _ = goes.recv();
-        ends.kill();
-        assert!(ends.join().is_err() && inbox.recv().is_none());
-        sender.send(inbox.recv().unwrap().end().is_err()).unwrap();
+    both(|kind| {
+        both(|watchers_kind| {
+            let (sender, receiver) = channel::bounded(1);
+            let (go, goes) = channel::bounded::<()>(0);
+            let watched = kind.clone().spawn(|inbox: &Mailbox<u32>| _ = inbox.recv());
+            let ends = watched.clone();
+            let watcher = watchers_kind.mailbox(1).spawn(move |inbox: &Mailbox<Option<actor::Down>>| {
+                _ = goes.recv();
+                ends.kill();
+                assert!(ends.join().is_err() && inbox.recv().is_none());
+                sender.send(inbox.recv().unwrap().end().is_err()).unwrap();
+            });
+            watcher.send(None).unwrap();
+            watched.monitor(&watcher, Some);
+            drop(go);
+            assert_eq!(receiver.recv(), Ok(true));
+            watcher.join().unwrap();
+        });
     });
-    watcher.send(None).unwrap();
-    watched.monitor(&watcher, Some);
-    drop(go);
-    assert_eq!(receiver.recv(), Ok(true));
-    watcher.join().unwrap();
+}
+
+#[test]
+fn what_an_actor_on_a_thread_starts_goes_on_while_it_computes_and_after_its_end() {
+    let _watch = watch();
+    both(|builder| {
+        let (says, heard) = channel::bounded(1);
+        let (go, goes) = mpsc::channel::<()>();
+        let parent = Builder::new().thread().spawn(move |_: &Mailbox<()>| {
+            let child = builder.spawn(|inbox: &Mailbox<(u32, Reply<u32>)>| {
+                inbox.iter().for_each(|(n, reply)| reply.send(2 * n).unwrap());
+            });
+            says.send(child).unwrap();
+            // There is no wait in it: it holds its thread.
+            _ = goes.recv();
+        });
+        let child = heard.recv().unwrap();
+        assert_eq!(child.ask(|reply| (1, reply)), Ok(2), "while the other one computes");
+        drop(go);
+        parent.join().unwrap();
+        assert_eq!(child.ask(|reply| (2, reply)), Ok(4), "after the end of the other one");
+        end(&child);
+    });
+}
+
+#[test]
+fn what_an_actor_on_a_thread_starts_lives_on_the_runtime_that_it_was_started_from() {
+    let _watch = watch();
+    let runtime = Runtime::builder().workers(1).thread_name("the starter's").build().unwrap();
+    let names = runtime.run(|| {
+        let (says, heard) = channel::unbounded();
+        let parent = Builder::new().thread().spawn(move |_: &Mailbox<()>| {
+            let name = |inbox: &Mailbox<channel::Sender<String>>| {
+                inbox.recv().send(std::thread::current().name().unwrap_or_default().to_owned()).unwrap();
+            };
+            Builder::new().spawn(name).send(says.clone()).unwrap();
+            // Those of a further one with a thread, too.
+            let further = Builder::new().thread().spawn(move |inbox: &Mailbox<channel::Sender<String>>| {
+                Builder::new().spawn(name).send(inbox.recv()).unwrap();
+            });
+            further.send(says).unwrap();
+        });
+        parent.join().unwrap();
+        heard.iter().collect::<Vec<_>>()
+    });
+    assert!(names.len() == 2 && names.iter().all(|name| name.starts_with("the starter's")), "{names:?}");
+}
+
+#[test]
+fn a_mailbox_is_selected_from_and_waited_for() {
+    let _watch = watch();
+    both(|builder| {
+        let (says, heard) = channel::unbounded();
+        let (other, others) = channel::unbounded::<u32>();
+        let actor = builder.spawn(move |inbox: &Mailbox<u32>| {
+            let ready = |objects: &[&dyn osier::Wait]| osier::wait(objects).next();
+            assert_eq!(ready(&[inbox]), Some(0));
+            let exit = catch_exit(|| {
+                loop {
+                    osier::select! {
+                        recv(inbox) -> n => says.send(n).unwrap(),
+                        recv(others) -> n => says.send(100 + n.unwrap()).unwrap(),
+                    }
+                }
+            });
+            let Err(exit) = exit;
+            assert_eq!(exit.kind(), ExitKind::ActorClosed);
+            assert_eq!(ready(&[inbox]), Some(0), "nothing more comes");
+            exit.resume();
+        });
+        actor.send(1).unwrap();
+        assert_eq!(heard.recv(), Ok(1));
+        other.send(1).unwrap();
+        assert_eq!(heard.recv(), Ok(101));
+        actor.send(2).unwrap();
+        assert_eq!(heard.recv(), Ok(2));
+        end(&actor);
+        assert!(heard.recv().is_err());
+    });
 }
 
 #[test]

@@ -15,11 +15,11 @@ use super::error::NameTaken;
 use super::life::Life;
 use super::mailbox::Mailbox;
 #[cfg(feature = "processes")]
-use super::process::ProcessBuilder;
+use super::process::{ProcessBuilder, Receipts};
 use super::registry::{self, Name};
 use super::supervisor::Child;
 use crate::exception::{ExitKind, catch_exit};
-use crate::runtime::LocalRuntime;
+use crate::runtime::{LocalRuntime, Shared};
 use crate::sync::Event;
 use crate::sync::channel::{self, Sender};
 use crate::task::{self, Task};
@@ -73,6 +73,10 @@ impl Builder {
     ///
     /// It is the one task of a [`LocalRuntime`] on that thread. Everything else is as on a worker: the same body, the same
     /// address. The thread ends with the actor; a process does not wait for it.
+    ///
+    /// Actors that it starts live on the runtime of whoever has started it (on the default one if that has ended), go on while
+    /// it computes, and outlive it. Tasks that it spawns run on its thread, whenever it waits, and are cancelled when it
+    /// ends.
     pub fn thread(mut self) -> Self {
         self.has_thread = true;
         self
@@ -164,9 +168,9 @@ impl Builder {
         residence: Residence<M>,
         body: impl FnOnce(&Mailbox<M>) + Send + 'static,
     ) -> Address<M> {
-        let name = residence.mailbox.name().clone();
-        let task = self.run(&name, move || residence.live(body)).unwrap_or_else(|error| panic!("{error}"));
-        Address::new(name, sender, Life::Once(task))
+        let label = residence.label();
+        let task = self.run(&label, move || residence.live(body)).unwrap_or_else(|error| panic!("{error}"));
+        Address::new(label.name, sender, Life::Once(task))
     }
 
     /// Starts an actor whose received messages are counted.
@@ -177,7 +181,7 @@ impl Builder {
         body: impl FnOnce(&Mailbox<M>) + Send + 'static,
     ) -> Address<M> {
         let (sender, mut residence) = self.residence(no_name(), None);
-        residence.mailbox.set_counter(counter);
+        residence.mailbox.count_for_owner(counter);
         self.launch(sender, residence, body)
     }
 
@@ -188,9 +192,8 @@ impl Builder {
     }
 
     /// Runs an actor, as a task or on a thread. An error if the runtime is shutting down, or the system refuses a thread.
-    pub(super) fn run(&self, name: &Arc<str>, run: impl FnOnce() + Send + 'static) -> io::Result<Task> {
-        let mut builder = task::Builder::new();
-        builder = if **name == *NO_NAME { builder.name(NO_NAME) } else { builder.name(name.to_string()) };
+    pub(super) fn run(&self, label: &Label, run: impl FnOnce() + Send + 'static) -> io::Result<Task> {
+        let (mut builder, name) = (label.mark(task::Builder::new()), &label.name);
         if let Some(bytes) = self.stack_size {
             builder = builder.stack_size(bytes);
         }
@@ -198,7 +201,7 @@ impl Builder {
             return on_a_thread(name, builder, run)
                 .map_err(|error| io::Error::new(error.kind(), format!("no thread for actor '{name}': {error}")));
         }
-        let spawned = builder.try_spawn(run).map_err(|refused| io::Error::other(refused.to_string()))?;
+        let spawned = builder.try_spawn_lasting(run).map_err(|refused| io::Error::other(refused.to_string()))?;
         Ok(spawned.task())
     }
 }
@@ -212,6 +215,25 @@ fn no_name() -> Arc<str> {
     NAME.clone()
 }
 
+/// What the tasks of an actor are known by.
+pub(super) struct Label {
+    name: Arc<str>,
+    #[cfg(feature = "processes")]
+    receipts: Option<Arc<Receipts>>,
+}
+
+impl Label {
+    /// Names a task, and lets whoever sends an address of the actor to another process find its receipts.
+    fn mark(&self, builder: task::Builder) -> task::Builder {
+        #[cfg(feature = "processes")]
+        let builder = match &self.receipts {
+            Some(receipts) => builder.data(receipts.clone()),
+            None => builder,
+        };
+        if *self.name == *NO_NAME { builder.name(NO_NAME) } else { builder.name(self.name.to_string()) }
+    }
+}
+
 /// What an actor has as long as it lives. Fields are dropped in this order.
 pub(super) struct Residence<M> {
     mailbox: Mailbox<M>,
@@ -221,6 +243,14 @@ pub(super) struct Residence<M> {
 impl<M: Send + 'static> Residence<M> {
     pub(super) fn mailbox(&self) -> &Mailbox<M> {
         &self.mailbox
+    }
+
+    pub(super) fn label(&self) -> Label {
+        Label {
+            name: self.mailbox.name().clone(),
+            #[cfg(feature = "processes")]
+            receipts: self.mailbox.receipts().cloned(),
+        }
     }
 
     /// Runs the body in the task that is the actor, or one of those that a supervisor lets be it.
@@ -249,9 +279,10 @@ fn on_a_thread(name: &str, builder: task::Builder, run: impl FnOnce() + Send + '
     let (sender, receiver) = mpsc::sync_channel(1);
     let ended = Event::new();
     let sets = SetOnDrop(ended.clone());
+    let starter = Shared::lasting();
     let thread = thread::Builder::new().name(name.replace('\0', "?"));
     thread.spawn(move || {
-        LocalRuntime::new().run(|| {
+        LocalRuntime::within(starter).run(|| {
             let task = builder.spawn(move || {
                 let _sets = sets;
                 run();

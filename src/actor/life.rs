@@ -116,7 +116,7 @@ impl Life {
                     kept.over.wait();
                     tell(&kept.task());
                 };
-                let waits = task::Builder::new().name("osier::actor::watch").daemon().try_spawn(wait);
+                let waits = task::Builder::new().name("osier::actor::watch").daemon().try_spawn_lasting(wait);
                 waits.ok().map(|waits| Watch::Task(waits.task()))
             }
         }

@@ -8,9 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::address::Address;
 use super::life::Life;
+#[cfg(feature = "processes")]
+use super::process::Receipts;
 use crate::coroutine::unwind;
 use crate::exception::{ExitKind, Leaving, Report, report};
-use crate::sync::channel::{Receiver, RecvTimeoutError};
+use crate::sync::Wait;
+use crate::sync::channel::{Receiver, RecvTimeoutError, SelectedOperation};
+use crate::sync::select_expansion::{Operation, Receive};
 
 /// An actor's messages, in the order in which they were sent.
 ///
@@ -31,6 +35,27 @@ use crate::sync::channel::{Receiver, RecvTimeoutError};
 /// assert_eq!(receiver.iter().collect::<Vec<_>>(), ["Ann", "goodbye"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+/// In a [`select!`](crate::select!) it stands as a receiver does, and unwinds as [`recv`](Self::recv) does at its end. For
+/// [`wait`](crate::wait) it is ready when a message is there, or none will come:
+/// ```
+/// use osier::{actor::{Builder, Mailbox}, select, sync::channel};
+///
+/// let (orders, incoming) = channel::unbounded::<u32>();
+/// let (says, heard) = channel::unbounded();
+/// let clerk = Builder::new().spawn(move |inbox: &Mailbox<u32>| loop {
+///     select! {
+///         recv(inbox) -> number => says.send(number).unwrap(),
+///         recv(incoming) -> order => says.send(10 * order.unwrap()).unwrap(),
+///     }
+/// });
+/// clerk.send(1)?;
+/// assert_eq!(heard.recv()?, 1);
+/// orders.send(1)?;
+/// assert_eq!(heard.recv()?, 10);
+/// clerk.close();
+/// clerk.join()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Mailbox<M> {
     /// Of the actor.
     name: Arc<str>,
@@ -39,10 +64,18 @@ pub struct Mailbox<M> {
     life: OnceLock<Life>,
     /// Whether the actor was told that nothing more comes.
     has_ended: AtomicBool,
-    /// Is told of each message that the actor receives, and how many are left: in a host, where the owner reports those that
-    /// are not received.
     #[cfg(feature = "processes")]
-    counter: Option<Box<dyn Fn(usize) + Send + Sync>>,
+    counter: Counter,
+}
+
+/// Who is told of each message that an actor receives.
+#[cfg(feature = "processes")]
+enum Counter {
+    Nobody,
+    /// The owner of this host, who reports what is not received, and is told how many are left.
+    Owner(Box<dyn Fn(usize) + Send + Sync>),
+    /// Whoever sends to an actor of this host from another process.
+    Receipts(Arc<Receipts>),
 }
 
 impl<M> Mailbox<M> {
@@ -53,21 +86,32 @@ impl<M> Mailbox<M> {
             life: OnceLock::new(),
             has_ended: AtomicBool::new(false),
             #[cfg(feature = "processes")]
-            counter: None,
+            counter: Receipts::of_host().map_or(Counter::Nobody, Counter::Receipts),
         }
     }
 
-    /// Lets `counter` know of each message that is received.
+    /// Lets `counter` know of each message that is received, for the owner, who reports the others.
     #[cfg(feature = "processes")]
-    pub(super) fn set_counter(&mut self, counter: impl Fn(usize) + Send + Sync + 'static) {
-        self.counter = Some(Box::new(counter));
+    pub(super) fn count_for_owner(&mut self, counter: impl Fn(usize) + Send + Sync + 'static) {
+        self.counter = Counter::Owner(Box::new(counter));
+    }
+
+    /// What the actor has received, if that is counted for others than the owner.
+    #[cfg(feature = "processes")]
+    pub(super) fn receipts(&self) -> Option<&Arc<Receipts>> {
+        match &self.counter {
+            Counter::Receipts(receipts) => Some(receipts),
+            Counter::Nobody | Counter::Owner(_) => None,
+        }
     }
 
     #[inline(always)]
     fn received(&self, message: M) -> M {
         #[cfg(feature = "processes")]
-        if let Some(counter) = &self.counter {
-            counter(self.len());
+        match &self.counter {
+            Counter::Nobody => {}
+            Counter::Owner(counter) => counter(self.len()),
+            Counter::Receipts(receipts) => receipts.add(|| self.len()),
         }
         message
     }
@@ -75,7 +119,7 @@ impl<M> Mailbox<M> {
     /// Whether somebody else reports what is not received.
     fn is_counted(&self) -> bool {
         #[cfg(feature = "processes")]
-        return self.counter.is_some();
+        return matches!(self.counter, Counter::Owner(_));
         #[cfg(not(feature = "processes"))]
         false
     }
@@ -237,7 +281,29 @@ impl<M> Drop for Mailbox<M> {
         if messages.len() > 0 && !self.is_counted() {
             report(&Report::DeadLetters { name: &self.name, count: messages.len() });
         }
+        #[cfg(feature = "processes")]
+        if let Some(receipts) = self.receipts() {
+            receipts.end();
+        }
         unwind::drop_quietly(messages);
+    }
+}
+
+impl<M> Receive for Mailbox<M> {
+    type Received = M;
+
+    fn __osier_operation(&self) -> Operation<'_> {
+        Operation::of(&self.receiver)
+    }
+
+    fn __osier_complete(&self, operation: SelectedOperation<'_>) -> M {
+        operation.recv(&self.receiver).map_or_else(|_| self.end(), |message| self.received(message))
+    }
+}
+
+impl<M> Wait for Mailbox<M> {
+    fn __osier_wait(&self) -> Operation<'_> {
+        Operation::of(&self.receiver)
     }
 }
 

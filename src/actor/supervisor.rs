@@ -132,8 +132,9 @@ impl Error for TooManyRestarts {}
 /// Starts actors, and starts them again when they have failed: Erlang's supervisor.
 ///
 /// A child's address stays valid: its mailbox and its name are kept while it is started again, and messages that it had not
-/// received wait for it. The one that it failed with is gone. Each failure that is mended so is
-/// [reported](crate::Report::Restarted).
+/// received wait for it. The one that it failed with is gone; of a child in a process, so are those that were on the way there,
+/// up to 64, which are counted as dead letters. Each failure that is mended so is [reported](crate::Report::Restarted); one
+/// that ends a child for good is [reported](crate::Report::Unjoined) whether or not somebody joins it.
 ///
 /// When children end more often than [`intensity`](SupervisorBuilder::intensity) allows, the supervisor ends the others, the
 /// newest first, and fails with [`TooManyRestarts`]; a link or a supervisor above it then decides.
@@ -340,7 +341,7 @@ impl<M: Send + 'static> Keep for Record<M> {
 
     fn start(&self) -> io::Result<Task> {
         let (residence, body, kept) = (self.residence.clone(), self.child.body.clone(), self.kept.0.clone());
-        let task = self.child.builder.run(&self.name, move || {
+        let task = self.child.builder.run(&self.residence.label(), move || {
             kept.set_task(task::current());
             residence.live(|inbox| body(inbox));
         })?;

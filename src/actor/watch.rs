@@ -135,7 +135,8 @@ impl<M: Send + 'static> Address<M> {
             if let Err(SendError::Full(down)) = watcher.try_send(message(Down { name, end: end.clone() })) {
                 // Those who wait for this actor's end would wait for room as well, and the watcher may be one of them.
                 let wait = move || _ = watcher.send(down);
-                drop(task::Builder::new().name("osier::actor::monitor").try_spawn(wait));
+                // The thread of an actor that has one ends right after this.
+                drop(task::Builder::new().name("osier::actor::monitor").try_spawn_lasting(wait));
             }
         })
     }

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::diagnosis::Deadlock;
@@ -76,6 +76,13 @@ impl LocalRuntime {
     #[allow(clippy::new_without_default, reason = "not a value among others: it belongs to this thread")]
     pub fn new() -> Self {
         Self::built(StackSize::DEFAULT, World::default())
+    }
+
+    /// Makes one for a single task, that was started from `outer`.
+    pub(crate) fn within(outer: Weak<Shared>) -> Self {
+        let runtime = Self::new();
+        runtime.worker().shared().set_outer(outer);
+        runtime
     }
 
     pub(super) fn built(stack_size: StackSize, world: World) -> Self {

@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     is_local: bool,
     /// Of such a worker, whether it sleeps in here, and nothing but another thread can end that.
     rests: AtomicBool,
+    /// Of a local runtime that ends with one task: where that has been started from, and what it starts shall live on.
+    outer: OnceLock<Weak<Self>>,
     /// Rings when the worker of a local runtime is woken, if a foreign event loop asked for that.
     pub(super) bell: OnceLock<Bell>,
     /// Whether this is the child of a `fork`, in which nothing runs.
@@ -188,6 +190,7 @@ impl Shared {
             is_closed_world: world.is_closed,
             is_local: world.is_local,
             rests: AtomicBool::new(false),
+            outer: OnceLock::new(),
             bell: OnceLock::new(),
             forked: AtomicBool::new(false),
             nested: Mutex::default(),
@@ -209,6 +212,28 @@ impl Shared {
             super::default_runtime().shared()
         }
         f(Worker::get().map_or_else(default, Worker::shared))
+    }
+
+    /// Lends the runtime for what shall not end with the calling thread: the caller's; on a thread that is there for one
+    /// task alone, the one that this was started from. If that has ended meanwhile, the default one.
+    pub(crate) fn with_lasting<T>(f: impl FnOnce(&Self) -> T) -> T {
+        Self::with_current(|shared| match shared.outer.get() {
+            None => f(shared),
+            Some(outer) => match outer.upgrade().filter(|outer| !outer.is_closing()) {
+                Some(outer) => f(&outer),
+                None => f(super::default_runtime().shared()),
+            },
+        })
+    }
+
+    /// The runtime that [`with_lasting`](Self::with_lasting) lends.
+    pub(crate) fn lasting() -> Weak<Self> {
+        Self::with_lasting(|shared| shared.this.clone())
+    }
+
+    /// Says where this local runtime was started from. The first time counts.
+    pub(super) fn set_outer(&self, outer: Weak<Self>) {
+        _ = self.outer.set(outer);
     }
 
     /// The calling worker, if it is one of this runtime's.

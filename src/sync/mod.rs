@@ -66,8 +66,7 @@ pub use rlock::{RLock, RLockGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[doc(hidden)]
 pub use select::expansion as select_expansion;
-#[cfg(feature = "net")]
-pub(crate) use select::{Operand, Token};
+pub(crate) use select::{Arm, Begun, Operand, Token};
 pub use semaphore::{BoundedSemaphore, Permit, ReleasedTooOften, Semaphore};
 pub use wait::{Wait, Waiting, join_all, kill_all, wait};
 pub use wait_group::WaitGroup;

@@ -284,6 +284,15 @@ impl Builder {
         Shared::with_current(|shared| self.try_spawn_on(shared, f))
     }
 
+    /// Spawns `f` where it does not end with the calling thread: see [`Shared::with_lasting`].
+    pub(crate) fn try_spawn_lasting<F, T>(self, f: F) -> Result<JoinHandle<T>, SpawnError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        Shared::with_lasting(|shared| self.try_spawn_on(shared, f))
+    }
+
     #[inline(always)]
     pub(crate) fn spawn_on<F, T>(self, shared: &Shared, f: F) -> JoinHandle<T>
     where

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   here: Address ─→ mailbox ─→ relay ── Post ──────────────→ the actor's mailbox, or a backlog for it
-//!                               ▲ credit ◄── Settled ────────┘
+//!                               ▲ credit ◄── Settled ────────┘ how many have arrived, and how many were received
 //!   close, kill ────────────────┼── CloseThat, Kill ────────→ the same calls
 //!   the relay ends ◄────────────┴── Closed, Gone ◄─────────── its end, which Watch has asked for
 //! ```
@@ -10,13 +10,16 @@
 //! # Invariants
 //! - At most [`WINDOW`] messages to an address are on the way and not arrived; the others wait in the relay's mailbox, which
 //!   has the bound of the actor's own, so that a sender waits, or is refused, as there.
-//! - What was sent and has not arrived when nothing crosses any more is reported as dead letters, once.
+//! - What was sent and not received when nothing crosses any more is reported as dead letters, once. The other side tells of up
+//!   to 16 received messages late: so it may be too many, and not too few.
 //! - A relay ends as the actor has that it stands for, unless its address is dropped before. So joins, monitors and links
 //!   need to know nothing of processes.
 //! - Whoever reads frames never waits for an actor: what a full mailbox has no room for is queued for it.
+//! - An address that comes back to where its actor lives is the actor's own there, not one of a relay of a relay.
 
+use std::any::Any;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::de::{DeserializeOwned, Error as _};
@@ -29,6 +32,7 @@ use super::super::error::SendError;
 use super::super::life::{Life, Told, Watch};
 use super::super::mailbox::Mailbox;
 use super::border::{Border, Crossing, MYSELF, crossing};
+use super::receipts::{Receipts, Settled};
 use crate::coroutine::unwind;
 use crate::exception::{ExitKind, Leaving, Report, raise, report};
 use crate::process::RemoteError;
@@ -40,11 +44,11 @@ use crate::task::{self, JoinError};
 /// How many messages to one address are on the way at most.
 const WINDOW: usize = 64;
 
-/// How many messages have arrived before that is told, if more come at once.
-const BATCH: u64 = 16;
-
 /// The largest bound of a relay's mailbox: it is only a part of the queue, and the other side says how large it is.
 const RELAY: usize = 1024;
+
+/// What is added to the number of an address that goes back to the side that has given it.
+const YOURS: u64 = 1 << 63;
 
 // ---- actors of the other side
 
@@ -55,9 +59,6 @@ pub(in crate::actor) struct Afar {
     name: Arc<str>,
     /// A permit for each message that may be sent.
     credit: Semaphore,
-    /// How many messages were sent, and how many of them have arrived.
-    sent: AtomicU64,
-    settled: AtomicU64,
     /// Closes the relay's mailbox.
     close: OnceLock<Box<dyn Fn() + Send + Sync>>,
     state: Mutex<State>,
@@ -69,6 +70,12 @@ pub(in crate::actor) struct Afar {
 
 #[derive(Default)]
 struct State {
+    /// How many messages were sent, how many of them have arrived, and how many of these the actor has received.
+    sent: u64,
+    arrived: u64,
+    received: u64,
+    /// Whether those that were not received have been reported: nothing crosses any more.
+    is_counted: bool,
     /// Whether it was closed by an address of this side.
     is_closed_here: bool,
     /// Whether it was closed on its own side.
@@ -77,6 +84,21 @@ struct State {
     is_released: bool,
     /// How it has ended.
     end: Option<End>,
+}
+
+impl State {
+    /// How many messages were sent and not received, as far as is known.
+    fn unread(&self) -> u64 {
+        self.sent - self.received
+    }
+
+    /// Counts one message less as sent. True if it was reported as lost before.
+    fn take_back(&mut self) -> bool {
+        if !self.is_counted {
+            self.sent -= 1;
+        }
+        self.is_counted
+    }
 }
 
 /// How an actor of the other side has ended.
@@ -199,32 +221,33 @@ impl Afar {
                 return;
             }
             let Some(message) = messages.next() else { return };
-            self.sent.fetch_add(1, Ordering::Relaxed);
+            self.state().sent += 1;
             let Err(error) = self.border.post(self.number, &message) else {
                 permit.forget();
                 continue;
             };
-            self.sent.fetch_sub(1, Ordering::Relaxed);
+            // Perhaps it has been reported already, among all that were lost.
+            let was_counted = self.state().take_back();
             match error {
-                Some(error) => report(&Report::Undelivered { name: &self.name, error: &error }),
-                None => return report(&Report::DeadLetters { name: &self.name, count: 1 }),
+                Some(error) if !was_counted => report(&Report::Undelivered { name: &self.name, error: &error }),
+                Some(_) => {}
+                None if !was_counted => return report(&Report::DeadLetters { name: &self.name, count: 1 }),
+                None => return,
             }
         }
     }
 
-    /// Notes how many messages have arrived. True if it needs not be known any more.
-    fn settle(&self, total: u64) -> io::Result<bool> {
-        let before = self.settled.load(Ordering::Relaxed);
-        let more = total.checked_sub(before).filter(|_| total <= self.sent.load(Ordering::Relaxed));
+    /// Notes how many messages have arrived, and how many were received. True if it needs not be known any more.
+    fn settle(&self, arrived: u64, received: u64) -> io::Result<bool> {
+        let mut state = self.state();
+        let is_possible = arrived <= state.sent && received <= arrived && received >= state.received;
+        let more = arrived.checked_sub(state.arrived).filter(|_| is_possible);
         let more = more.and_then(|more| usize::try_from(more).ok()).ok_or(io::ErrorKind::InvalidData)?;
-        // The reader of this side alone writes it.
-        self.settled.store(total, Ordering::Relaxed);
+        (state.arrived, state.received) = (arrived, received);
+        let is_over = state.is_released && state.unread() == 0;
+        drop(state);
         self.credit.release_many(more);
-        Ok(self.state().is_released && self.on_the_way() == 0)
-    }
-
-    fn on_the_way(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed).saturating_sub(self.settled.load(Ordering::Relaxed))
+        Ok(is_over)
     }
 
     fn ended(&self, end: End) {
@@ -238,7 +261,10 @@ impl Afar {
     /// Nothing crosses any more.
     pub(super) fn is_lost(&self) {
         self.ended(End::Lost);
-        let count = usize::try_from(self.on_the_way()).unwrap_or(usize::MAX);
+        let mut state = self.state();
+        state.is_counted = true;
+        let count = usize::try_from(state.unread()).unwrap_or(usize::MAX);
+        drop(state);
         if count > 0 {
             report(&Report::DeadLetters { name: &self.name, count });
         }
@@ -252,8 +278,11 @@ impl Drop for ReleaseOnDrop {
     fn drop(&mut self) {
         let afar = &self.0;
         afar.is_done.set();
-        afar.state().is_released = true;
-        if afar.on_the_way() == 0 {
+        let mut state = afar.state();
+        state.is_released = true;
+        let is_over = state.unread() == 0;
+        drop(state);
+        if is_over {
             let known = afar.border.entries().relays.remove(&afar.number);
             drop(known);
         }
@@ -271,14 +300,18 @@ impl<'de, M: Serialize + Send + 'static> Deserialize<'de> for Address<M> {
             let myself = border.myself();
             return myself.ok_or_else(|| D::Error::custom("the actor receives messages of another type"));
         }
+        if number & YOURS != 0
+            && let Some(target) = border.target(number & !YOURS)
+        {
+            let own = target.address().downcast().map(|own| *own);
+            return own.map_err(|_| D::Error::custom("the actor receives messages of another type"));
+        }
         let name: Arc<str> = name.into();
         let afar = Arc::new(Afar {
             border: border.clone(),
             number,
             name: name.clone(),
             credit: Semaphore::new(WINDOW),
-            sent: AtomicU64::new(0),
-            settled: AtomicU64::new(0),
             close: OnceLock::new(),
             state: Mutex::default(),
             is_done: Event::new(),
@@ -290,13 +323,14 @@ impl<'de, M: Serialize + Send + 'static> Deserialize<'de> for Address<M> {
         }
         let (sender, residence) = builder.residence(name.clone(), None);
         _ = afar.close.set(Box::new(residence.mailbox().closes()));
-        let release = ReleaseOnDrop(afar.clone());
+        let (release, label) = (ReleaseOnDrop(afar.clone()), residence.label());
         let body = move |inbox: &Mailbox<M>| release.0.relay(inbox);
-        let task = builder.run(&name, move || residence.live(body)).map_err(D::Error::custom)?;
+        let task = builder.run(&label, move || residence.live(body)).map_err(D::Error::custom)?;
         // The other side knows of a failure; who holds the address is told, and nobody else.
         task.raw().observe();
         let mut entries = border.entries();
-        let is_over = entries.is_over;
+        // Or it is one of this side that has come back, and whose actor has ended meanwhile.
+        let is_over = entries.is_over || number & YOURS != 0;
         let unused = if is_over { None } else { entries.relays.insert(number, afar.clone()) };
         drop(entries);
         drop(unused);
@@ -326,42 +360,64 @@ trait Target: Send + Sync {
     fn close(&self);
     fn kill(&self);
     fn watch(&self, told: Told) -> Option<Watch>;
-}
-
-/// How many messages have arrived, and of how many the other side was told.
-#[derive(Default)]
-struct Settled {
-    count: AtomicU64,
-    told: AtomicU64,
-}
-
-impl Settled {
-    /// Counts one more, which has arrived or was refused. True if it is time to tell.
-    fn add(&self) -> bool {
-        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        count.saturating_sub(self.told.load(Ordering::Relaxed)) >= BATCH
-    }
-
-    fn tell(&self, border: &Border, number: u64) {
-        let telling = border.telling();
-        self.tell_as(&telling, border, number);
-    }
-
-    /// Tells, for one who has the right to: of several who do, an old count must not come last.
-    fn tell_as(&self, _telling: &MutexGuard<'_, ()>, border: &Border, number: u64) {
-        let count = self.count.load(Ordering::Relaxed);
-        if self.told.swap(count, Ordering::Relaxed) != count {
-            border.send(Kind::Settled, &[&number.to_be_bytes(), &count.to_be_bytes()]);
-        }
-    }
+    /// Its `Address`.
+    fn address(&self) -> Box<dyn Any>;
 }
 
 /// See [`Target`].
 struct Mailed<M> {
+    inbox: Inbox<M>,
+    /// For what its full mailbox had no room for: a task waits in the place of the reader.
+    backlog: Mutex<Option<Backlog<M>>>,
+}
+
+/// Where the messages to it go.
+struct Inbox<M> {
     address: Address<M>,
     settled: Arc<Settled>,
-    /// What its full mailbox had no room for is queued here, for a task that waits in the place of the reader.
-    backlog: Mutex<Option<Sender<M>>>,
+    /// What the actor has received, in a host. Elsewhere what has arrived counts as that: no process dies with it.
+    receipts: Option<Arc<Receipts>>,
+}
+
+impl<M> Clone for Inbox<M> {
+    fn clone(&self) -> Self {
+        Self { address: self.address.clone(), settled: self.settled.clone(), receipts: self.receipts.clone() }
+    }
+}
+
+impl<M: Send + 'static> Inbox<M> {
+    fn try_send(&self, message: M) -> Result<(), SendError<M>> {
+        let (send, len) = (|| self.address.try_send(message), || self.address.len());
+        match &self.receipts {
+            Some(receipts) => receipts.send(&self.settled, send, len),
+            None => send().inspect(|()| self.settled.add_received(1)),
+        }
+    }
+
+    /// Sends, waiting for room.
+    ///
+    /// # Suspends
+    fn send(&self, message: M) -> Result<(), SendError<M>> {
+        self.address.send(message)?;
+        match &self.receipts {
+            Some(receipts) => receipts.note(&self.settled, || self.address.len()),
+            None => self.settled.add_received(1),
+        }
+        Ok(())
+    }
+
+    /// Reports that `count` messages, which have arrived, are lost, since the actor receives no more.
+    fn lose(&self, count: usize) {
+        report(&Report::DeadLetters { name: self.address.name(), count });
+        self.settled.add_received(count as u64);
+    }
+}
+
+/// The messages that wait in line for a full mailbox.
+struct Backlog<M> {
+    queue: Sender<M>,
+    /// Whether the actor is to be closed behind them. Set before the queue is closed, whose lock publishes it.
+    closes: Arc<AtomicBool>,
 }
 
 impl<M: DeserializeOwned + Send + 'static> Target for Mailed<M> {
@@ -370,17 +426,18 @@ impl<M: DeserializeOwned + Send + 'static> Target for Mailed<M> {
             Ok(value) => value,
             Err(why) => {
                 border.refuse(number, message, &why);
-                return self.arrived(border, number);
+                self.arrived(border, number);
+                return self.inbox.settled.add_received(1);
             }
         };
         let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
         let refused = match &*backlog {
             // The task that waits counts it when it is next.
-            Some(queue) => queue.send(value).err().map(channel::SendError::into_inner),
+            Some(Backlog { queue, .. }) => queue.send(value).err().map(channel::SendError::into_inner),
             None => {
                 // First: the actor may answer, and its process end, before this goes on.
                 self.arrived(border, number);
-                match self.address.try_send(value) {
+                match self.inbox.try_send(value) {
                     Ok(()) => None,
                     Err(SendError::Full(value)) => {
                         *backlog = Some(self.wait_in_line(border, number, value));
@@ -393,38 +450,51 @@ impl<M: DeserializeOwned + Send + 'static> Target for Mailed<M> {
         let was_counted = backlog.is_none();
         drop(backlog);
         let Some(value) = refused else { return };
-        report(&Report::DeadLetters { name: self.address.name(), count: 1 });
         unwind::drop_quietly(value);
-        border.send_number(Kind::Closed, number);
         if !was_counted {
             self.arrived(border, number);
         }
+        self.inbox.lose(1);
+        border.send_number(Kind::Closed, number);
     }
 
     fn settled(&self) -> &Settled {
-        &self.settled
+        &self.inbox.settled
     }
 
+    /// Closes it behind what was sent to it from the other side.
     fn close(&self) {
-        self.address.close();
+        match &*self.backlog.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => self.inbox.address.close(),
+            Some(Backlog { queue, closes }) => {
+                closes.store(true, Ordering::Relaxed);
+                queue.close();
+            }
+        }
     }
 
     fn kill(&self) {
-        self.address.kill();
+        self.inbox.address.kill();
     }
 
     fn watch(&self, told: Told) -> Option<Watch> {
-        self.address.life().watch(told)
+        self.inbox.address.life().watch(told)
+    }
+
+    fn address(&self) -> Box<dyn Any> {
+        Box::new(self.inbox.address.clone())
     }
 }
 
 impl<M: Send + 'static> Mailed<M> {
     /// Counts a message. The other side is told at once if many have come, else when the reader has nothing else to do.
     fn arrived(&self, border: &Border, number: u64) {
-        if self.settled.add() {
-            self.settled.tell(border, number);
-            return;
+        let settled = &self.inbox.settled;
+        settled.add_arrived(1);
+        if settled.is_due() {
+            settled.tell();
         }
+        // Whether it is received is to be seen only later.
         let mut entries = border.entries();
         if !entries.unsettled.contains(&number) {
             entries.unsettled.push(number);
@@ -432,29 +502,43 @@ impl<M: Send + 'static> Mailed<M> {
     }
 
     /// Sends `first`, and what comes after it, as there is room.
-    fn wait_in_line(&self, border: &Arc<Border>, number: u64, first: M) -> Sender<M> {
-        let (sender, receiver) = channel::unbounded();
-        let (address, settled, border) = (self.address.clone(), self.settled.clone(), border.clone());
+    fn wait_in_line(&self, border: &Arc<Border>, number: u64, first: M) -> Backlog<M> {
+        let (queue, receiver) = channel::unbounded();
+        let closes = Arc::new(AtomicBool::new(false));
+        let (inbox, border, is_to_close) = (self.inbox.clone(), border.clone(), closes.clone());
         // Whoever is next in line counts as arrived.
         let wait = move || {
+            let Inbox { address, settled, .. } = &inbox;
             let mut next = Some(first);
             while let Some(message) = next {
-                if address.send(message).is_err() {
+                if inbox.send(message).is_err() {
                     receiver.close();
                     let rest = receiver.drain().len();
-                    (0..rest).for_each(|_| _ = settled.add());
-                    settled.tell(&border, number);
-                    border.send_number(Kind::Closed, number);
-                    return report(&Report::DeadLetters { name: address.name(), count: 1 + rest });
+                    settled.add_arrived(rest as u64);
+                    inbox.lose(1 + rest);
+                    settled.tell();
+                    return border.send_number(Kind::Closed, number);
+                }
+                if receiver.is_empty() {
+                    settled.tell();
                 }
                 next = receiver.recv().ok();
-                if next.is_some() && (settled.add() || receiver.is_empty()) {
-                    settled.tell(&border, number);
+                if next.is_some() {
+                    settled.add_arrived(1);
+                    if settled.is_due() || receiver.is_empty() {
+                        settled.tell();
+                    }
                 }
             }
+            if is_to_close.load(Ordering::Relaxed) {
+                address.close();
+            }
         };
-        drop(task::Builder::new().name("osier::actor::backlog").spawn(wait));
-        sender
+        if task::Builder::new().name("osier::actor::backlog").try_spawn_lasting(wait).is_err() {
+            // The runtime ends, and with it the actor.
+            self.inbox.lose(1);
+        }
+        Backlog { queue, closes }
     }
 }
 
@@ -466,15 +550,23 @@ impl<M: DeserializeOwned + Send + 'static> Serialize for Address<M> {
         if border.myself::<M>().is_some_and(|myself| myself.is_same(self)) {
             return (MYSELF, border.name(), None::<u64>).serialize(serializer);
         }
+        if let Life::Abroad(_, afar) = self.life()
+            && Arc::ptr_eq(&afar.border, &border)
+            && !afar.has_ended.is_set()
+        {
+            return (afar.number | YOURS, self.name(), None::<u64>).serialize(serializer);
+        }
         let bound = self.bound().map(|bound| bound as u64);
-        let target = Mailed { address: self.clone(), settled: Arc::default(), backlog: Mutex::new(None) };
+        let receipts = self.task().data::<Arc<Receipts>>().cloned();
         let mut entries = border.entries();
         if entries.is_over {
             drop(entries);
             return Err(S::Error::custom("the process has ended"));
         }
         let number = entries.number();
-        entries.addresses.insert(number, Exported { message, target: Arc::new(target), watch: None });
+        let inbox = Inbox { address: self.clone(), settled: Settled::new(&border, number), receipts };
+        let target = Arc::new(Mailed { inbox, backlog: Mutex::new(None) });
+        entries.addresses.insert(number, Exported { message, target, watch: None });
         drop(entries);
         (number, self.name(), bound).serialize(serializer)
     }
@@ -511,14 +603,15 @@ impl Border {
             Kind::Release => {
                 let released = self.entries().addresses.remove(&number);
                 if let Some(exported) = &released {
-                    exported.target.settled().tell(self, number);
+                    exported.target.settled().tell();
                 }
                 drop(released);
             }
             Kind::Settled => {
-                let (total, _) = second()?;
+                let (arrived, rest) = second()?;
+                let received = rest.first_chunk().ok_or(io::ErrorKind::InvalidData)?;
                 if let Some(afar) = self.afar(number)
-                    && afar.settle(u64::from_be_bytes(*total))?
+                    && afar.settle(u64::from_be_bytes(*arrived), u64::from_be_bytes(*received))?
                 {
                     let known = self.entries().relays.remove(&number);
                     drop(known);
@@ -577,7 +670,7 @@ impl Border {
             target.kill();
         };
         // Refused only where the runtime ends, and with it the actor.
-        drop(task::Builder::new().name("osier::actor::kill").try_spawn(kill));
+        drop(task::Builder::new().name("osier::actor::kill").try_spawn_lasting(kill));
     }
 
     /// Tells the other side what has arrived, since no more has come.
@@ -587,9 +680,16 @@ impl Border {
         let numbers = std::mem::take(&mut self.entries().unsettled);
         for number in numbers {
             if let Some(target) = self.target(number) {
-                target.settled().tell_as(&telling, self, number);
+                target.settled().tell_as(&telling, self);
             }
         }
+    }
+
+    /// Tells the other side all that has arrived and was received, at the end.
+    pub(super) fn tell_all_settled(&self) {
+        let telling = self.telling();
+        let targets: Vec<_> = self.entries().addresses.values().map(|exported| exported.target.clone()).collect();
+        targets.iter().for_each(|target| target.settled().tell_as(&telling, self));
     }
 
     /// Waits until all that was sent to addresses of the other side is on its way; nothing more is sent to them.

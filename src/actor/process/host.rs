@@ -49,7 +49,7 @@ where
     let run = move |inbox: &Mailbox<M>| {
         let ended = unwind::intercept(|| exception::catch(|| body(inbox)));
         sent.flush();
-        sent.tell_settled();
+        sent.tell_all_settled();
         counts.tell(line);
         let (kind, text) = ended_as(ended);
         line.set_idle();

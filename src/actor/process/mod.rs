@@ -2,11 +2,13 @@
 //!
 //! # Rooms
 //! - Here: what users call, and what is registered. `owner`, `host`: the two sides. `border`: what crosses. `afar`: addresses.
+//!   `receipts`: what was received of what has crossed.
 
 mod afar;
 mod border;
 mod host;
 mod owner;
+mod receipts;
 
 use std::any::type_name;
 use std::ffi::OsString;
@@ -26,6 +28,7 @@ use crate::process::host::{self as hosts, Plan, Registrable};
 use crate::process::{Hosting, RemoteError};
 pub(super) use afar::Afar;
 use owner::{Call, pass_on};
+pub(super) use receipts::Receipts;
 
 /// How an actor is started in a process of its own: see [`Builder::process`].
 ///
@@ -38,6 +41,11 @@ use owner::{Call, pass_on};
 /// When the process dies, the actor has failed, with [`RemoteError::Died`] and its status or signal. A message that does not
 /// encode or decode, or that is too long, is lost, and [reported](crate::Report::Undelivered); the actor goes on. No process
 /// outlives its owner. A killed actor's process is killed, so that nothing in it is told.
+///
+/// What is reported in the process is told to the hook of the process, which is this program's if it is set before
+/// [`process::host`](crate::process::host) is called: failures and dead letters of further actors that are started there, as
+/// long as it lives. Messages that were sent to one from outside, and were not received when the process died, are reported
+/// outside; up to 16 of those that were received may be among them.
 ///
 /// An address that has come out of another process, of an actor that was started there, has the bound of that actor's
 /// mailbox, is closed and killed as it, and ends as it: with [`RemoteError::Lost`] if its process has died.
@@ -238,7 +246,7 @@ macro_rules! registered_actor {
     ($actor:ty) => {
         $crate::process::__inventory::submit! {
             $crate::process::Entry::__of_type::<$actor>(
-                ::std::concat!(::std::module_path!(), "::", ::std::stringify!($actor)),
+                $crate::__name_of_registered!($actor),
                 $crate::actor::__serve::<$actor>,
             )
         }

@@ -5,17 +5,20 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::super::address::Address;
 use super::{Entry, Inner};
 use crate::coroutine::unwind;
 use crate::exception::{Report, report};
-use crate::sync::channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
-use crate::task::{self, Task};
+use crate::sync::channel::{Receiver, RecvError, RecvTimeoutError, SelectedOperation, TryRecvError};
+use crate::sync::select_expansion::{Operation, Receive};
+use crate::sync::{Arm, Begun, Operand, Token, Wait};
+use crate::task::{self, Choice, Task, Waiter};
 
-/// What a subscriber receives from. Dropping it unsubscribes.
+/// What a subscriber receives from. Dropping it unsubscribes. In [`select!`](crate::select!) and [`wait`](crate::wait) it stands
+/// as the receiver of a channel does.
 #[must_use = "dropping a subscription ends it"]
 pub struct Subscription<M> {
     /// What was retained when it was made, and not received yet.
@@ -41,8 +44,16 @@ impl<M> Subscription<M> {
         self.first = Mutex::new(messages);
     }
 
+    fn first(&self) -> MutexGuard<'_, VecDeque<M>> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn next_retained(&self) -> Option<M> {
-        self.first.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        self.first().pop_front()
+    }
+
+    fn has_retained(&self) -> bool {
+        !self.first().is_empty()
     }
 
     /// Receives the next message, waiting for one.
@@ -157,7 +168,8 @@ impl<M> Subscription<M> {
                 }
             }
         };
-        task::Builder::new().name("osier::actor::forward").spawn(forward).task()
+        let spawned = task::Builder::new().name("osier::actor::forward").try_spawn_lasting(forward);
+        spawned.unwrap_or_else(|error| panic!("{error}")).task()
     }
 }
 
@@ -225,3 +237,67 @@ impl<M> Iterator for SubscriptionIter<'_, M> {
 }
 
 impl<M> FusedIterator for SubscriptionIter<'_, M> {}
+
+// ---- as an operation of a select: what is retained is there from the start, the rest is the channel's
+
+impl<M> Operand for Subscription<M> {
+    fn is_ready(&self) -> bool {
+        self.has_retained() || self.receiver.is_ready()
+    }
+
+    unsafe fn watch(&self, waiter: *const Waiter) -> bool {
+        // SAFETY: the caller's promise.
+        !self.has_retained() && unsafe { self.receiver.watch(waiter) }
+    }
+
+    fn unwatch(&self, waiter: &Waiter) {
+        self.receiver.unwatch(waiter);
+    }
+
+    fn begin(&self, token: &mut Token) -> bool {
+        let Some(message) = self.next_retained() else { return self.receiver.begin(token) };
+        token.put(Some(message));
+        token.begun = Begun::Received;
+        true
+    }
+
+    unsafe fn enter(&self, arm: &Arm<'_>, choice: &Choice) -> bool {
+        // SAFETY: the caller's promise.
+        !self.has_retained() && unsafe { self.receiver.enter(arm, choice) }
+    }
+
+    fn leave(&self, arm: &Arm<'_>) {
+        self.receiver.leave(arm);
+    }
+
+    fn collect(&self, token: &mut Token) -> bool {
+        self.receiver.collect(token)
+    }
+
+    fn abandon(&self, token: &mut Token) {
+        // Before all others again, which are retained ones if there are such.
+        if !self.has_retained() {
+            self.receiver.abandon(token);
+        } else if let Ok(message) = self.receiver.finish_recv(token) {
+            self.first().push_front(message);
+        }
+    }
+}
+
+impl<M> Receive for Subscription<M> {
+    type Received = Result<M, RecvError>;
+
+    fn __osier_operation(&self) -> Operation<'_> {
+        Operation::of(self)
+    }
+
+    fn __osier_complete(&self, operation: SelectedOperation<'_>) -> Self::Received {
+        operation.recv_through(&self.receiver)
+    }
+}
+
+impl<M> Wait for Subscription<M> {
+    fn __osier_wait(&self) -> Operation<'_> {
+        Operation::of(self)
+    }
+}

@@ -53,7 +53,8 @@ pub(crate) enum Kind {
     CloseThat = b'Q',
     /// Either, of an address that it was sent: kill its actor, and say that the question of the second number has no answer.
     Kill = b'K',
-    /// Either, of an address that it has sent: how many messages have arrived there, whatever became of them, as a u64.
+    /// Either, of an address that it has sent: how many messages have arrived there, whatever became of them, and how many of
+    /// them the actor has received; as u64s.
     Settled = b'M',
     /// Either, of an address that it has sent: its actor was closed.
     Closed = b'Z',

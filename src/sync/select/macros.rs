@@ -8,7 +8,7 @@
 ///
 /// | branch | begins when |
 /// | --- | --- |
-/// | `recv(receiver) -> result => code` | there is a value to receive, or the channel is closed |
+/// | `recv(receiver) -> result => code` | there is a value to receive, or the channel is closed; also from an actor's mailbox, or a subscription |
 /// | `send(sender, value) -> result => code` | there is room or a receiver, or the channel is closed; `value` is evaluated then |
 /// | `join(handle) -> result => code` | the task has ended; takes the handle |
 /// | `wait(object) => code` | an object that [`wait`](crate::wait) takes is ready: an event, or a socket's `when_readable()` |

@@ -336,6 +336,11 @@ impl<'a> SelectedOperation<'a> {
         receiver.finish_recv(&mut self.token)
     }
 
+    /// Completes a receive that was begun by an object that receives through `receiver`.
+    pub(crate) fn recv_through<T>(mut self, receiver: &Receiver<T>) -> Result<T, RecvError> {
+        receiver.finish_recv(&mut self.token)
+    }
+
     /// Completes a send.
     ///
     /// # Errors
