@@ -5,13 +5,14 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Tally, panic_text, reports, until, watch};
 use osier::actor::{Builder, Mailbox, Overflow, Topics};
 use osier::spawn;
 use osier::sync::Event;
-use osier::sync::channel::TryRecvError;
+use osier::sync::channel::{self, TryRecvError};
 
 // S14
 #[test]
@@ -319,4 +320,111 @@ fn a_bound_of_nothing_is_refused() {
     let _watch = watch();
     let text = panic_text(|| Topics::<u32>::new().subscribe_with("t", 0, Overflow::DropNewest, |_| true));
     assert_eq!(text, "a subscription holds one message at least");
+}
+
+#[test]
+fn a_subscriber_that_fails_concerns_nobody_else() {
+    let _watch = watch();
+    let lines = reports(|| {
+        let topics = Topics::<u32>::new();
+        let before = topics.subscribe("failing.news");
+        let broken = topics.subscribe_with("failing.*", 8, Overflow::DropNewest, |n| {
+            assert_ne!(*n, 2, "a bug in a filter");
+            true
+        });
+        let raising = topics.subscribe_with("failing.news", 8, Overflow::DropNewest, |n| {
+            if *n == 2 { osier::raise(std::fmt::Error) } else { true }
+        });
+        let after = topics.subscribe("failing.>");
+        assert_eq!(topics.publish("failing.news", 1), 4);
+        assert_eq!(topics.publish("failing.news", 2), 2);
+        assert_eq!(topics.publish("failing.news", 3), 2, "those that failed are out");
+        for whole in [&before, &after] {
+            assert_eq!([whole.recv(), whole.recv(), whole.recv()], [Ok(1), Ok(2), Ok(3)]);
+        }
+        for failed in [&broken, &raising] {
+            assert_eq!((failed.missed(), failed.iter().collect::<Vec<_>>()), (1, vec![1]));
+        }
+    });
+    let about = |pattern: &str, why: &str| {
+        let start = format!("a subscriber of '{pattern}' failed, and misses a message: ");
+        lines.iter().filter(|line| line.starts_with(&start) && line.contains(why)).count()
+    };
+    assert_eq!(about("failing.*", "a bug in a filter"), 1, "{lines:?}");
+    assert_eq!(about("failing.news", &std::fmt::Error.to_string()), 1, "{lines:?}");
+}
+
+/// Its second clone fails.
+#[derive(Debug)]
+struct Fragile(Arc<AtomicUsize>);
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        assert_ne!(self.0.fetch_add(1, Ordering::SeqCst), 1, "a bug in a clone");
+        Self(self.0.clone())
+    }
+}
+
+#[test]
+fn a_copy_that_fails_is_missed_by_one() {
+    let _watch = watch();
+    let lines = reports(|| {
+        let topics = Topics::new();
+        let subscriptions: Vec<_> = (0..3).map(|_| topics.subscribe("fragile")).collect();
+        assert_eq!(topics.publish("fragile", Fragile(Arc::default())), 2);
+        let missed: Vec<_> = subscriptions.iter().map(|subscription| subscription.missed()).collect();
+        assert_eq!(missed.iter().sum::<u64>(), 1, "{missed:?}");
+        drop(topics);
+        assert_eq!(subscriptions.iter().map(|subscription| subscription.iter().count()).sum::<usize>(), 2);
+    });
+    assert_eq!(lines.iter().filter(|line| line.contains("a bug in a clone")).count(), 1, "{lines:?}");
+}
+
+#[test]
+fn a_publisher_that_is_cancelled_in_a_filter_ends() {
+    let _watch = watch();
+    let topics = Topics::new();
+    let (began, begins) = channel::bounded(1);
+    let subscription = topics.subscribe_with("slow", 1, Overflow::DropNewest, move |(): &()| {
+        began.send(()).unwrap();
+        osier::sleep(common::FOR_EVER);
+        true
+    });
+    let publisher = spawn(move || topics.publish("slow", ()));
+    begins.recv().unwrap();
+    publisher.kill();
+    assert!(publisher.join().unwrap_err().is_cancelled());
+    assert_eq!(subscription.missed(), 0);
+}
+
+#[test]
+fn a_subscription_is_selected_from_and_waited_for() {
+    let _watch = watch();
+    let topics = Topics::new();
+    topics.publish_retained("door.front", 1);
+    let doors = topics.subscribe("door.*");
+    let (sender, other) = channel::bounded(1);
+    let next = || {
+        osier::select! {
+            recv(doors) -> n => n,
+            recv(other) -> n => n.map(|n: u32| 100 + n),
+        }
+    };
+    assert_eq!(next(), Ok(1), "what was retained is there");
+    sender.send(1).unwrap();
+    assert_eq!(next(), Ok(101));
+    let publishing = spawn({
+        let topics = topics.clone();
+        move || topics.publish("door.back", 2)
+    });
+    assert_eq!(osier::wait(&[&doors as &dyn osier::Wait]).next(), Some(0));
+    assert_eq!(next(), Ok(2));
+    assert_eq!(publishing.join().unwrap(), 1);
+    // Only looking at it takes nothing, also of what was retained.
+    topics.publish("door.front", 3);
+    let again = topics.subscribe("door.front");
+    assert_eq!(osier::wait(&[&again as &dyn osier::Wait, &doors]).collect::<Vec<_>>().len(), 2);
+    assert_eq!((again.recv(), next()), (Ok(1), Ok(3)));
+    drop((topics, sender));
+    assert!(doors.recv().is_err());
 }

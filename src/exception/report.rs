@@ -35,7 +35,7 @@ pub enum Report<'a> {
         name: &'a str,
     },
     /// A task panicked or was left by an exception, and nobody will join it; or it returned an error that
-    /// `JoinHandle::report` was asked to tell.
+    /// `JoinHandle::report` was asked to tell. Also of an actor that its supervisor does not start again, whoever joins it.
     #[cfg(feature = "runtime")]
     #[non_exhaustive]
     Unjoined {
@@ -69,6 +69,16 @@ pub enum Report<'a> {
         name: &'a str,
         /// Why.
         error: &'a (dyn std::error::Error + 'static),
+    },
+    /// The filter of a subscriber failed as a message was published, and its subscription has ended; or the message could not
+    /// be cloned for it.
+    #[cfg(feature = "runtime")]
+    #[non_exhaustive]
+    SubscriberFailed {
+        /// What it has subscribed to.
+        pattern: &'a str,
+        /// What became of the filter or the clone.
+        error: &'a crate::JoinError,
     },
     /// An actor has failed, or was killed, and its supervisor starts it again.
     #[cfg(feature = "runtime")]
@@ -139,6 +149,10 @@ impl fmt::Display for Report<'_> {
             Self::LinkFailed { name, error } => write!(f, "link of task '{name}' failed: {error}"),
             Self::DeadLetters { name, count } => write!(f, "actor '{name}' ended with unread messages: {count}"),
             Self::Undelivered { name, error } => write!(f, "a message to actor '{name}' is lost: it {error}"),
+            #[cfg(feature = "runtime")]
+            Self::SubscriberFailed { pattern, error } => {
+                write!(f, "a subscriber of '{pattern}' failed, and misses a message: {error}")
+            }
             #[cfg(feature = "runtime")]
             Self::Restarted { name, error } => write!(f, "actor '{name}' is started again: {error}"),
             #[cfg(feature = "runtime")]

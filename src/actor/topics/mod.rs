@@ -8,6 +8,7 @@
 //! - Nothing of a user's is called or dropped under the table's lock, and nobody waits under it.
 //! - A publisher serves those that take the message at once before it waits for those that are full, and waits for all of
 //!   these at the same time.
+//! - What fails in a subscriber's filter, or as a message is copied for it, concerns no other subscriber, and not the publisher.
 //! - Whoever subscribes gets of each topic either the retained message, and what is published after it, or all that is.
 //!
 //! # Rooms
@@ -18,6 +19,7 @@ mod tree;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,8 +28,10 @@ use super::address::Address;
 use super::builder::Builder;
 use super::mailbox::Mailbox;
 use crate::coroutine::current as clock;
+use crate::exception::{Report, catch, catch_unwind, report};
 use crate::sync::channel::{self, Receiver, Select, Sender, TrySendError};
 use crate::sync::waiting::after;
+use crate::task::JoinError;
 pub use subscription::{Subscription, SubscriptionIter};
 use tree::Tree;
 
@@ -124,6 +128,9 @@ impl<M: Clone + Send + 'static> Topics<M> {
     /// Subscribes to those messages of the topics of `pattern` for which `filter` is true, of which at most `bound` may
     /// wait, beside those that are retained.
     ///
+    /// Publishers call `filter`. If it panics or raises, the subscription ends after what is queued, and that is
+    /// [reported](crate::Report::SubscriberFailed).
+    ///
     /// # Panics
     /// As [`subscribe`](Self::subscribe). If `bound` is 0.
     pub fn subscribe_with(
@@ -161,7 +168,8 @@ impl<M: Clone + Send + 'static> Topics<M> {
     }
 
     /// Sends `message` to all who subscribed to `topic`, and gives how many have got it. Each gets what one publisher
-    /// publishes in that order.
+    /// publishes in that order. A copy that fails is missed by its subscriber alone, and
+    /// [reported](crate::Report::SubscriberFailed).
     ///
     /// # Suspends
     /// Only for subscribers that are full and whose policy is to [wait](Overflow::Wait): after all others got it.
@@ -286,8 +294,9 @@ impl<M> Inner<M> {
         M: Clone,
     {
         let (mut got, mut full) = (0, Vec::new());
-        for entry in entries.iter().filter(|entry| (entry.filter)(&message)) {
-            match self.offer(entry, message.clone()) {
+        for entry in entries {
+            let Some(copy) = self.copy_for(entry, &message) else { continue };
+            match self.offer(entry, copy) {
                 Offer::Taken => got += 1,
                 Offer::Dropped => _ = entry.missed.fetch_add(1, Ordering::Relaxed),
                 Offer::Wait(message, patience) => full.push(Late { entry, message, deadline: after(patience) }),
@@ -295,6 +304,29 @@ impl<M> Inner<M> {
             }
         }
         got + send_late(full)
+    }
+
+    /// A copy for a subscriber, if it wants the message. One whose filter fails loses its subscription, and a copy that
+    /// fails is missed: the others get theirs.
+    fn copy_for(&self, entry: &Arc<Entry<M>>, message: &M) -> Option<M>
+    where
+        M: Clone,
+    {
+        let mut has_filtered = false;
+        let copied = attempt(|| {
+            let is_wanted = (entry.filter)(message);
+            has_filtered = true;
+            is_wanted.then(|| message.clone())
+        });
+        copied.unwrap_or_else(|error| {
+            entry.missed.fetch_add(1, Ordering::Relaxed);
+            if !has_filtered {
+                entry.sender.close();
+                self.remove(entry);
+            }
+            report(&Report::SubscriberFailed { pattern: &entry.pattern, error: &error });
+            None
+        })
     }
 
     fn offer(&self, entry: &Arc<Entry<M>>, message: M) -> Offer<M> {
@@ -324,6 +356,12 @@ impl<M> Inner<M> {
             },
         }
     }
+}
+
+/// Runs what belongs to a subscriber: its panic or exception is no failure of the publisher's. What ends the publisher is.
+fn attempt<T>(f: impl FnOnce() -> T) -> Result<T, JoinError> {
+    let caught = catch(|| catch_unwind(AssertUnwindSafe(f))).map_err(JoinError::raised)?;
+    caught.map_err(JoinError::panicked)
 }
 
 enum Offer<M> {
