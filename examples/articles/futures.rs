@@ -3,7 +3,9 @@
 use std::thread;
 
 use osier::pool::{Coroutines, Threads};
-use osier::{run, task};
+use osier::{registered, run, task};
+
+use crate::pools::processes;
 
 fn fib(n: u32) -> u64 {
     if n <= 2 { 1 } else { fib(n - 1) + fib(n - 2) }
@@ -21,6 +23,22 @@ pub(crate) fn s01() {
             result.push(pool.submit(fib, i).get().unwrap());
         }
         result
+    });
+    say!("{result:?}");
+}
+
+/// In processes, as there: that each step runs where the one before did is no matter of the pool.
+pub(crate) fn s01_processes() {
+    let result = processes(2).lend(|pool| {
+        run(|| {
+            let home = task::worker().expect("a task has a worker");
+            let step = |i| {
+                assert_eq!(task::worker(), Some(home));
+                say!("step {i} on worker {home}");
+                pool.submit(registered!(fib), i).get().unwrap()
+            };
+            (0..12).map(step).collect::<Vec<_>>()
+        })
     });
     say!("{result:?}");
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example articles                 lists the programs, then runs them all
-//! cargo run --release --example articles -- s05 s16      runs these
+//! cargo run --release --example articles -- s05 16       runs these
 //! cargo run --release --example articles -- list         lists them
 //! ```
 //! Each says above its function what the original did, and what was mended. `expected/` holds what each prints, written
@@ -53,6 +53,7 @@ macro_rules! programs {
 
 programs! {
     futures::s01, Fixed, "inlined futures: a task that waits for a pool's results";
+    futures::s01_processes, Fixed, "the same with a pool of processes";
     futures::s02, Any, "the same on a chosen thread, twice";
     messages::s03, Fixed, "messages to an actor that is known by name";
     messages::s04, Fixed, "actors by name, as generators with a send that resumes";
@@ -86,7 +87,7 @@ programs! {
 fn main() -> ExitCode {
     // Does not return in the processes that run jobs.
     osier::process::host();
-    let names: Vec<String> = std::env::args().skip(1).map(|name| name.to_lowercase()).collect();
+    let names: Vec<String> = std::env::args().skip(1).map(|name| name_of(&name)).collect();
     let list = || PROGRAMS.iter().for_each(|program| println!("{}  {}", program.name, program.title));
     if let [only] = names.as_slice()
         && only == "list"
@@ -112,6 +113,11 @@ fn main() -> ExitCode {
     if all_right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// What a program is called that was asked for as `s05`, `S05` or `5`.
+fn name_of(asked: &str) -> String {
+    asked.parse::<u32>().map_or_else(|_| asked.to_lowercase(), |number| format!("s{number:02}"))
+}
+
 /// Runs a program; an error if it printed something else than its article says.
 fn run(program: &Program) -> Result<(), String> {
     (program.run)();
@@ -122,6 +128,14 @@ fn run(program: &Program) -> Result<(), String> {
 #[test]
 fn host() {
     osier::process::host();
+}
+
+#[test]
+fn programs_are_known_by_their_numbers_too() {
+    assert_eq!(
+        ["s05", "S05", "5", "05", "16", "s07_tasks", "list"].map(name_of).join(" "),
+        "s05 s05 s05 s05 s16 s07_tasks list"
+    );
 }
 
 /// One test, since all of them print to the same place.

@@ -7,7 +7,7 @@ use osier::pool::{Coroutines, Processes, Threads};
 use osier::{Report, raise, registered, run, set_report_hook, sleep, spawn};
 
 /// Workers in processes of this program; in a test they must be told to be hosts.
-fn processes(n: usize) -> Processes {
+pub(crate) fn processes(n: usize) -> Processes {
     let arguments: &[&str] = if cfg!(test) { &["--exact", "host", "--nocapture"] } else { &[] };
     Processes::builder(n).args(arguments.iter().copied()).build()
 }

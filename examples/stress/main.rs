@@ -131,12 +131,14 @@ fn many_actors(count: u64) {
     let began = Instant::now();
     let each = actors::crowd(count);
     println!("{count} actors at once, {each} bytes of memory each, in {} ms", began.elapsed().as_millis());
+    assert!(each <= 8 << 10, "two pages for each, of which one is its stack");
 }
 
 fn many_restarts(count: u64) {
     let began = Instant::now();
     let grown = actors::restarts(count);
     println!("{count} restarts in {} ms: {grown} bytes more than before", began.elapsed().as_millis());
+    assert!(grown <= (1 << 20) + 4 * count, "a restart leaves nothing");
 }
 
 /// Many connections between this process and another.
