@@ -5,10 +5,11 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{FOR_EVER, Random, Tally, ms, panic_text, watch};
+use common::{FOR_EVER, Random, Tally, ms, panic_text, rounds, watch};
 use osier::sync::Event;
 use osier::sync::channel::{
     self, BroadcastReceiver, BroadcastRecvError, BroadcastRecvTimeoutError, BroadcastSender, BroadcastTryRecvError,
@@ -180,6 +181,61 @@ fn a_oneshot_is_a_branch_and_an_object() {
     });
 }
 
+#[test]
+fn a_wait_is_not_ended_by_one_who_begins_to_receive() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let (s, r) = channel::oneshot();
+        let r = Arc::new(r);
+        let waits = spawn({
+            let r = r.clone();
+            move || assert_eq!(wait(&[&*r]).next(), Some(0))
+        });
+        yield_now();
+        let receives = spawn(move || r.recv());
+        (0..5).for_each(|_| yield_now());
+        assert!(!waits.is_finished(), "there is nothing to receive");
+        // Delivered to the one who receives; then the channel is closed.
+        s.send(7).unwrap();
+        assert_eq!(receives.join().unwrap(), Ok(7));
+        waits.join().unwrap();
+    });
+}
+
+#[test]
+fn who_answers_is_told_that_nobody_asks_any_more() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        runtime(workers).run(|| {
+            let (s, r) = channel::oneshot::<u8>();
+            assert!(!s.closed_timeout(Duration::ZERO) && !s.closed_deadline(Instant::now() + ms(1)));
+            let closes = spawn(move || drop(r));
+            s.closed();
+            closes.join().unwrap();
+            assert!(s.is_closed() && s.closed_timeout(Duration::ZERO));
+            let ((s, r), (_other, never)) = (channel::oneshot::<u8>(), channel::bounded::<u8>(1));
+            let closes = spawn(move || r.close());
+            select! {
+                wait(s) => {}
+                recv(never) -> _ => unreachable!(),
+            }
+            assert!(closes.join().unwrap());
+            assert!(wait(&[&s]).eq([0]));
+            // One that gives up waiting leaves nothing behind.
+            let (s, r) = channel::oneshot();
+            let s = Arc::new(s);
+            let waits = spawn({
+                let s = s.clone();
+                move || s.closed()
+            });
+            yield_now();
+            waits.kill();
+            Arc::into_inner(s).unwrap().send(1).unwrap();
+            assert_eq!(r.recv(), Ok(1));
+        });
+    }
+}
+
 // ---- broadcast
 
 #[test]
@@ -296,7 +352,121 @@ fn a_broadcast_is_a_branch() {
     });
 }
 
+/// What one of them has seen there the other may take: then it goes on with the default.
+#[test]
+fn a_select_over_a_shared_receiver_never_waits_longer_than_it_may() {
+    let _watch = watch();
+    const COUNT: usize = 5000;
+    let (s, r) = channel::broadcast(COUNT);
+    let (sets, settings) = channel::watch(0);
+    let taken = AtomicUsize::new(0);
+    // Both senders stay, so whoever would wait for another value would wait for ever.
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while taken.load(Ordering::SeqCst) < COUNT {
+                    select! {
+                        recv(r) -> value => { value.unwrap(); taken.fetch_add(1, Ordering::SeqCst); }
+                        recv(settings) -> value => assert!(value.unwrap() > 0),
+                        default(ms(1)) => {}
+                    }
+                }
+            });
+        }
+        for n in 0..COUNT {
+            s.send(n).unwrap();
+            sets.send(n + 1);
+        }
+    });
+    assert_eq!((r.len(), taken.load(Ordering::SeqCst)), (0, COUNT));
+}
+
+#[test]
+fn a_broadcast_tells_when_its_last_receiver_has_gone() {
+    let _watch = watch();
+    run(|| {
+        let (s, r) = channel::broadcast::<u8>(2);
+        let other = r.clone();
+        assert!(!s.closed_timeout(ms(1)));
+        let drops = spawn(move || drop((r, other)));
+        assert!(wait(&[&s]).eq([0]));
+        s.closed();
+        drops.join().unwrap();
+        let back = s.subscribe();
+        assert!(!s.closed_deadline(Instant::now()));
+        assert!(s.close() && s.closed_timeout(Duration::ZERO) && back.recv().is_err());
+    });
+}
+
 // ---- watch
+
+#[test]
+fn a_look_marks_nothing_and_who_waits_for_a_value_gets_it() {
+    let _watch = watch();
+    run(|| {
+        let (s, r) = channel::watch(0);
+        s.send(1);
+        let seen = r.borrow();
+        s.send(2);
+        assert_eq!((*seen, *r.borrow(), *s.borrow(), r.has_changed()), (1, 2, 2, true));
+        assert_eq!((*r.borrow_and_update(), r.has_changed()), (2, false));
+        // The one of now counts, seen or not.
+        assert_eq!(r.wait_for(|&n| n == 2), Ok(2));
+        assert_eq!(r.wait_for_timeout(|&n| n == 3, ms(1)), Err(RecvTimeoutError::Timeout));
+        let sends = spawn(move || (3..=100).for_each(|n| s.send(n)));
+        assert_eq!(r.wait_for(|&n| n >= 100), Ok(100));
+        sends.join().unwrap();
+        assert_eq!(r.wait_for(|&n| n == 7), Err(RecvError));
+        assert_eq!(r.wait_for_deadline(|&n| n == 7, Instant::now()), Err(RecvTimeoutError::Disconnected));
+    });
+}
+
+#[test]
+fn values_of_a_watch_are_modified_where_they_are() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        runtime(workers).run(|| {
+            let (s, r) = channel::watch(Vec::new());
+            let adders: Vec<_> = (0..4)
+                .map(|_| {
+                    let s = s.clone();
+                    spawn(move || (0..200).for_each(|n| s.send_modify(|all| all.push(n))))
+                })
+                .collect();
+            join_all(adders).unwrap();
+            assert_eq!(r.borrow_and_update().len(), 800, "none is lost");
+            assert!(!s.send_if_modified(|all| (all.clear(), false).1));
+            assert_eq!((r.has_changed(), r.borrow().len()), (false, 800));
+            assert!(s.send_if_modified(|all| (all.truncate(1), true).1) && r.has_changed());
+            assert_eq!(s.send_replace(vec![7]).unwrap().len(), 1);
+            assert_eq!(r.recv(), Ok(vec![7]));
+            assert!(s.close() && !s.send_if_modified(|_| true));
+            assert_eq!(s.send_replace(vec![8]), Err(SendError(vec![8])));
+        });
+    }
+}
+
+#[test]
+fn a_watch_tells_when_nobody_looks_any_more() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        runtime(workers).run(|| {
+            for _ in 0..rounds(200) {
+                let (s, r) = channel::watch(0);
+                let drops: Vec<_> = (0..2)
+                    .map(|_| {
+                        let r = r.clone();
+                        spawn(move || drop(r))
+                    })
+                    .collect();
+                drop(r);
+                s.closed();
+                assert_eq!(s.receivers(), 0);
+                join_all(drops).unwrap();
+            }
+        });
+    }
+}
 
 #[test]
 fn a_watch_shows_the_newest_value() {

@@ -171,6 +171,63 @@ macro_rules! same_as_crossbeam {
                 assert!(counts.iter().all(|&count| count > 250), "{counts:?}");
             }
 
+            /// Wherever they stand in the text.
+            #[test]
+            fn of_two_that_are_ready_each_comes_as_often() {
+                let _watch = watch();
+                let all = [(); 8].map(|()| unbounded::<()>());
+                let [a, b, c, d, e, f, g, h] = all.each_ref().map(|(_, receiver)| receiver);
+                for [one, other] in [[0, 1], [3, 4], [7, 0], [2, 6]] {
+                    let mut counts = [0_usize; 8];
+                    for _ in 0..1000 {
+                        all[one].0.send(()).unwrap();
+                        all[other].0.send(()).unwrap();
+                        let at = select! {
+                            recv(a) -> _ => 0, recv(b) -> _ => 1, recv(c) -> _ => 2, recv(d) -> _ => 3,
+                            recv(e) -> _ => 4, recv(f) -> _ => 5, recv(g) -> _ => 6, recv(h) -> _ => 7,
+                        };
+                        counts[at] += 1;
+                        all.iter().for_each(|(_, receiver)| receiver.try_iter().for_each(drop));
+                    }
+                    // Six standard deviations of 1000 tosses of a coin.
+                    assert!([one, other].iter().all(|&at| counts[at] > 400), "{one}, {other}: {counts:?}");
+                    let mut select = Select::new();
+                    all.iter().for_each(|(_, receiver)| _ = select.recv(receiver));
+                    let mut counts = [0_usize; 8];
+                    for _ in 0..1000 {
+                        all[one].0.send(()).unwrap();
+                        all[other].0.send(()).unwrap();
+                        let operation = select.select();
+                        let at = operation.index();
+                        operation.recv(&all[at].1).unwrap();
+                        counts[at] += 1;
+                        all.iter().for_each(|(_, receiver)| receiver.try_iter().for_each(drop));
+                    }
+                    assert!([one, other].iter().all(|&at| counts[at] > 400), "{one}, {other}: {counts:?}");
+                }
+            }
+
+            #[test]
+            fn commas_may_trail() {
+                let (s, r) = bounded(1);
+                let (full, _other) = bounded(0);
+                select! {
+                    send(s, 1,) -> sent => sent.unwrap(),
+                    recv(r,) -> _ => unreachable!(),
+                }
+                let got = select! {
+                    recv(r,) -> got => { got.unwrap() },
+                    send(full, 2,) -> _ => { unreachable!() },
+                };
+                assert_eq!(got, 1);
+                let got = select! {
+                    recv(r,) -> got => { got.unwrap() }
+                    default(ms(1),) => { 5 },
+                };
+                assert_eq!(got, 5);
+                assert_eq!(select! { recv(r) -> _ => 1, default() => 6, }, 6);
+            }
+
             #[test]
             fn the_builder_finds_the_operation_that_is_ready() {
                 let _watch = watch();
@@ -440,6 +497,39 @@ fn the_builder_joins_and_waits_for_events() {
 }
 
 #[test]
+fn the_result_of_a_task_that_was_selected_is_taken_by_its_handle() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        runtime(workers).run(|| {
+            let (_sender, receiver) = channel::bounded::<u8>(1);
+            let mut tasks: Vec<_> = (0..10).map(|n| spawn(move || (yield_now(), n).1)).collect();
+            let mut values = Vec::new();
+            while !tasks.is_empty() {
+                let mut select = Select::new();
+                tasks.iter().for_each(|task| _ = select.join(task));
+                select.recv(&receiver);
+                let operation = select.select();
+                let ended = operation.index();
+                drop((operation, select));
+                values.push(tasks.swap_remove(ended).join().unwrap());
+            }
+            values.sort_unstable();
+            assert!(values.into_iter().eq(0..10));
+            // One that is begun and dropped is ready again.
+            let task = spawn(|| 5);
+            let mut select = Select::new();
+            select.join(&task);
+            drop(select.select());
+            assert_eq!(select.try_select().unwrap().index(), 0);
+            select! {
+                join(task,) -> result => assert_eq!(result.unwrap(), 5),
+                wait(Event::new(),) => unreachable!("nobody sets it"),
+            }
+        });
+    }
+}
+
+#[test]
 fn an_event_that_is_cleared_at_once_has_woken_the_select() {
     let _watch = watch();
     runtime(1).run(|| {
@@ -601,7 +691,7 @@ fn a_hundred_branches_in_the_text() {
     let channels: Vec<_> = (0..100).map(|_| channel::bounded::<usize>(1)).collect();
     macro_rules! hundred {
         ($r:ident: $($n:literal)*) => {
-            select! { $(recv($r[$n].1) -> got => (Some($n), got.ok()),)* default(ms(1)) => (None, None) }
+            select! { $(recv($r[$n].1) -> got => { (Some($n), got.ok()) },)* default(ms(1)) => { (None, None) } }
         };
     }
     let turn = || {

@@ -373,3 +373,140 @@ impl Model for Selects {
         self.receivers.iter_mut().for_each(|line| line.leave(number));
     }
 }
+
+/// Two channels, sends and receives, and a select that would send to either, the first one first. Of several such selects
+/// any may be first when there is room, so there is one at a time. And fair ones that do not wait: of what is ready they may
+/// begin anything, and the model follows.
+pub(super) struct Sends {
+    ends: [(Sender<u32>, Receiver<u32>); 2],
+    lying: [Lying; 2],
+    receivers: [Line<()>; 2],
+    select: Line<u32>,
+    said: Vec<Saying>,
+}
+
+impl Sends {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            ends: [(); 2].map(|()| channel::bounded(capacity)),
+            lying: [(); 2].map(|()| Lying::new(capacity)),
+            receivers: [(); 2].map(|()| Line::new()),
+            select: Line::new(),
+            said: Vec::new(),
+        }
+    }
+
+    /// Sends to one of the channels, if that needs no waiting.
+    fn try_send(&mut self, at: usize, value: u32) -> bool {
+        if let Some((receiver, ())) = self.receivers[at].first() {
+            self.said.push((receiver, Said::Value(value)));
+            return true;
+        }
+        let fits = self.lying[at].queue.len() < self.lying[at].capacity;
+        self.lying[at].queue.extend(fits.then_some(value));
+        fits
+    }
+
+    /// Begins any of all four operations, and does the same here.
+    fn select_any(&mut self, value: u32) {
+        let ends = self.ends.clone();
+        let mut select = Select::new();
+        for (sender, receiver) in &ends {
+            select.recv(receiver);
+            select.send(sender);
+        }
+        let Ok(operation) = select.try_select() else {
+            for at in 0..2 {
+                assert!(!self.try_send(at, value) && self.lying[at].take(&mut self.said).is_none(), "{at} is ready");
+            }
+            return;
+        };
+        let at = operation.index() / 2;
+        if operation.index() % 2 == 0 {
+            assert_eq!(operation.recv(&ends[at].1).ok(), self.lying[at].take(&mut self.said));
+        } else {
+            operation.send(&ends[at].0, value).unwrap();
+            assert!(self.try_send(at, value), "there was room in {at}");
+        }
+    }
+}
+
+impl Model for Sends {
+    fn begin(&mut self, number: usize, kind: u8, n: u32, patience: Option<Duration>) -> Option<Operation> {
+        let (at, value) = (n as usize % 2, u32::try_from(number).unwrap());
+        match kind {
+            0 => {
+                self.receivers[at].enter(number, ());
+                Some(receive(self.ends[at].1.clone(), patience))
+            }
+            1 => {
+                self.lying[at].senders.enter(number, value);
+                Some(send(self.ends[at].0.clone(), value, patience))
+            }
+            2 if self.select.is_empty() => {
+                self.select.enter(number, value);
+                let senders = self.ends.each_ref().map(|(sender, _)| sender.clone());
+                Some(Box::new(move |say| {
+                    let mut select = Select::new_biased();
+                    senders.iter().for_each(|sender| _ = select.send(sender));
+                    let operation = match patience {
+                        None => Some(select.select()),
+                        Some(patience) => select.select_timeout(patience).ok(),
+                    };
+                    say(match operation {
+                        None => Said::Late,
+                        Some(operation) => {
+                            let at = operation.index();
+                            operation.send(&senders[at], value).unwrap();
+                            Said::Done
+                        }
+                    });
+                }))
+            }
+            2 => None,
+            _ => {
+                self.select_any(value);
+                None
+            }
+        }
+    }
+
+    fn serve(&mut self) -> Vec<Saying> {
+        for at in 0..2 {
+            if !self.receivers[at].is_empty()
+                && let Some(value) = self.lying[at].take(&mut self.said)
+                && let Some((receiver, ())) = self.receivers[at].first()
+            {
+                self.said.push((receiver, Said::Value(value)));
+            }
+            self.lying[at].fill(&mut self.said);
+        }
+        if let Some((select, value)) = self.select.first() {
+            if (0..2).any(|at| self.try_send(at, value)) {
+                self.said.push((select, Said::Done));
+            } else {
+                self.select.enter(select, value);
+            }
+        }
+        std::mem::take(&mut self.said)
+    }
+
+    fn waiting(&self) -> Vec<usize> {
+        let senders = self.lying.iter().flat_map(|lying| lying.senders.numbers());
+        let waiting = senders.chain(self.receivers.iter().flat_map(Line::numbers)).chain(self.select.numbers());
+        waiting.collect()
+    }
+
+    fn leave(&mut self, number: usize) {
+        self.lying.iter_mut().for_each(|lying| lying.senders.leave(number));
+        self.receivers.iter_mut().for_each(|line| line.leave(number));
+        self.select.leave(number);
+    }
+
+    fn compare(&self) {
+        for (at, (sender, receiver)) in self.ends.iter().enumerate() {
+            let (len, capacity) = (self.lying[at].queue.len(), self.lying[at].capacity);
+            assert_eq!((receiver.len(), sender.is_full()), (len, len == capacity));
+        }
+    }
+}

@@ -3,11 +3,10 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::SendError;
-use super::log::{Log, Next};
+use super::log::{Appended, End, Log, Next};
 use crate::exception::raised_itself;
 use crate::sync::waiting::after;
 
@@ -31,8 +30,9 @@ use crate::sync::waiting::after;
 /// ```
 pub fn broadcast<T: Clone>(capacity: usize) -> (BroadcastSender<T>, BroadcastReceiver<T>) {
     assert!(capacity > 0, "a broadcast channel keeps at least one value");
-    let log = Arc::new(Log::new(capacity, None));
-    (BroadcastSender { log: log.clone() }, BroadcastReceiver { log, place: AtomicU64::new(0) })
+    let log = Log::new(capacity, None);
+    let receiver = BroadcastReceiver { end: log.subscribe(false) };
+    (BroadcastSender { log }, receiver)
 }
 
 /// The sending end of [`broadcast`]. When the last clone is dropped, receivers get what is left and then the end.
@@ -42,9 +42,7 @@ pub struct BroadcastSender<T> {
 
 /// A receiving end of [`broadcast`], with a place of its own; a clone begins at the same place.
 pub struct BroadcastReceiver<T> {
-    log: Arc<Log<T>>,
-    /// The number of the value that comes next.
-    place: AtomicU64,
+    end: End<T>,
 }
 
 impl<T> BroadcastSender<T> {
@@ -57,18 +55,54 @@ impl<T> BroadcastSender<T> {
         if self.log.receivers() == 0 {
             return Err(SendError(value));
         }
-        self.log.append(value).map_err(SendError)
+        match self.log.append(value) {
+            Appended::Done(_) => Ok(()),
+            Appended::Closed(value) | Appended::TooLate(value) => Err(SendError(value)),
+        }
     }
 
     /// A receiver of what is sent from now on.
     pub fn subscribe(&self) -> BroadcastReceiver<T> {
-        self.log.add_receiver();
-        BroadcastReceiver { log: self.log.clone(), place: AtomicU64::new(self.log.end()) }
+        BroadcastReceiver { end: self.log.subscribe(false) }
     }
 
     /// How many receivers there are.
     pub fn receivers(&self) -> usize {
         self.log.receivers()
+    }
+
+    /// Waits until nobody wants what would be sent: every receiver is gone, or the channel is closed. Also an object for
+    /// [`wait`](crate::wait).
+    ///
+    /// # Suspends
+    /// The calling task, or on a plain thread the thread, while there is a receiver.
+    ///
+    /// # Cancel safety
+    /// A task that is cancelled while it waits unwinds from here, and nothing has changed.
+    pub fn closed(&self) {
+        self.log.wait_closed(None);
+    }
+
+    /// Waits as [`closed`](Self::closed) does, for at most `timeout`. Whether nobody wants what would be sent.
+    ///
+    /// # Suspends
+    /// As [`closed`](Self::closed).
+    ///
+    /// # Cancel safety
+    /// As [`closed`](Self::closed).
+    pub fn closed_timeout(&self, timeout: Duration) -> bool {
+        self.log.wait_closed(after(timeout))
+    }
+
+    /// Waits as [`closed`](Self::closed) does, until `deadline`. Whether nobody wants what would be sent.
+    ///
+    /// # Suspends
+    /// As [`closed`](Self::closed).
+    ///
+    /// # Cancel safety
+    /// As [`closed`](Self::closed).
+    pub fn closed_deadline(&self, deadline: Instant) -> bool {
+        self.log.wait_closed(Some(deadline))
     }
 
     /// How many values are kept.
@@ -100,7 +134,12 @@ impl<T: Clone> BroadcastReceiver<T> {
     /// # Errors
     /// Values were missed: the next call gives the oldest that is kept. Or there is none and every sender is gone.
     pub fn recv(&self) -> Result<T, BroadcastRecvError> {
-        match self.log.next(&self.place, false, None) {
+        Self::received(self.end.next(None))
+    }
+
+    /// What a receive without a time limit gives.
+    fn received(next: Next<T>) -> Result<T, BroadcastRecvError> {
+        match next {
             Next::Value(value) => Ok(Arc::unwrap_or_clone(value)),
             Next::Missed(count) => Err(BroadcastRecvError::Missed(count)),
             Next::Nothing | Next::Closed => Err(BroadcastRecvError::Disconnected),
@@ -112,7 +151,7 @@ impl<T: Clone> BroadcastReceiver<T> {
     /// # Errors
     /// As [`recv`](Self::recv), or there is none now.
     pub fn try_recv(&self) -> Result<T, BroadcastTryRecvError> {
-        match self.log.try_next(&self.place, false) {
+        match self.end.try_next() {
             Next::Value(value) => Ok(Arc::unwrap_or_clone(value)),
             Next::Missed(count) => Err(BroadcastTryRecvError::Missed(count)),
             Next::Nothing => Err(BroadcastTryRecvError::Empty),
@@ -149,7 +188,7 @@ impl<T: Clone> BroadcastReceiver<T> {
     }
 
     fn recv_until(&self, deadline: Option<Instant>) -> Result<T, BroadcastRecvTimeoutError> {
-        match self.log.next(&self.place, false, deadline) {
+        match self.end.next(deadline) {
             Next::Value(value) => Ok(Arc::unwrap_or_clone(value)),
             Next::Missed(count) => Err(BroadcastRecvTimeoutError::Missed(count)),
             Next::Nothing => Err(BroadcastRecvTimeoutError::Timeout),
@@ -165,7 +204,7 @@ impl<T: Clone> BroadcastReceiver<T> {
     /// # Cancel safety
     /// As [`recv`](Self::recv).
     pub fn iter(&self) -> impl Iterator<Item = T> {
-        std::iter::from_fn(|| match self.log.next(&self.place, true, None) {
+        std::iter::from_fn(|| match self.end.next_kept() {
             Next::Value(value) => Some(Arc::unwrap_or_clone(value)),
             Next::Missed(_) | Next::Nothing | Next::Closed => None,
         })
@@ -175,7 +214,7 @@ impl<T: Clone> BroadcastReceiver<T> {
 impl<T: Clone> BroadcastReceiver<T> {
     /// Iterates over what is kept for this receiver, without waiting, passing over what was missed.
     pub fn try_iter(&self) -> impl Iterator<Item = T> {
-        std::iter::from_fn(|| match self.log.try_next(&self.place, true) {
+        std::iter::from_fn(|| match self.end.try_next_kept() {
             Next::Value(value) => Some(Arc::unwrap_or_clone(value)),
             Next::Missed(_) | Next::Nothing | Next::Closed => None,
         })
@@ -185,12 +224,12 @@ impl<T: Clone> BroadcastReceiver<T> {
 impl<T> BroadcastReceiver<T> {
     /// How many values are kept at most.
     pub fn capacity(&self) -> usize {
-        self.log.capacity()
+        self.end.log().capacity()
     }
 
     /// How many values are kept for this receiver.
     pub fn len(&self) -> usize {
-        self.log.len(&self.place)
+        self.end.len()
     }
 
     /// Whether no value is kept for this receiver.
@@ -201,16 +240,16 @@ impl<T> BroadcastReceiver<T> {
     /// Closes the channel: nothing is sent any more, receivers get what is kept and then the end. False if it was closed
     /// before. The last sender does the same when it is dropped.
     pub fn close(&self) -> bool {
-        self.log.close()
+        self.end.log().close()
     }
 
     /// Whether the channel is closed, or every sender is gone.
     pub fn is_closed(&self) -> bool {
-        self.log.is_closed()
+        self.end.log().is_closed()
     }
 }
 
-super::operands::log_end!(BroadcastReceiver, BroadcastRecvError, |receiver| receiver.recv());
+super::operands::log_ends!(BroadcastSender, BroadcastReceiver, BroadcastRecvError);
 
 impl<T> Clone for BroadcastSender<T> {
     fn clone(&self) -> Self {
@@ -227,14 +266,7 @@ impl<T> Drop for BroadcastSender<T> {
 
 impl<T> Clone for BroadcastReceiver<T> {
     fn clone(&self) -> Self {
-        self.log.add_receiver();
-        Self { log: self.log.clone(), place: AtomicU64::new(self.place.load(Ordering::Relaxed)) }
-    }
-}
-
-impl<T> Drop for BroadcastReceiver<T> {
-    fn drop(&mut self) {
-        self.log.drop_receiver();
+        Self { end: self.end.clone() }
     }
 }
 

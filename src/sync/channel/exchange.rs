@@ -6,13 +6,15 @@
 //! that is woken empty-handed looks again.
 //!
 //! A select that would send has no value yet, so it waits as a watcher: it is woken when it should look again. Once it
-//! has found room it keeps that room, or the receiver that waits, until its value is there.
+//! has found room it keeps that room, or the receiver that waits, until its value is there. Those who only want to know
+//! that a receive has become possible watch in a queue of their own: what is good news for one kind is none for the other.
 //!
 //! A channel that time sends into has a clock, which is asked where nothing lies in the queue.
 //!
 //! # Invariants
 //! - Receivers wait only while the queue is empty and no sender waits; senders wait only while there is no room.
-//! - Whoever makes room, or begins to wait for a value, wakes the watchers.
+//! - Whoever makes room, or begins to wait for a value, wakes those who watch for a send; whoever puts a value in, or
+//!   begins to wait for room, those who watch for a receive.
 //! - No value is dropped and nobody is woken under the lock.
 
 use std::cell::{Cell, UnsafeCell};
@@ -64,8 +66,10 @@ struct State<T> {
     waiting_senders: WaitQueue,
     /// Calls, and arms of selects, with a place each: [`Entry`], empty.
     waiting_receivers: WaitQueue,
-    /// Selects, and others who look again when something has changed.
-    watchers: WaitQueue,
+    /// Selects, and others who look again when a send may have become possible.
+    send_watchers: WaitQueue,
+    /// Those who look again when a receive may have become possible.
+    recv_watchers: WaitQueue,
     /// Nothing is sent any more.
     is_closed: bool,
     /// Whether there is a clock: said here, where every receive looks anyway.
@@ -146,7 +150,8 @@ impl<T> Exchange<T> {
             promised: 0,
             waiting_senders: WaitQueue::new(),
             waiting_receivers: WaitQueue::new(),
-            watchers: WaitQueue::new(),
+            send_watchers: WaitQueue::new(),
+            recv_watchers: WaitQueue::new(),
             is_closed: false,
             is_timed: false,
         };
@@ -215,7 +220,7 @@ impl<T> Exchange<T> {
             // SAFETY: the waiter is new, and stays here until the wait below has ended, when it is in no queue.
             unsafe { state.waiting_senders.push(waiting.as_waiter()) };
             // Only where nobody keeps a value for them: who would receive may do so now.
-            Self::tell_watchers(state);
+            Self::tell(state, |state| &mut state.recv_watchers);
             // SAFETY: it was pushed there.
             let unlink = || unsafe { self.lock().waiting_senders.remove(&waiting.entry.waiter) };
             let woken = waiting.entry.waiter.wait(deadline, unlink);
@@ -252,15 +257,16 @@ impl<T> Exchange<T> {
             return Err((state, value));
         }
         state.queue.push_back(value);
-        Self::tell_watchers(state);
+        Self::tell(state, |state| &mut state.recv_watchers);
         Ok(Sent::Delivered)
     }
 
-    /// Unlocks, and wakes who watches the channel.
+    /// Unlocks, and wakes those watchers.
     #[inline(always)]
-    fn tell_watchers(mut state: SpinGuard<'_, State<T>>) {
-        if !state.watchers.is_empty() {
-            let watchers = state.watchers.notify_all();
+    fn tell(mut state: SpinGuard<'_, State<T>>, watchers: impl Fn(&mut State<T>) -> &mut WaitQueue) {
+        let watchers = watchers(&mut state);
+        if !watchers.is_empty() {
+            let watchers = watchers.notify_all();
             drop(state);
             fire(watchers);
         }
@@ -343,7 +349,7 @@ impl<T> Exchange<T> {
         // SAFETY: the waiter is new, and stays here until the wait below has ended, when it is in no queue.
         unsafe { state.waiting_receivers.push(waiting.as_waiter()) };
         // Selects that would send may do so now.
-        Self::tell_watchers(state);
+        Self::tell(state, |state| &mut state.send_watchers);
         // SAFETY: it was pushed there.
         let unlink = || unsafe { self.lock().waiting_receivers.remove(&waiting.entry.waiter) };
         let woken = waiting.entry.waiter.wait(deadline, unlink);
@@ -355,7 +361,7 @@ impl<T> Exchange<T> {
     fn take(&self) -> Result<Received<T>, SpinGuard<'_, State<T>>> {
         let mut state = self.lock();
         if let Some(value) = state.queue.pop_front() {
-            if !state.waiting_senders.is_empty() || !state.watchers.is_empty() {
+            if !state.waiting_senders.is_empty() || !state.send_watchers.is_empty() {
                 Self::tell_of_room(state);
             }
             return Ok(Received::Value(value));
@@ -371,7 +377,7 @@ impl<T> Exchange<T> {
     #[inline(never)]
     fn tell_of_room(mut state: SpinGuard<'_, State<T>>) {
         let wakeup = state.refill();
-        let watchers = state.take_watchers();
+        let watchers = state.take_send_watchers();
         drop(state);
         wakeup.fire();
         fire(watchers);
@@ -402,7 +408,7 @@ impl<T> Exchange<T> {
                 wakeups.push(wakeup);
             }
         }
-        let watchers = state.take_watchers();
+        let watchers = state.take_send_watchers();
         drop(state);
         fire(wakeups);
         fire(watchers);
@@ -447,7 +453,8 @@ impl<T> Exchange<T> {
         let was_open = !std::mem::replace(&mut state.is_closed, true);
         let mut wakeups = state.waiting_receivers.notify_all();
         wakeups.extend(state.waiting_senders.notify_all());
-        wakeups.extend(state.watchers.notify_all());
+        wakeups.extend(state.send_watchers.notify_all());
+        wakeups.extend(state.recv_watchers.notify_all());
         drop(state);
         fire(wakeups);
         was_open
@@ -463,27 +470,32 @@ impl<T> Exchange<T> {
         self.lock().can_offer(None)
     }
 
-    /// Enters a waiter that is notified when something has changed, unless `is_ready` says that it is ready.
-    ///
-    /// # Safety
-    /// - As [`WaitQueue::push`].
-    unsafe fn watch_unless(&self, waiter: *const Waiter, is_ready: impl FnOnce(&State<T>) -> bool) -> bool {
-        let mut state = self.lock();
-        let entered = !is_ready(&state);
-        if entered {
-            // SAFETY: the caller's promise.
-            unsafe { state.watchers.push(waiter) };
-        }
-        entered
-    }
-
     /// Enters a waiter that is notified when a receive may have become possible. False if one is.
     ///
     /// # Safety
     /// - As [`WaitQueue::push`].
     pub(super) unsafe fn watch_recv(&self, waiter: *const Waiter) -> bool {
-        // SAFETY: the caller's promise.
-        unsafe { self.watch_unless(waiter, State::can_take) }
+        let mut state = self.lock();
+        let entered = !state.can_take();
+        if entered {
+            // SAFETY: the caller's promise.
+            unsafe { state.recv_watchers.push(waiter) };
+        }
+        entered
+    }
+
+    /// Enters a waiter that is notified when the channel is closed, for as long as nothing is sent. False if it is.
+    ///
+    /// # Safety
+    /// - As [`WaitQueue::push`]; it is taken out by `unwatch_recv`.
+    pub(super) unsafe fn watch_closed(&self, waiter: *const Waiter) -> bool {
+        let mut state = self.lock();
+        let entered = !state.is_closed;
+        if entered {
+            // SAFETY: the caller's promise.
+            unsafe { state.recv_watchers.push(waiter) };
+        }
+        entered
     }
 
     /// Enters a waiter that is notified when a send may have become possible. False if one is, other than to a receiver
@@ -492,14 +504,25 @@ impl<T> Exchange<T> {
     /// # Safety
     /// - As [`WaitQueue::push`].
     pub(super) unsafe fn watch_send(&self, waiter: *const Waiter, choice: Option<&Choice>) -> bool {
-        // SAFETY: the caller's promise.
-        unsafe { self.watch_unless(waiter, |state| state.can_offer(choice)) }
+        let mut state = self.lock();
+        let entered = !state.can_offer(choice);
+        if entered {
+            // SAFETY: the caller's promise.
+            unsafe { state.send_watchers.push(waiter) };
+        }
+        entered
     }
 
-    /// Takes a watcher out that is still there.
-    pub(super) fn unwatch(&self, waiter: &Waiter) {
-        // SAFETY: it was pushed there by `watch_unless`.
-        unsafe { self.lock().watchers.remove(waiter) };
+    /// Takes a waiter out. False if it was notified.
+    pub(super) fn unwatch_recv(&self, waiter: &Waiter) -> bool {
+        // SAFETY: it was pushed there by `watch_recv` or `watch_closed`.
+        unsafe { self.lock().recv_watchers.remove(waiter) }
+    }
+
+    /// Takes a waiter out that is still there.
+    pub(super) fn unwatch_send(&self, waiter: &Waiter) {
+        // SAFETY: it was pushed there by `watch_send`.
+        unsafe { self.lock().send_watchers.remove(waiter) };
     }
 
     /// Receives into a token what is there, or that the channel is closed.
@@ -534,7 +557,7 @@ impl<T> Exchange<T> {
         // SAFETY: the caller's promise; an arm's head is that of an `Entry`, with a place of this type.
         unsafe { state.waiting_receivers.push(arm.as_waiter()) };
         // Not the arms of the same choice: they would look again for ever.
-        let watchers = state.watchers.notify_others(choice);
+        let watchers = state.send_watchers.notify_others(choice);
         drop(state);
         fire(watchers);
         true
@@ -564,13 +587,12 @@ impl<T> Exchange<T> {
         let mut state = self.lock();
         // SAFETY: only receivers' entries enter this queue, and its lock is held.
         let wakeup = state.waiting_receivers.notify_first(|waiter| unsafe { *place_of(waiter) = value.take() });
-        if let Some(value) = value.take() {
-            state.queue.push_front(value);
-        }
-        let watchers = state.take_watchers();
-        drop(state);
-        wakeup.unwrap_or(Wakeup::None).fire();
-        fire(watchers);
+        let Some(value) = value.take() else {
+            drop(state);
+            return wakeup.unwrap_or(Wakeup::None).fire();
+        };
+        state.queue.push_front(value);
+        Self::tell(state, |state| &mut state.recv_watchers);
     }
 
     /// Keeps room for a value, or the receiver that waits for it.
@@ -651,9 +673,9 @@ impl<T> State<T> {
         self.is_closed || self.has_room() || self.waiting_receivers.has_open(choice)
     }
 
-    /// Takes out who watches the channel, to be woken after unlocking.
-    fn take_watchers(&mut self) -> Watchers {
-        if self.watchers.is_empty() { Vec::new() } else { self.watchers.notify_all() }
+    /// Takes out who watches for a send, to be woken after unlocking.
+    fn take_send_watchers(&mut self) -> Watchers {
+        if self.send_watchers.is_empty() { Vec::new() } else { self.send_watchers.notify_all() }
     }
 
     /// Moves the value of the sender that has waited longest into the queue, if there is room now.

@@ -54,7 +54,7 @@ pub use clock::{after, at, never, tick};
 pub use error::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 
 pub use oneshot::{OneshotReceiver, OneshotSender, oneshot};
-pub use watch::{WatchReceiver, WatchSender, watch};
+pub use watch::{WatchReceiver, WatchSender, Watched, watch};
 
 use std::collections::VecDeque;
 use std::fmt;

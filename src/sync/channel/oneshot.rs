@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{Receiver, RecvError, RecvTimeoutError, SendError, Sender, TryRecvError, bounded};
+use crate::sync::waiting::after;
+use crate::task::{Waiter, Woken};
 
 /// Makes a channel for one value: an answer, a result. Sending takes the sender and never waits.
 ///
@@ -19,7 +21,7 @@ pub fn oneshot<T>() -> (OneshotSender<T>, OneshotReceiver<T>) {
 
 /// The right to send one value. Dropped instead, its receiver gets an error.
 #[derive(Debug)]
-pub struct OneshotSender<T>(Sender<T>);
+pub struct OneshotSender<T>(pub(super) Sender<T>);
 
 /// The right to receive one value.
 #[derive(Debug)]
@@ -37,6 +39,65 @@ impl<T> OneshotSender<T> {
     /// Whether the receiver is gone, so that nobody wants the value.
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()
+    }
+
+    /// Waits until the receiver is gone, or has closed the channel: so that work for nobody can be given up. Also an object
+    /// for [`wait`](crate::wait), and a branch `wait(sender)` of [`select!`](crate::select!).
+    ///
+    /// # Suspends
+    /// The calling task, or on a plain thread the thread, while somebody may want the value.
+    ///
+    /// # Cancel safety
+    /// A task that is cancelled while it waits unwinds from here, and nothing has changed.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{select, sync::channel};
+    /// use std::time::Duration;
+    ///
+    /// let (answer, question) = channel::oneshot::<u32>();
+    /// let worker = osier::spawn(move || {
+    ///     select! {
+    ///         wait(answer) => "nobody asks any more",
+    ///         recv(channel::after(Duration::from_secs(60))) -> _ => "there was an answer",
+    ///     }
+    /// });
+    /// drop(question);
+    /// assert_eq!(worker.join().unwrap(), "nobody asks any more");
+    /// ```
+    pub fn closed(&self) {
+        self.closed_until(None);
+    }
+
+    /// Waits as [`closed`](Self::closed) does, for at most `timeout`. Whether nobody wants the value.
+    ///
+    /// # Suspends
+    /// As [`closed`](Self::closed).
+    ///
+    /// # Cancel safety
+    /// As [`closed`](Self::closed).
+    pub fn closed_timeout(&self, timeout: Duration) -> bool {
+        self.closed_until(after(timeout))
+    }
+
+    /// Waits as [`closed`](Self::closed) does, until `deadline`. Whether nobody wants the value.
+    ///
+    /// # Suspends
+    /// As [`closed`](Self::closed).
+    ///
+    /// # Cancel safety
+    /// As [`closed`](Self::closed).
+    pub fn closed_deadline(&self, deadline: Instant) -> bool {
+        self.closed_until(Some(deadline))
+    }
+
+    fn closed_until(&self, deadline: Option<Instant>) -> bool {
+        let (exchange, waiter) = (&self.0.exchange, Waiter::new());
+        // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
+        if !unsafe { exchange.watch_closed(&raw const waiter) } {
+            return true;
+        }
+        waiter.wait(deadline, || exchange.unwatch_recv(&waiter)) == Woken::Notified
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::exchange::Exchange;
-use super::oneshot::OneshotReceiver;
+use super::oneshot::{OneshotReceiver, OneshotSender};
 use super::{Receiver, RecvError, SendError, Sender};
 use crate::sync::Wait;
 use crate::sync::select::expansion::{Operation, Receive};
@@ -25,7 +25,7 @@ impl<T> Operand for Receiver<T> {
     }
 
     fn unwatch(&self, waiter: &Waiter) {
-        self.exchange.unwatch(waiter);
+        self.exchange.unwatch_recv(waiter);
     }
 
     fn begin(&self, token: &mut Token) -> bool {
@@ -68,7 +68,7 @@ impl<T> Operand for Sender<T> {
     }
 
     fn unwatch(&self, waiter: &Waiter) {
-        self.exchange.unwatch(waiter);
+        self.exchange.unwatch_send(waiter);
     }
 
     fn begin(&self, token: &mut Token) -> bool {
@@ -115,21 +115,45 @@ impl<T> Wait for OneshotReceiver<T> {
     }
 }
 
-/// Makes the receiver of a log an operand. Its place is its own, so what is ready for it stays ready.
-macro_rules! log_end {
-    ($receiver:ident, $error:ident, $recv:expr) => {
+/// An answer that nobody waits for any more.
+impl<T> Operand for OneshotSender<T> {
+    fn is_ready(&self) -> bool {
+        self.is_closed()
+    }
+
+    unsafe fn watch(&self, waiter: *const Waiter) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.exchange.watch_closed(waiter) }
+    }
+
+    fn unwatch(&self, waiter: &Waiter) {
+        self.0.exchange.unwatch_recv(waiter);
+    }
+}
+
+/// Ready when the receiver is gone, or has closed the channel.
+impl<T> Wait for OneshotSender<T> {
+    fn __osier_wait(&self) -> Operation<'_> {
+        Operation::of(self)
+    }
+}
+
+/// Makes the ends of a log operands. Looking takes nothing; a branch `recv(..)` takes what there is as it begins, so that it
+/// never waits, also where others share the receiver.
+macro_rules! log_ends {
+    ($sender:ident, $receiver:ident, $error:ident) => {
         impl<T> crate::sync::select::Operand for $receiver<T> {
             fn is_ready(&self) -> bool {
-                self.log.is_ready(&self.place)
+                self.end.is_ready()
             }
 
             unsafe fn watch(&self, waiter: *const crate::task::Waiter) -> bool {
                 // SAFETY: the caller's promise.
-                unsafe { self.log.watch(&self.place, waiter) }
+                unsafe { self.end.watch(waiter) }
             }
 
             fn unwatch(&self, waiter: &crate::task::Waiter) {
-                self.log.unwatch(waiter);
+                self.end.unwatch(waiter);
             }
         }
 
@@ -143,15 +167,20 @@ macro_rules! log_end {
             type Received = Result<T, $error>;
 
             fn __osier_operation(&self) -> crate::sync::select::expansion::Operation<'_> {
-                crate::sync::select::expansion::Operation::of(self)
+                crate::sync::select::expansion::Operation::of(&self.end)
             }
 
             fn __osier_complete(&self, operation: crate::sync::select::SelectedOperation<'_>) -> Self::Received {
-                drop(operation);
-                let recv: fn(&Self) -> Self::Received = $recv;
-                recv(self)
+                Self::received(operation.complete(&self.end, crate::sync::channel::log::End::finish))
+            }
+        }
+
+        /// Ready when nobody wants what would be sent: every receiver is gone, or the channel is closed.
+        impl<T> crate::sync::Wait for $sender<T> {
+            fn __osier_wait(&self) -> crate::sync::select::expansion::Operation<'_> {
+                crate::sync::select::expansion::Operation::of(&*self.log)
             }
         }
     };
 }
-pub(super) use log_end;
+pub(super) use log_ends;

@@ -16,7 +16,7 @@
 /// | `default(timeout) => code` | nothing else was ready within that duration |
 ///
 /// Of several that are ready any may be begun; [`select_biased!`](crate::select_biased!) begins the first in the text. Up
-/// to 128 branches; [`Select`](crate::sync::channel::Select) serves more, and numbers known only at run time.
+/// to 100 branches; [`Select`](crate::sync::channel::Select) serves more, and numbers known only at run time.
 ///
 /// # Suspends
 /// The calling task, or on a plain thread the thread, unless there is a `default` without a timeout.
@@ -49,7 +49,7 @@
 #[macro_export]
 macro_rules! select {
     ($($branches:tt)*) => {
-        $crate::__select!(@read (false) [] [] [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64 65 66 67 68 69 70 71 72 73 74 75 76 77 78 79 80 81 82 83 84 85 86 87 88 89 90 91 92 93 94 95 96 97 98 99 100 101 102 103 104 105 106 107 108 109 110 111 112 113 114 115 116 117 118 119 120 121 122 123 124 125 126 127] $($branches)*)
+        $crate::__select!(@read (false) [] [] [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64 65 66 67 68 69 70 71 72 73 74 75 76 77 78 79 80 81 82 83 84 85 86 87 88 89 90 91 92 93 94 95 96 97 98 99] $($branches)*)
     };
 }
 
@@ -72,25 +72,33 @@ macro_rules! select {
 #[macro_export]
 macro_rules! select_biased {
     ($($branches:tt)*) => {
-        $crate::__select!(@read (true) [] [] [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64 65 66 67 68 69 70 71 72 73 74 75 76 77 78 79 80 81 82 83 84 85 86 87 88 89 90 91 92 93 94 95 96 97 98 99 100 101 102 103 104 105 106 107 108 109 110 111 112 113 114 115 116 117 118 119 120 121 122 123 124 125 126 127] $($branches)*)
+        $crate::__select!(@read (true) [] [] [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64 65 66 67 68 69 70 71 72 73 74 75 76 77 78 79 80 81 82 83 84 85 86 87 88 89 90 91 92 93 94 95 96 97 98 99] $($branches)*)
     };
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __select {
-    // ---- reads one branch: bias, arms so far, default so far, numbers that are left, branches that are left
+    // ---- reads one branch: bias, arms so far, default so far, numbers that are left, branches that are left. A block with
+    // a comma behind it has a rule of its own, so that each branch costs one level of the recursion of macros, of which
+    // there are 128.
     (@read $bias:tt $arms:tt $default:tt $numbers:tt) => {
         $crate::__select!(@emit $bias $arms $default)
     };
     (@read $bias:tt $arms:tt $default:tt $numbers:tt , $($rest:tt)*) => {
         $crate::__select!(@read $bias $arms $default $numbers $($rest)*)
     };
-    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] recv($object:expr) -> $result:pat => $code:block $($rest:tt)*) => {
+    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] recv($object:expr $(,)?) -> $result:pat => $code:block, $($rest:tt)*) => {
         $crate::__select!(@read $bias [$($arms)* {$number recv ($object) ($result) ($code)}] $default [$($numbers)*] $($rest)*)
     };
-    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] recv($object:expr) -> $result:pat => $code:expr $(, $($rest:tt)*)?) => {
+    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] recv($object:expr $(,)?) -> $result:pat => $code:block $($rest:tt)*) => {
+        $crate::__select!(@read $bias [$($arms)* {$number recv ($object) ($result) ($code)}] $default [$($numbers)*] $($rest)*)
+    };
+    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] recv($object:expr $(,)?) -> $result:pat => $code:expr $(, $($rest:tt)*)?) => {
         $crate::__select!(@read $bias [$($arms)* {$number recv ($object) ($result) ($code)}] $default [$($numbers)*] $($($rest)*)?)
+    };
+    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] send($object:expr, $value:expr $(,)?) -> $result:pat => $code:block, $($rest:tt)*) => {
+        $crate::__select!(@read $bias [$($arms)* {$number send ($object, $value) ($result) ($code)}] $default [$($numbers)*] $($rest)*)
     };
     (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] send($object:expr, $value:expr $(,)?) -> $result:pat => $code:block $($rest:tt)*) => {
         $crate::__select!(@read $bias [$($arms)* {$number send ($object, $value) ($result) ($code)}] $default [$($numbers)*] $($rest)*)
@@ -98,17 +106,26 @@ macro_rules! __select {
     (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] send($object:expr, $value:expr $(,)?) -> $result:pat => $code:expr $(, $($rest:tt)*)?) => {
         $crate::__select!(@read $bias [$($arms)* {$number send ($object, $value) ($result) ($code)}] $default [$($numbers)*] $($($rest)*)?)
     };
-    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] join($object:expr) -> $result:pat => $code:block $($rest:tt)*) => {
+    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] join($object:expr $(,)?) -> $result:pat => $code:block, $($rest:tt)*) => {
         $crate::__select!(@read $bias [$($arms)* {$number join ($object) ($result) ($code)}] $default [$($numbers)*] $($rest)*)
     };
-    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] join($object:expr) -> $result:pat => $code:expr $(, $($rest:tt)*)?) => {
+    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] join($object:expr $(,)?) -> $result:pat => $code:block $($rest:tt)*) => {
+        $crate::__select!(@read $bias [$($arms)* {$number join ($object) ($result) ($code)}] $default [$($numbers)*] $($rest)*)
+    };
+    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] join($object:expr $(,)?) -> $result:pat => $code:expr $(, $($rest:tt)*)?) => {
         $crate::__select!(@read $bias [$($arms)* {$number join ($object) ($result) ($code)}] $default [$($numbers)*] $($($rest)*)?)
     };
-    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] wait($object:expr) => $code:block $($rest:tt)*) => {
+    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] wait($object:expr $(,)?) => $code:block, $($rest:tt)*) => {
         $crate::__select!(@read $bias [$($arms)* {$number wait ($object) () ($code)}] $default [$($numbers)*] $($rest)*)
     };
-    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] wait($object:expr) => $code:expr $(, $($rest:tt)*)?) => {
+    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] wait($object:expr $(,)?) => $code:block $($rest:tt)*) => {
+        $crate::__select!(@read $bias [$($arms)* {$number wait ($object) () ($code)}] $default [$($numbers)*] $($rest)*)
+    };
+    (@read $bias:tt [$($arms:tt)*] $default:tt [$number:tt $($numbers:tt)*] wait($object:expr $(,)?) => $code:expr $(, $($rest:tt)*)?) => {
         $crate::__select!(@read $bias [$($arms)* {$number wait ($object) () ($code)}] $default [$($numbers)*] $($($rest)*)?)
+    };
+    (@read $bias:tt $arms:tt [] $numbers:tt default $(())? => $code:block, $($rest:tt)*) => {
+        $crate::__select!(@read $bias $arms [() ($code)] $numbers $($rest)*)
     };
     (@read $bias:tt $arms:tt [] $numbers:tt default $(())? => $code:block $($rest:tt)*) => {
         $crate::__select!(@read $bias $arms [() ($code)] $numbers $($rest)*)
@@ -116,17 +133,20 @@ macro_rules! __select {
     (@read $bias:tt $arms:tt [] $numbers:tt default $(())? => $code:expr $(, $($rest:tt)*)?) => {
         $crate::__select!(@read $bias $arms [() ($code)] $numbers $($($rest)*)?)
     };
-    (@read $bias:tt $arms:tt [] $numbers:tt default($timeout:expr) => $code:block $($rest:tt)*) => {
+    (@read $bias:tt $arms:tt [] $numbers:tt default($timeout:expr $(,)?) => $code:block, $($rest:tt)*) => {
         $crate::__select!(@read $bias $arms [($timeout) ($code)] $numbers $($rest)*)
     };
-    (@read $bias:tt $arms:tt [] $numbers:tt default($timeout:expr) => $code:expr $(, $($rest:tt)*)?) => {
+    (@read $bias:tt $arms:tt [] $numbers:tt default($timeout:expr $(,)?) => $code:block $($rest:tt)*) => {
+        $crate::__select!(@read $bias $arms [($timeout) ($code)] $numbers $($rest)*)
+    };
+    (@read $bias:tt $arms:tt [] $numbers:tt default($timeout:expr $(,)?) => $code:expr $(, $($rest:tt)*)?) => {
         $crate::__select!(@read $bias $arms [($timeout) ($code)] $numbers $($($rest)*)?)
     };
     (@read $bias:tt $arms:tt [$($default:tt)+] $numbers:tt default $($rest:tt)*) => {
         compile_error!("there can be only one `default` branch in `select!`")
     };
     (@read $bias:tt $arms:tt $default:tt [] $($rest:tt)*) => {
-        compile_error!("`select!` takes at most 128 branches; use `Select` for more")
+        compile_error!("`select!` takes at most 100 branches; use `Select` for more")
     };
     (@read $bias:tt $arms:tt $default:tt $numbers:tt $($rest:tt)*) => {
         compile_error!(concat!(

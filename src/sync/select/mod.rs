@@ -23,7 +23,7 @@ use super::wait::Wait;
 use super::waiting::{after, earlier};
 use crate::coroutine::current;
 use crate::exception::raised_itself;
-use crate::task::{Choice, JoinError, JoinHandle, spend};
+use crate::task::{Choice, JoinHandle, spend};
 
 /// How long a select waits.
 #[derive(Clone, Copy)]
@@ -33,16 +33,15 @@ enum Patience {
     Until(Option<Instant>),
 }
 
-/// Begins one of the operations, and says which; `None` when the time is up. Those from `first` on are asked first.
+/// Begins one of the operations, and says which; `None` when the time is up. They are asked in the order `turns`.
 ///
 /// Without `begins` it only says that one could begin.
-fn select_among(arms: &mut [Arm<'_>], first: usize, patience: Patience, begins: bool) -> Option<usize> {
+fn select_among(arms: &mut [Arm<'_>], turns: Turns, patience: Patience, begins: bool) -> Option<usize> {
     if matches!(patience, Patience::Until(_)) {
         spend();
     }
     loop {
-        let count = arms.len();
-        for index in (first..count).chain(0..first.min(count)) {
+        for index in turns.of(arms.len()) {
             let arm = &mut arms[index];
             if if begins { arm.begin() } else { arm.object().is_ready() } {
                 return Some(index);
@@ -83,9 +82,38 @@ fn select_among(arms: &mut [Arm<'_>], first: usize, patience: Patience, begins: 
     }
 }
 
-/// Where a fair select begins to ask: somewhere else each time.
-fn anywhere(count: usize) -> usize {
-    if count < 2 { 0 } else { current::random() as usize % count }
+/// In which order operations are asked whether they may begin.
+#[derive(Clone, Copy)]
+struct Turns {
+    first: usize,
+    /// From one to the next, around the end.
+    step: usize,
+}
+
+impl Turns {
+    /// The order of the text.
+    const BIASED: Self = Self { first: 0, step: 1 };
+
+    /// Another order each time: from anywhere on, by any of some steps, forwards or backwards. So of two that are ready
+    /// each comes first as often, wherever they stand; a step of 1 alone would favour the first of two neighbours.
+    fn fair(count: usize) -> Self {
+        if count < 2 {
+            return Self::BIASED;
+        }
+        let random = current::random() as usize;
+        let prime = [1, 3, 5, 7][random % 4];
+        // A step that has a factor in common with the count would not come by everywhere.
+        let step = if count.is_multiple_of(prime) { 1 } else { prime % count };
+        let step = if random & 4 == 0 { step } else { count - step };
+        Self { first: (random >> 3) % count, step }
+    }
+
+    fn of(self, count: usize) -> impl Iterator<Item = usize> {
+        let Self { first, step } = self;
+        // Neither is larger than the count.
+        let next = move |&at: &usize| Some(if at + step >= count { at + step - count } else { at + step });
+        std::iter::successors(Some(first), next).take(count)
+    }
 }
 
 /// Waits for the first of several operations, added one by one.
@@ -154,7 +182,7 @@ impl<'a> Select<'a> {
         self.add(sender)
     }
 
-    /// Adds the end of a task. Returns the operation's index.
+    /// Adds the end of a task. Returns the operation's index. For what to do when it is selected, see [`SelectedOperation`].
     pub fn join<T, P>(&mut self, handle: &'a JoinHandle<T, P>) -> usize {
         self.add(handle)
     }
@@ -176,8 +204,8 @@ impl<'a> Select<'a> {
     }
 
     fn run(&mut self, patience: Patience, begins: bool) -> Option<usize> {
-        let first = if self.is_biased { 0 } else { anywhere(self.arms.len()) };
-        select_among(&mut self.arms, first, patience, begins)
+        let turns = if self.is_biased { Turns::BIASED } else { Turns::fair(self.arms.len()) };
+        select_among(&mut self.arms, turns, patience, begins)
     }
 
     fn begin(&mut self, patience: Patience) -> Option<SelectedOperation<'a>> {
@@ -235,7 +263,8 @@ impl<'a> Select<'a> {
         self.begin(Patience::Until(Some(deadline))).ok_or(SelectTimeoutError)
     }
 
-    /// The index of an operation that is ready, if one is. Nothing is begun: another may be faster.
+    /// The index of an operation that is ready, if one is. Nothing is begun: another may be faster. What `try_recv` does
+    /// not see is not ready: a select that would send, on a channel of capacity 0.
     ///
     /// # Errors
     /// None is ready.
@@ -244,6 +273,9 @@ impl<'a> Select<'a> {
     }
 
     /// Waits until an operation is ready and returns its index. Nothing is begun: another may be faster.
+    ///
+    /// On a channel of capacity 0 it does not meet a select that would send, as in [`send`](Self::send): neither of the
+    /// two is a call that waits to give or to take. crossbeam-channel's does. Use [`select`](Self::select) on one side.
     ///
     /// # Suspends
     /// As [`Select::select`].
@@ -299,7 +331,29 @@ impl Clone for Select<'_> {
 
 /// An operation that was begun, to be completed with the channel or handle it was added with.
 ///
-/// Dropped instead, it is taken back: a value that was received comes before all others again.
+/// Dropped instead, it is taken back: a value that was received comes before all others again. Of one that is the end of a
+/// task, or another object, nothing is to be completed: drop it, and the select, which borrow the handle. Then the task is
+/// joined, without a wait.
+///
+/// # Examples
+/// ```
+/// use osier::sync::channel::{self, Select};
+///
+/// osier::run(|| {
+///     let (_numbers, inbox) = channel::bounded::<u32>(1);
+///     let task = osier::spawn(|| 42);
+///     let mut select = Select::new();
+///     select.recv(&inbox);
+///     let ended = select.join(&task);
+///     let operation = select.select();
+///     if operation.index() == ended {
+///         drop((operation, select));
+///         assert_eq!(task.join().unwrap(), 42);
+///     } else {
+///         println!("{}", operation.recv(&inbox).unwrap());
+///     }
+/// });
+/// ```
 #[must_use = "dropping it takes the operation back"]
 pub struct SelectedOperation<'a> {
     token: Token,
@@ -321,6 +375,13 @@ impl<'a> SelectedOperation<'a> {
     fn check<O: ?Sized>(&self, object: &O) {
         let (begun, given) = (std::ptr::from_ref(self.object).cast::<()>(), std::ptr::from_ref(object).cast::<()>());
         assert!(begun == given, "passed an object that does not match the selected operation");
+    }
+
+    /// Completes an operation of this very `object`, by what `finish` makes of the token.
+    #[track_caller]
+    pub(crate) fn complete<O: Operand, R>(mut self, object: &O, finish: impl FnOnce(&mut Token) -> R) -> R {
+        self.check(object);
+        finish(&mut self.token)
     }
 
     /// Completes a receive.
@@ -352,20 +413,6 @@ impl<'a> SelectedOperation<'a> {
     pub fn send<T>(mut self, sender: &Sender<T>, value: T) -> Result<(), SendError<T>> {
         self.check(sender);
         sender.finish_send(&mut self.token, value)
-    }
-
-    /// Takes the result of a task that has ended.
-    ///
-    /// # Errors
-    /// As [`JoinHandle::join`].
-    ///
-    /// # Panics
-    /// If the operation is not the end of the task with this very `handle`.
-    #[track_caller]
-    pub fn join<T, P>(self, handle: JoinHandle<T, P>) -> Result<T, JoinError> {
-        drop(self);
-        assert!(handle.is_finished(), "passed a handle that does not match the selected operation");
-        handle.join()
     }
 }
 
@@ -426,7 +473,7 @@ error!(
 pub mod expansion {
     use std::time::Duration;
 
-    use super::{Arm, Operand, Patience, SelectedOperation, after, anywhere, select_among};
+    use super::{Arm, Operand, Patience, SelectedOperation, Turns, after, select_among};
     use crate::sync::channel::{Receiver, RecvError, SendError, Sender};
     use crate::sync::wait::Wait;
     use crate::task::{JoinError, JoinHandle};
@@ -543,8 +590,8 @@ pub mod expansion {
         patience: Patience,
     ) -> Option<SelectedOperation<'a>> {
         let mut arms = operations.map(|Operation(object)| Arm::new(object));
-        let first = if is_biased { 0 } else { anywhere(N) };
-        let index = select_among(&mut arms, first, patience, true)?;
+        let turns = if is_biased { Turns::BIASED } else { Turns::fair(N) };
+        let index = select_among(&mut arms, turns, patience, true)?;
         Some(SelectedOperation::of(&mut arms[index], index))
     }
 
