@@ -123,7 +123,7 @@ pub use pool::{Executor, Group, Pool};
 #[cfg(feature = "runtime")]
 pub use runtime::{LocalRuntime, Runtime, run, shutdown};
 #[cfg(feature = "runtime")]
-pub use sync::{AsyncResult, Wait, join_all, kill_all, wait};
+pub use sync::{AsyncResult, Wait, join_all, join_all_deadline, join_all_timeout, kill_all, wait};
 #[cfg(feature = "runtime")]
 pub use task::{
     JoinError, JoinHandle, LocalHandle, Task, scope, spawn, spawn_later, spawn_local, try_spawn, yield_now,

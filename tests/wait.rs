@@ -13,7 +13,10 @@ use common::{FOR_EVER, Random, ms, until, watch};
 use osier::sync::channel;
 use osier::sync::{AsyncResult, Event, Semaphore};
 use osier::task::Link;
-use osier::{JoinHandle, Runtime, Wait, join_all, run, select, sleep, spawn, wait, yield_now};
+use osier::{
+    JoinHandle, Runtime, Wait, join_all, join_all_deadline, join_all_timeout, run, select, sleep, spawn, wait,
+    yield_now,
+};
 
 fn runtime(workers: usize) -> Runtime {
     Runtime::builder().workers(workers).build().unwrap()
@@ -276,6 +279,25 @@ fn joining_all_gives_the_values_in_the_order_of_the_handles() {
 }
 
 // GV-062
+#[test]
+fn joining_all_may_take_so_long_and_no_longer() {
+    let _watch = watch();
+    run(|| {
+        let gate = Event::new();
+        let quick = || spawn(|| 1);
+        assert_eq!(join_all_timeout([quick(), quick()], ms(60_000)).unwrap(), [1, 1]);
+        let slow = gated(&gate, 2);
+        let task = slow.task();
+        assert!(join_all_timeout([quick(), slow], ms(1)).unwrap_err().is_timeout());
+        assert!(!task.is_finished(), "it goes on");
+        assert!(join_all_deadline([gated(&gate, 2)], Instant::now()).unwrap_err().is_timeout());
+        gate.set();
+        task.join().unwrap();
+        assert_eq!(join_all_deadline([gated(&gate, 2)], Instant::now() + ms(60_000)).unwrap(), [2]);
+        assert!(join_all_timeout(Vec::<JoinHandle<()>>::new(), Duration::ZERO).unwrap().is_empty());
+    });
+}
+
 #[test]
 fn the_first_failure_is_given_at_once_and_the_others_go_on() {
     let _watch = watch();

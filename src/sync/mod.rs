@@ -12,7 +12,7 @@
 //! | each of several objects, as it gets ready | [`wait`](fn@wait), [`join_all`] |
 //! | a value that one uses at a time | [`Mutex`], with a [`Condvar`] for those who wait for it to change |
 //! | a value that many read | [`RwLock`] |
-//! | a value that is made once | [`OnceCell`], [`Once`] |
+//! | a value that is made once | [`OnceCell`], [`LazyCell`], [`Once`] |
 //! | so many at once | [`Semaphore`], [`BoundedSemaphore`] |
 //! | gevent's queues: with limit, joiners, priorities | [`mod@queue`] |
 //! | "it has happened", for many at once | [`Event`] |
@@ -25,7 +25,7 @@
 //! builds, once for each place ([`set_held_reports`]).
 //!
 //! # Rooms
-//! - `mutex`, `condvar`, `rwlock`, `once`: std's. `wait_group`: crossbeam's. `barrier`: Python's.
+//! - `mutex`, `condvar`, `rwlock`, `once`, `lazy`: std's. `wait_group`: crossbeam's. `barrier`: Python's.
 //! - `event`, `async_result`, `semaphore`, `rlock`, `condition`: gevent's.
 //! - `queue`: gevent's queues.
 //! - `select`, `wait`: several things at once.
@@ -38,6 +38,7 @@ pub mod channel;
 mod condition;
 mod condvar;
 mod event;
+mod lazy;
 mod mutex;
 mod once;
 pub mod queue;
@@ -59,6 +60,7 @@ pub use condition::{Condition, ConditionGuard};
 pub use condvar::{Condvar, WaitTimeoutResult};
 pub use event::Event;
 pub(crate) use event::RawEvent;
+pub use lazy::LazyCell;
 pub use mutex::{Mutex, MutexGuard};
 pub use once::{Once, OnceCell};
 pub use queue::{Channel, JoinableQueue, LifoQueue, PriorityQueue, Queue, SimpleQueue};
@@ -68,7 +70,7 @@ pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use select::expansion as select_expansion;
 pub(crate) use select::{Arm, Begun, Operand, Token};
 pub use semaphore::{BoundedSemaphore, Permit, ReleasedTooOften, Semaphore};
-pub use wait::{Wait, Waiting, join_all, kill_all, wait};
+pub use wait::{Wait, Waiting, join_all, join_all_deadline, join_all_timeout, kill_all, wait};
 pub use wait_group::WaitGroup;
 
 /// Turns the reports of locks that a task holds while it waits on or off, for the whole process; returns whether they were

@@ -8,11 +8,12 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use super::waiting::lock;
+use super::waiting::{after, lock};
 use crate::coroutine::current;
 use crate::primitives::const_unless_modelled;
-use crate::task::{WaitQueue, Waiter, Wakeup};
+use crate::task::{WaitQueue, Waiter, Wakeup, Woken};
 
 const NEW: u8 = 0;
 const RUNNING: u8 = 1;
@@ -85,9 +86,38 @@ impl Once {
     /// # Cancel safety
     /// A task that is cancelled while it waits unwinds from here; nothing else changes.
     pub fn wait(&self) {
+        self.wait_until(None);
+    }
+
+    /// Waits until a closure has run to its end, for at most `timeout`. Whether one has.
+    ///
+    /// # Suspends
+    /// As [`Once::wait`].
+    ///
+    /// # Cancel safety
+    /// As [`Once::wait`].
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.wait_until(after(timeout))
+    }
+
+    /// Waits until a closure has run to its end, or until `deadline`. Whether one has.
+    ///
+    /// # Suspends
+    /// As [`Once::wait`].
+    ///
+    /// # Cancel safety
+    /// As [`Once::wait`].
+    pub fn wait_deadline(&self, deadline: Instant) -> bool {
+        self.wait_until(Some(deadline))
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> bool {
         while !self.is_completed() {
-            self.wait_for_change(|state| state != DONE);
+            if self.wait_for_change(deadline, |state| state != DONE) == Woken::Elapsed {
+                return false;
+            }
         }
+        true
     }
 
     /// Runs `f` unless one has succeeded before; if it fails, the next call runs its own.
@@ -106,7 +136,7 @@ impl Once {
             }
             let runner = self.runner.load(Ordering::Relaxed);
             assert!(runner != current::context(), "a closure that runs once has come to wait for itself");
-            self.wait_for_change(|state| state == RUNNING);
+            self.wait_for_change(None, |state| state == RUNNING);
         }
     }
 
@@ -131,18 +161,18 @@ impl Once {
         wakeups.into_iter().for_each(Wakeup::fire);
     }
 
-    /// Waits for the end of a closure, if the state is one to wait in.
-    fn wait_for_change(&self, is_to_wait: impl Fn(u8) -> bool) {
+    /// Waits for the end of a closure until `deadline`, if the state is one to wait in.
+    fn wait_for_change(&self, deadline: Option<Instant>, is_to_wait: impl Fn(u8) -> bool) -> Woken {
         let waiter = Waiter::new();
         let mut waiters = lock(&self.waiters);
         if !is_to_wait(self.state.load(Ordering::Relaxed)) {
-            return;
+            return Woken::Notified;
         }
         // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
         unsafe { waiters.push(&raw const waiter) };
         drop(waiters);
         // SAFETY: it was pushed there.
-        waiter.wait(None, || unsafe { lock(&self.waiters).remove(&waiter) });
+        waiter.wait(deadline, || unsafe { lock(&self.waiters).remove(&waiter) })
     }
 }
 
@@ -278,6 +308,30 @@ impl<T> OnceCell<T> {
     pub fn wait(&self) -> &T {
         self.once.wait();
         self.get().unwrap_or_else(|| unreachable!("the value of a completed cell is there"))
+    }
+
+    /// Waits for the value, for at most `timeout`.
+    ///
+    /// # Suspends
+    /// As [`OnceCell::wait`].
+    ///
+    /// # Cancel safety
+    /// As [`OnceCell::wait`].
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<&T> {
+        self.once.wait_timeout(timeout);
+        self.get()
+    }
+
+    /// Waits for the value, until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`OnceCell::wait`].
+    ///
+    /// # Cancel safety
+    /// As [`OnceCell::wait`].
+    pub fn wait_deadline(&self, deadline: Instant) -> Option<&T> {
+        self.once.wait_deadline(deadline);
+        self.get()
     }
 
     /// Takes the value out and leaves the cell empty.

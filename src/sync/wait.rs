@@ -302,6 +302,48 @@ impl Drop for Places {
 /// assert_eq!(osier::join_all(tasks).unwrap(), [0, 1, 4, 9]);
 /// ```
 pub fn join_all<T, P>(handles: impl IntoIterator<Item = JoinHandle<T, P>>) -> Result<Vec<T>, JoinError> {
+    join_all_until(handles, None)
+}
+
+/// As [`join_all`], for at most `timeout`.
+///
+/// # Suspends
+/// As [`JoinHandle::join`].
+///
+/// # Cancel safety
+/// As [`JoinHandle::join`].
+///
+/// # Errors
+/// As [`join_all`]; with an error that [is a timeout](JoinError::is_timeout) if the time has passed. The tasks that have not
+/// been joined go on, detached.
+pub fn join_all_timeout<T, P>(
+    handles: impl IntoIterator<Item = JoinHandle<T, P>>,
+    timeout: Duration,
+) -> Result<Vec<T>, JoinError> {
+    join_all_until(handles, after(timeout))
+}
+
+/// As [`join_all`], until `deadline` at most.
+///
+/// # Suspends
+/// As [`JoinHandle::join`].
+///
+/// # Cancel safety
+/// As [`JoinHandle::join`].
+///
+/// # Errors
+/// As [`join_all_timeout`].
+pub fn join_all_deadline<T, P>(
+    handles: impl IntoIterator<Item = JoinHandle<T, P>>,
+    deadline: Instant,
+) -> Result<Vec<T>, JoinError> {
+    join_all_until(handles, Some(deadline))
+}
+
+fn join_all_until<T, P>(
+    handles: impl IntoIterator<Item = JoinHandle<T, P>>,
+    deadline: Option<Instant>,
+) -> Result<Vec<T>, JoinError> {
     /// Those that have not been joined, which are left when this goes.
     struct Open<T, P> {
         places: Places,
@@ -323,11 +365,15 @@ pub fn join_all<T, P>(handles: impl IntoIterator<Item = JoinHandle<T, P>>) -> Re
         handle.iter().for_each(|handle| open.places.enter(index, handle));
     }
     let mut values: Vec<Option<T>> = open.handles.iter().map(|_| None).collect();
-    // Each is ready once, and without a deadline the next one is waited for.
+    // Each is ready once.
     for _ in 0..values.len() {
-        let Some(index) = open.places.next(None) else { break };
-        if let Some(handle) = open.handles[index].take() {
-            values[index] = Some(handle.join()?);
+        let index = open.places.next(deadline).ok_or_else(JoinError::timeout)?;
+        if let Some(mut handle) = open.handles[index].take() {
+            // It has ended, but its links may take longer.
+            values[index] = Some(match deadline {
+                None => handle.join()?,
+                Some(deadline) => handle.join_deadline(deadline)?,
+            });
         }
     }
     Ok(values.into_iter().flatten().collect())

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use super::event::RawEvent;
+use super::waiting::after;
 
 /// Waits until all its clones are gone: crossbeam's `WaitGroup`.
 ///
@@ -45,9 +47,35 @@ impl WaitGroup {
     /// # Cancel safety
     /// A cancelled task unwinds from here; it counts as gone.
     pub fn wait(self) {
+        self.wait_until(None);
+    }
+
+    /// Drops this member and waits until the others are gone too, for at most `timeout`. Whether they are.
+    ///
+    /// # Suspends
+    /// As [`WaitGroup::wait`].
+    ///
+    /// # Cancel safety
+    /// As [`WaitGroup::wait`].
+    pub fn wait_timeout(self, timeout: Duration) -> bool {
+        self.wait_until(after(timeout))
+    }
+
+    /// Drops this member and waits until the others are gone too, until `deadline` at most. Whether they are.
+    ///
+    /// # Suspends
+    /// As [`WaitGroup::wait`].
+    ///
+    /// # Cancel safety
+    /// As [`WaitGroup::wait`].
+    pub fn wait_deadline(self, deadline: Instant) -> bool {
+        self.wait_until(Some(deadline))
+    }
+
+    fn wait_until(self, deadline: Option<Instant>) -> bool {
         let inner = self.inner.clone();
         drop(self);
-        inner.all_gone.wait(None);
+        inner.all_gone.wait(deadline)
     }
 }
 
