@@ -5,13 +5,15 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{FOR_EVER, Log, Random, ms, until, watch};
-use osier::sync::{Condition, Condvar, Event, Mutex, RLock, RwLock, RwLockWriteGuard, channel};
-use osier::{Generator, Greenlet, JoinHandle, Runtime, Yielder, sleep, spawn, yield_now};
+use common::{FOR_EVER, Log, OnDrop, Random, ms, panic_text, until, watch};
+use osier::sync::{
+    Condition, Condvar, Event, LazyCell, Mutex, Once, OnceCell, RLock, RwLock, RwLockWriteGuard, WaitGroup, channel,
+};
+use osier::{Generator, Greenlet, JoinHandle, Runtime, Yielder, no_suspend, scope, sleep, spawn, yield_now};
 
 fn runtime(workers: usize) -> Runtime {
     Runtime::builder().workers(workers).build().unwrap()
@@ -544,7 +546,174 @@ fn a_cancelled_waiter_of_a_condition_locks_again_before_it_unwinds() {
     });
 }
 
+/// Where it must not wait it does not give the lock up either: to get it back might be a wait.
+#[test]
+fn a_condition_that_must_not_wait_keeps_its_lock() {
+    let _watch = watch();
+    let (condition, contender) = (Condition::new(), Arc::new(AtomicBool::new(false)));
+    let guard = condition.lock();
+    let other = thread::spawn({
+        let (condition, contender) = (condition.clone(), contender.clone());
+        move || {
+            let _guard = condition.lock();
+            contender.store(true, Ordering::SeqCst);
+        }
+    });
+    let begun = Instant::now();
+    // So long that a lock which was given up would be handed to whoever waits for it.
+    while begun.elapsed() < ms(20) {
+        let text = panic_text(|| no_suspend(|| guard.wait_timeout(ms(10_000))));
+        assert!(text.starts_with("cannot wait inside `no_suspend`"), "{text}");
+        assert!(condition.is_owned() && !contender.load(Ordering::SeqCst));
+    }
+    drop(guard);
+    other.join().unwrap();
+    assert!(contender.load(Ordering::SeqCst));
+    // Nor does a condition variable.
+    let (mutex, condvar) = (Mutex::new(()), Condvar::new());
+    let guard = mutex.lock();
+    let text = panic_text(|| no_suspend(|| drop(condvar.wait(guard))));
+    assert!(text.starts_with("cannot wait inside `no_suspend`"), "{text}");
+    assert!(mutex.try_lock().is_some());
+}
+
+// ---- what is done once, and what is waited for once
+
+#[test]
+fn a_lazy_cell_makes_its_value_once_and_again_if_that_failed() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let (calls, gate) = (Arc::new(AtomicUsize::new(0)), Event::new());
+            let cell = Arc::new(LazyCell::new({
+                let (calls, gate) = (calls.clone(), gate.clone());
+                move || {
+                    let call = calls.fetch_add(1, Ordering::SeqCst);
+                    gate.wait();
+                    assert!(call > 1, "not yet");
+                    call
+                }
+            }));
+            assert!(LazyCell::get(&cell).is_none());
+            // Cancelled while it makes the value: the next one tries.
+            let first = spawn({
+                let cell = cell.clone();
+                move || **cell
+            });
+            until(|| calls.load(Ordering::SeqCst) == 1);
+            let others: Vec<_> = (0..10)
+                .map(|_| {
+                    let cell = cell.clone();
+                    spawn(move || *LazyCell::force(&cell))
+                })
+                .collect();
+            first.kill();
+            until(|| calls.load(Ordering::SeqCst) == 2);
+            gate.set();
+            let ended: Vec<_> = others.into_iter().map(JoinHandle::join).collect();
+            let (made, failed): (Vec<_>, Vec<_>) = ended.into_iter().partition(Result::is_ok);
+            assert_eq!((made.len(), failed.len()), (9, 1), "one has failed");
+            assert!(made.into_iter().all(|value| value.unwrap() == 2));
+            assert_eq!((LazyCell::get(&cell), calls.load(Ordering::SeqCst)), (Some(&2), 3));
+        });
+    }
+    assert_eq!(*LazyCell::<u32>::default(), 0);
+    assert_eq!(format!("{:?}", LazyCell::<u32>::default()), "LazyCell(None)");
+}
+
+#[test]
+fn who_waits_for_others_to_be_done_may_have_enough_of_it() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        runtime(workers).run(|| {
+            let (group, once, cell) = (WaitGroup::new(), Once::new(), OnceCell::new());
+            let member = group.clone();
+            assert!(!group.clone().wait_timeout(ms(1)) && !group.wait_deadline(Instant::now()));
+            assert!(!once.wait_timeout(ms(1)) && !once.wait_deadline(Instant::now()));
+            assert_eq!((cell.wait_timeout(ms(1)), cell.wait_deadline(Instant::now())), (None, None));
+            let waiting = member.clone();
+            scope(|s| {
+                s.spawn(|| drop(member));
+                s.spawn(|| once.call_once(yield_now));
+                s.spawn(|| cell.set(7).unwrap());
+                assert!(waiting.wait_timeout(ms(60_000)));
+                assert!(once.wait_deadline(Instant::now() + ms(60_000)));
+                assert_eq!(cell.wait_timeout(ms(60_000)), Some(&7));
+            });
+            assert!(once.wait_timeout(Duration::ZERO) && cell.wait_deadline(Instant::now()).is_some());
+        });
+    }
+}
+
 // ---- everywhere
+
+/// A task that is left behind by its runtime, after it was woken to take the lock, does not keep others from it.
+#[test]
+fn a_waiter_that_is_left_behind_passes_its_turn_on() {
+    let _watch = watch();
+    let mutex = Arc::new(Mutex::new(0));
+    let guard = mutex.lock();
+    let rt = runtime(1);
+    let (stop, waits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let started = Arc::new(AtomicUsize::new(0));
+    let sleeps = || {
+        let started = started.clone();
+        move || {
+            started.fetch_add(1, Ordering::SeqCst);
+            sleep(FOR_EVER);
+        }
+    };
+    // What waits in a destructor is not cancelled there. So many take turns that the worker looks at its end before the
+    // one that waits for the lock has its own.
+    for _ in 0..200 {
+        let (stop, sleeps) = (stop.clone(), sleeps());
+        drop(rt.spawn(move || {
+            let _busy = OnDrop(|| until(|| stop.load(Ordering::SeqCst)));
+            sleeps();
+        }));
+    }
+    drop(rt.spawn({
+        let (mutex, waits, sleeps) = (mutex.clone(), waits.clone(), sleeps());
+        move || {
+            let _locks = OnDrop(|| {
+                waits.store(true, Ordering::SeqCst);
+                *mutex.lock() += 1;
+            });
+            sleeps();
+        }
+    }));
+    let ((held, is_held), (go_on, may_go_on)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+    drop(rt.spawn({
+        let sleeps = sleeps();
+        move || {
+            let _holds = OnDrop(|| {
+                until(|| waits.load(Ordering::SeqCst));
+                // On one worker, it waits for the lock by now. This holds the worker.
+                held.send(()).unwrap();
+                _ = may_go_on.recv();
+            });
+            sleeps();
+        }
+    }));
+    until(|| started.load(Ordering::SeqCst) == 202);
+    let ends = thread::spawn(move || rt.shutdown(ms(300)).is_err());
+    is_held.recv().unwrap();
+    let (done, are_done) = std::sync::mpsc::channel();
+    for _ in 0..3 {
+        let (mutex, done) = (mutex.clone(), done.clone());
+        thread::spawn(move || {
+            *mutex.lock() += 10;
+            done.send(()).unwrap();
+        });
+    }
+    // The deadline has passed: tasks are left behind as soon as the worker looks.
+    assert!(ends.join().unwrap());
+    drop(guard);
+    go_on.send(()).unwrap();
+    (0..3).for_each(|_| are_done.recv().unwrap());
+    stop.store(true, Ordering::SeqCst);
+    assert!(*mutex.lock() >= 30);
+}
 
 // H17
 #[test]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use common::{Log, Random, Tally, ms, panic_text, until, watch};
 use osier::sync::queue::{GetError, PutError, ShutDown};
 use osier::sync::{Channel, Event, JoinableQueue, LifoQueue, PriorityQueue, Queue, SimpleQueue};
-use osier::{JoinHandle, Runtime, run, spawn, yield_now};
+use osier::{JoinHandle, Runtime, no_suspend, run, spawn, yield_now};
 
 fn runtime(workers: usize) -> Runtime {
     Runtime::builder().workers(workers).build().unwrap()
@@ -275,6 +275,27 @@ fn more_room_wakes_putters_at_once() {
         prio.set_maxsize(9);
         putters.into_iter().for_each(|p| p.join().unwrap());
         assert_eq!([prio.get(), prio.get(), prio.get()], [Ok(1), Ok(2), Ok(3)]);
+    });
+}
+
+/// A place was kept for it, so it has its turn.
+#[test]
+fn an_item_that_was_let_in_goes_in_although_the_limit_came_down() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let queue = PriorityQueue::bounded(1);
+        queue.put(1).unwrap();
+        let putter = started({
+            let queue = queue.clone();
+            move || queue.put(2)
+        });
+        // Makes room, which is kept for the putter; it has not run yet.
+        assert_eq!(queue.try_get(), Ok(1));
+        queue.set_maxsize(0);
+        assert_eq!(putter.join().unwrap(), Ok(()));
+        assert_eq!((queue.len(), queue.unfinished()), (1, 2));
+        assert_eq!(queue.try_put(3), Err(PutError::Full(3)));
+        assert_eq!(queue.try_get(), Ok(2));
     });
 }
 
@@ -682,6 +703,26 @@ fn a_put_returns_once_its_receiver_runs_on_with_the_item() {
         assert_eq!(log.take(), ["waiting", "sending hello", "hello", "sending world", "world"]);
         putter.join().unwrap();
         assert_eq!(log.take(), ["sent world"]);
+    });
+}
+
+#[test]
+fn a_put_that_must_not_wait_hands_nothing_over() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let channel = Channel::new();
+        let getter = {
+            let channel = channel.clone();
+            started(move || channel.get())
+        };
+        let refused = panic_text(|| no_suspend(|| channel.put(1)));
+        assert!(refused.starts_with("cannot wait inside `no_suspend`"), "{refused}");
+        (0..3).for_each(|_| yield_now());
+        assert!(!getter.is_finished());
+        no_suspend(|| channel.try_put(2)).expect("this never waits");
+        assert_eq!(getter.join().unwrap(), Ok(2));
+        channel.shutdown();
+        assert!(no_suspend(|| channel.put(3)).is_err(), "there is nothing to wait for");
     });
 }
 

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Log, Random, ms, panic_text, watch};
-use osier::sync::{BoundedSemaphore, Event, RLock, Semaphore};
+use osier::sync::{BoundedSemaphore, Event, Permit, RLock, Semaphore};
 use osier::{JoinHandle, Runtime, run, spawn, yield_now};
 
 fn runtime(workers: usize) -> Runtime {
@@ -62,6 +62,24 @@ fn an_extra_release_counts_up_or_is_an_error() {
     assert_eq!(bounded.available(), 2);
     assert!(Semaphore::default().try_acquire() && BoundedSemaphore::default().release().is_err());
     assert!(panic_text(|| Semaphore::new(Semaphore::MAX_PERMITS).release()).contains("at most"));
+}
+
+#[test]
+fn a_permit_of_a_bounded_semaphore_never_brings_it_over_its_bound() {
+    let bounded = BoundedSemaphore::new(1);
+    let holds: [fn(&BoundedSemaphore) -> Permit; 4] = [
+        BoundedSemaphore::hold,
+        |bounded| bounded.try_hold().unwrap(),
+        |bounded| bounded.hold_timeout(ms(1)).unwrap(),
+        |bounded| bounded.hold_deadline(Instant::now()).unwrap(),
+    ];
+    for hold in holds {
+        let held = hold(&bounded);
+        bounded.release().unwrap();
+        assert_eq!(bounded.available(), 1);
+        drop(held);
+        assert_eq!(bounded.available(), 1, "it was given back before");
+    }
 }
 
 // GV-136

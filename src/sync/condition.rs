@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::rlock::{RLock, RLockGuard};
 use super::waiting::{after, lock};
-use crate::coroutine::unwind;
+use crate::coroutine::{region, unwind};
 use crate::task::{WaitQueue, Waiter, Wakeup, Woken};
 
 /// A lock, and a place to wait until somebody says that something has changed: gevent's and Python's `Condition`.
@@ -209,6 +209,8 @@ impl ConditionGuard<'_> {
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        // Before the lock is given up: to lock again may be a wait, which cannot be refused any more.
+        region::forbid("wait");
         let Condition { lock: rlock, waiters } = self.condition;
         let waiter = Waiter::new();
         // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.

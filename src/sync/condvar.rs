@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::mutex::MutexGuard;
 use super::waiting::{after, lock};
+use crate::coroutine::region;
 use crate::primitives::const_unless_modelled;
 use crate::task::{WaitQueue, Waiter, Wakeup, Woken};
 
@@ -148,6 +149,8 @@ impl Condvar {
         guard: MutexGuard<'a, T>,
         deadline: Option<Instant>,
     ) -> (MutexGuard<'a, T>, Woken) {
+        // Before the mutex is given up: to lock again may be a wait, which cannot be refused any more.
+        region::forbid("wait");
         let waiter = Waiter::new();
         // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
         unsafe { lock(&self.waiters).push(&raw const waiter) };

@@ -22,7 +22,7 @@ use super::spin_lock::SpinLock;
 use super::waiting::Waiting;
 use crate::coroutine::current;
 use crate::primitives::{AtomicU32, Ordering, const_unless_modelled};
-use crate::task::{WaitQueue, Woken};
+use crate::task::{Leave, WaitQueue, Woken};
 
 const LOCKED: u32 = 1;
 const QUEUED: u32 = 2;
@@ -127,11 +127,11 @@ impl RawMutex {
             if !self.enter(&waiting, woken) {
                 continue;
             }
+            let turn = Turn { mutex: self, waiting: &waiting };
             let ended = match patience {
-                // A task that is left behind is taken out of here as well.
-                Patience::Until(deadline) => waiting.waiter.wait(deadline, || self.leave(&waiting)),
+                Patience::Until(deadline) => waiting.waiter.wait(deadline, turn),
                 Patience::ThroughCancel => {
-                    waiting.waiter.wait_through_cancel(|| (), || self.leave(&waiting));
+                    waiting.waiter.wait_through_cancel(|| (), turn);
                     Woken::Notified
                 }
             };
@@ -173,6 +173,30 @@ impl RawMutex {
             self.word.fetch_and(!QUEUED, Ordering::Relaxed);
         }
         left
+    }
+
+    /// Does what a waiter would do that was notified, and will not look: unlocks if the lock was given to it, else clears the
+    /// bit `WOKEN`, and wakes the next if nobody holds the lock who would.
+    #[cold]
+    fn pass_over(&self, was_handed: bool) {
+        if !was_handed && !self.clear_woken() {
+            return;
+        }
+        // SAFETY: it was given to us, or we have taken it, and nothing was done with what it guards.
+        unsafe { self.unlock() };
+    }
+
+    /// Clears `WOKEN`, and locks if the lock is free. Whether it was.
+    fn clear_woken(&self) -> bool {
+        let mut state = self.word.load(Ordering::Relaxed);
+        loop {
+            // Acquire: as in `try_take`. An exchange: whoever unlocks must see the bit or wake somebody.
+            let next = (state | LOCKED) & !WOKEN;
+            match self.word.compare_exchange_weak(state, next, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return state & LOCKED == 0,
+                Err(now) => state = now,
+            }
+        }
     }
 
     /// Unlocks, and wakes the first waiter.
@@ -222,6 +246,31 @@ impl RawMutex {
         drop(queue);
         if let Some(wakeup) = wakeup {
             wakeup.fire();
+        }
+    }
+}
+
+/// The wait for a lock.
+struct Turn<'a> {
+    mutex: &'a RawMutex,
+    waiting: &'a Waiting<Place>,
+}
+
+impl Leave for Turn<'_> {
+    #[inline(always)]
+    fn leave(&self) -> bool {
+        self.mutex.leave(self.waiting)
+    }
+
+    fn path(&self) -> &'static str {
+        "osier::sync::raw_mutex::RawMutex::lock_slow"
+    }
+
+    fn abandon(&self) {
+        if !self.leave() {
+            // SAFETY: it was notified, so the place is its own again, and its task does not run any more.
+            let was_handed = unsafe { Waiting::<Place>::place_of(self.waiting.as_waiter()) }.handed;
+            self.mutex.pass_over(was_handed);
         }
     }
 }

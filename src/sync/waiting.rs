@@ -29,7 +29,8 @@ impl<P> Waiting<P> {
     /// The place that belongs to a waiter.
     ///
     /// # Safety
-    /// - `waiter` came from the `as_waiter` of a `Self`, and is in a queue whose lock is held for as long as `'a`.
+    /// - `waiter` came from the `as_waiter` of a `Self`, and is in a queue whose lock is held for as long as `'a`; or it was
+    ///   notified, and its owner asks.
     /// - No other reference to the place is in use.
     pub(crate) unsafe fn place_of<'a>(waiter: *const Waiter) -> &'a mut P {
         // SAFETY: `Waiting` is `repr(C)` with the waiter first, and under the lock nobody else touches the place.

@@ -86,7 +86,7 @@ pub(crate) use polled::Polled;
 pub(crate) use raw::{Header, RawTask};
 #[cfg(feature = "net")]
 pub(crate) use sleeper::Sleeper;
-pub(crate) use sleeper::{Wakeup, Woken};
+pub(crate) use sleeper::{Leave, Wakeup, Woken};
 pub(crate) use wait_queue::Taken;
 pub(crate) use wait_queue::{WaitQueue, Waiter};
 

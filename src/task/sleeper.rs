@@ -36,6 +36,12 @@ pub(crate) trait Leave {
     /// Makes sure that what is waited for will not come any more. False if it has come, or is about to.
     fn leave(&self) -> bool;
 
+    /// Leaves for good, for a task that is left behind: what has come is not looked at any more, and is passed on where others
+    /// would wait for it.
+    fn abandon(&self) {
+        self.leave();
+    }
+
     /// The code that waits, as a path.
     fn path(&self) -> &'static str;
 

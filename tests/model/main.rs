@@ -213,9 +213,11 @@ models! {
     a_broadcast_does_what_its_model_does(capacity in 1..4_usize) => messages::Broadcast::new(capacity);
     a_watch_does_what_its_model_does() => messages::Watch::new();
     selects_do_what_their_model_does(capacity in 0..2_usize) => messages::Selects::new(capacity);
+    selects_that_send_do_what_their_model_does(capacity in 0..2_usize) => messages::Sends::new(capacity);
     a_queue_does_what_its_model_does(maxsize in 0..3_usize) => queues::Fifo::new(maxsize);
     a_lifo_queue_does_what_its_model_does(maxsize in 0..3_usize) => queues::Lifo::new(maxsize);
     a_priority_queue_does_what_its_model_does(maxsize in 0..3_usize) => queues::Priority::new(maxsize);
+    a_handing_channel_does_what_its_model_does() => queues::Channel::new();
     a_mutex_does_what_its_model_does() => locks::Mutex::new();
     a_reader_writer_lock_does_what_its_model_does() => locks::RwLock::new();
     a_semaphore_does_what_its_model_does() => locks::Semaphore::new();

@@ -1,8 +1,8 @@
-//! gevent's queues, in their orders, with `task_done` and `join`.
+//! gevent's queues, in their orders, with `task_done` and `join`; and its channel.
 
 use std::time::Duration;
 
-use osier::sync::{LifoQueue, PriorityQueue, Queue};
+use osier::sync::{self, LifoQueue, PriorityQueue, Queue};
 
 use super::{Line, Model, Operation, Said, Saying};
 
@@ -152,3 +152,76 @@ macro_rules! queue {
 queue!(Fifo, Queue, |items| (!items.is_empty()).then_some(0));
 queue!(Lifo, LifoQueue, |items| items.len().checked_sub(1));
 queue!(Priority, PriorityQueue, |items| (0..items.len()).min_by_key(|&index| items[index]));
+
+/// gevent's channel: every item goes from hand to hand.
+pub(super) struct Channel {
+    channel: sync::Channel<u32>,
+    putters: Line<u32>,
+    getters: Line<()>,
+    said: Vec<Saying>,
+}
+
+impl Channel {
+    pub(super) fn new() -> Self {
+        Self { channel: sync::Channel::new(), putters: Line::new(), getters: Line::new(), said: Vec::new() }
+    }
+}
+
+impl Model for Channel {
+    fn begin(&mut self, number: usize, kind: u8, _n: u32, patience: Option<Duration>) -> Option<Operation> {
+        let item = u32::try_from(number).unwrap();
+        let channel = self.channel.clone();
+        match kind {
+            0 => {
+                self.putters.enter(number, item);
+                return Some(Box::new(move |say| {
+                    let put = match patience {
+                        None => channel.put(item).is_ok(),
+                        Some(patience) => channel.put_timeout(item, patience).is_ok(),
+                    };
+                    say(if put { Said::Done } else { Said::Late });
+                }));
+            }
+            1 => {
+                self.getters.enter(number, ());
+                return Some(Box::new(move |say| {
+                    let got = match patience {
+                        None => channel.get().ok(),
+                        Some(patience) => channel.get_timeout(patience).ok(),
+                    };
+                    say(got.map_or(Said::Late, Said::Value));
+                }));
+            }
+            2 => {
+                let getter = self.getters.first();
+                assert_eq!(channel.try_put(item).is_ok(), getter.is_some());
+                self.said.extend(getter.map(|(getter, ())| (getter, Said::Value(item))));
+            }
+            _ => {
+                let putter = self.putters.first();
+                assert_eq!(channel.try_get().ok(), putter.map(|(_, item)| item));
+                self.said.extend(putter.map(|(putter, _)| (putter, Said::Done)));
+            }
+        }
+        None
+    }
+
+    fn serve(&mut self) -> Vec<Saying> {
+        if !self.putters.is_empty()
+            && let Some((getter, ())) = self.getters.first()
+            && let Some((putter, item)) = self.putters.first()
+        {
+            self.said.extend([(getter, Said::Value(item)), (putter, Said::Done)]);
+        }
+        std::mem::take(&mut self.said)
+    }
+
+    fn waiting(&self) -> Vec<usize> {
+        self.putters.numbers().chain(self.getters.numbers()).collect()
+    }
+
+    fn leave(&mut self, number: usize) {
+        self.putters.leave(number);
+        self.getters.leave(number);
+    }
+}

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::core::{Got, Put};
 use super::error::{GetError, PutError, ShutDown};
+use crate::coroutine::region;
 use crate::sync::waiting::{Waiting, after, lock};
 use crate::task::{WaitQueue, Wakeup, Woken, spend};
 
@@ -208,6 +209,10 @@ impl<T> Channel<T> {
     }
 
     fn put_until(&self, item: T, deadline: Option<Instant>) -> Put<T> {
+        if region::is_forbidden() && !self.is_shut_down() {
+            // Now: who has handed the item over waits, and cannot take it back.
+            region::forbid("wait");
+        }
         let mut state = lock(&self.state);
         let ticket = state.tickets;
         let item = match state.hand_over(item, Some(ticket)) {

@@ -174,11 +174,11 @@ impl<T, S: Store<T>> Core<T, S> {
         }
     }
 
-    /// Puts an item in for which a place is kept.
+    /// Puts an item in for which a place is kept: also if there would be no room any more, for a limit may have come.
     fn put_admitted(&self, item: T) -> Put<T> {
         let mut state = self.lock();
         state.kept -= 1;
-        let offered = unwind::intercept(|| state.offer(item));
+        let offered = unwind::intercept(|| state.offer_as(item, true));
         let (put, wakeups) = match offered {
             Ok((put, wakeups)) => (Ok(put), wakeups),
             // The place is free again.
@@ -294,8 +294,13 @@ impl<T, S: Store<T>> State<T, S> {
         self.store.len() + self.kept < self.maxsize
     }
 
-    /// Gives an item to a getter that waits, or puts it in.
+    /// Gives an item to a getter that waits, or puts it in if there is room.
     fn offer(&mut self, item: T) -> (Put<T>, Vec<Wakeup>) {
+        self.offer_as(item, false)
+    }
+
+    /// As [`offer`](Self::offer), where one that `is_admitted` asks for no room.
+    fn offer_as(&mut self, item: T, is_admitted: bool) -> (Put<T>, Vec<Wakeup>) {
         if self.is_shut {
             return (Put::ShutDown(item), Vec::new());
         }
@@ -307,7 +312,7 @@ impl<T, S: Store<T>> State<T, S> {
             return (Put::Done, vec![wakeup]);
         }
         let Some(item) = item else { unreachable!("nobody waited, so nobody took it") };
-        if !self.has_room() {
+        if !is_admitted && !self.has_room() {
             return (Put::Full(item), Vec::new());
         }
         self.store.push(item);

@@ -98,12 +98,12 @@ impl BoundedSemaphore {
     /// # Cancel safety
     /// As [`Semaphore::acquire`].
     pub fn hold(&self) -> Permit {
-        self.semaphore.hold()
+        self.limit(self.semaphore.hold())
     }
 
     /// Takes one permit if there is one and nobody waits for it.
     pub fn try_hold(&self) -> Option<Permit> {
-        self.semaphore.try_hold()
+        self.semaphore.try_hold().map(|permit| self.limit(permit))
     }
 
     /// Takes one permit, waiting for at most `timeout`.
@@ -114,7 +114,7 @@ impl BoundedSemaphore {
     /// # Cancel safety
     /// As [`Semaphore::acquire`].
     pub fn hold_timeout(&self, timeout: Duration) -> Option<Permit> {
-        self.semaphore.hold_timeout(timeout)
+        self.semaphore.hold_timeout(timeout).map(|permit| self.limit(permit))
     }
 
     /// Takes one permit, waiting until `deadline`.
@@ -125,7 +125,11 @@ impl BoundedSemaphore {
     /// # Cancel safety
     /// As [`Semaphore::acquire`].
     pub fn hold_deadline(&self, deadline: Instant) -> Option<Permit> {
-        self.semaphore.hold_deadline(deadline)
+        self.semaphore.hold_deadline(deadline).map(|permit| self.limit(permit))
+    }
+
+    fn limit(&self, permit: Permit) -> Permit {
+        permit.limited(self.bound)
     }
 
     /// Waits until there is a permit to be taken, and takes none.

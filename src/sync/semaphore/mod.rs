@@ -244,7 +244,7 @@ impl Semaphore {
 
     /// Permits that were taken.
     fn permit(&self, permits: usize) -> Permit {
-        Permit { semaphore: self.clone(), permits }
+        Permit { semaphore: self.clone(), permits, limit: Self::MAX_PERMITS }
     }
 
     /// Waits until there is a permit to be taken, and takes none.
@@ -299,14 +299,17 @@ impl fmt::Debug for Semaphore {
     }
 }
 
-/// Permits of a [`Semaphore`], given back when this is dropped.
+/// Permits of a [`Semaphore`] or a [`BoundedSemaphore`], given back when this is dropped.
 ///
-/// It may be moved into another task, so that a place taken before the spawn is given back at the task's end.
+/// It may be moved into another task, so that a place taken before the spawn is given back at the task's end. That of a
+/// bounded semaphore that has all its permits already, because somebody gave back one too many, adds none.
 #[derive(Debug)]
 #[must_use = "the permits are given back as soon as this is dropped"]
 pub struct Permit {
     semaphore: Semaphore,
     permits: usize,
+    /// How many the semaphore has at most.
+    limit: usize,
 }
 
 impl Permit {
@@ -315,10 +318,16 @@ impl Permit {
         self.permits
     }
 
+    /// With another limit: that of a bounded semaphore.
+    fn limited(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Gives them back, and leaves it to the caller to wake who got them.
     pub(crate) fn give_back(mut self) -> Vec<Wakeup> {
         let n = std::mem::take(&mut self.permits);
-        self.semaphore.raw.give_back(n, Semaphore::MAX_PERMITS).unwrap_or_default()
+        self.semaphore.raw.give_back(n, self.limit).unwrap_or_default()
     }
 
     /// Keeps them for good: the semaphore has fewer from now on.
@@ -330,7 +339,9 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if self.permits > 0 {
-            self.semaphore.release_many(self.permits);
+            let is_done = self.semaphore.raw.release(self.permits, self.limit);
+            let is_bounded = self.limit < Semaphore::MAX_PERMITS;
+            assert!(is_done || is_bounded, "a semaphore has at most {} permits", Semaphore::MAX_PERMITS);
         }
     }
 }

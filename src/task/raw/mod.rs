@@ -336,7 +336,7 @@ impl RawTask {
     pub(crate) fn leave_behind(self) {
         // SAFETY: nobody resumes it any more.
         if let Some(leaves) = unsafe { self.leaves() } {
-            leaves.leave();
+            leaves.abandon();
         }
         self.carrier().leaves.set(None);
         // SAFETY: nobody resumes it any more, and its closure has left the slot when it started.
