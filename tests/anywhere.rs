@@ -9,14 +9,14 @@ use std::cell::RefCell;
 use std::sync::{Arc, Condvar as StdCondvar, Mutex as StdMutex, mpsc};
 use std::thread;
 
-use common::{lock, ms, panic_text, watch};
+use common::{OnDrop, lock, ms, panic_text, watch};
 use osier::sync::channel::{self, Select};
 use osier::sync::{
-    AsyncResult, Barrier, BoundedSemaphore, Channel, Condition, Condvar, Event, LifoQueue, Mutex, Once, OnceCell,
-    PriorityQueue, Queue, RLock, RwLock, Semaphore, SimpleQueue, WaitGroup,
+    AsyncResult, Barrier, BoundedSemaphore, Channel, Condition, Condvar, Event, LazyCell, LifoQueue, Mutex, Once,
+    OnceCell, PriorityQueue, Queue, RLock, RwLock, Semaphore, SimpleQueue, WaitGroup,
 };
 use osier::{Generator, Greenlet, Group, LocalRuntime, Pool, Runtime, Yielder};
-use osier::{join_all, no_suspend, run, select, sleep, spawn, spawn_local, task, time, wait};
+use osier::{join_all, no_suspend, run, scope, select, sleep, spawn, spawn_local, task, time, wait};
 
 /// Threads that do what a call waits for: after a moment, or not until the call has been refused.
 struct Others {
@@ -137,6 +137,26 @@ const CALLS: &[(&str, Call)] = &[
         let (sender, receiver) = channel::watch(1);
         o.then(move || sender.send(7));
         assert_eq!(receiver.recv(), Ok(7));
+    }),
+    ("WatchReceiver::wait_for", |o| {
+        let (sender, receiver) = channel::watch(1);
+        o.then(move || sender.send(7));
+        assert_eq!(receiver.wait_for(|&value| value > 6), Ok(7));
+    }),
+    ("WatchSender::closed", |o| {
+        let (sender, receiver) = channel::watch(1);
+        o.then(move || drop(receiver));
+        sender.closed();
+    }),
+    ("BroadcastSender::closed", |o| {
+        let (sender, receiver) = channel::broadcast::<u8>(1);
+        o.then(move || drop(receiver));
+        sender.closed();
+    }),
+    ("OneshotSender::closed", |o| {
+        let (sender, receiver) = channel::oneshot::<u8>();
+        o.then(move || drop(receiver));
+        sender.closed();
     }),
     ("select!", |o| {
         let (sender, receiver) = channel::bounded(1);
@@ -259,6 +279,17 @@ const CALLS: &[(&str, Call)] = &[
         o.hold(move |pause| other.call_once(pause));
         once.call_once(|| unreachable!("it has been called"));
     }),
+    ("Once::wait", |o| {
+        let once = Arc::new(Once::new());
+        let other = once.clone();
+        o.then(move || other.call_once(|| ()));
+        once.wait();
+    }),
+    ("LazyCell", |o| {
+        let event = o.event();
+        let cell = LazyCell::new(move || (event.wait(), 7).1);
+        assert_eq!(*cell, 7);
+    }),
     ("OnceCell::wait", |o| {
         let cell = Arc::new(OnceCell::new());
         let other = cell.clone();
@@ -342,6 +373,13 @@ const CALLS: &[(&str, Call)] = &[
         o.then(move || assert_eq!(other.get().unwrap(), 7));
         queue.put(7).unwrap();
     }),
+    ("Channel::put to a getter that comes first", |o| {
+        let queue = Channel::new();
+        let other = queue.clone();
+        o.start(move |_| _ = other.get());
+        let _end = OnDrop(|| queue.shutdown());
+        queue.put(7).unwrap();
+    }),
     // ---- tasks
     ("JoinHandle::join", |o| {
         let event = o.event();
@@ -365,6 +403,26 @@ const CALLS: &[(&str, Call)] = &[
         let (group, event) = (Group::new(), o.event());
         drop(group.spawn(move || event.wait()));
         group.join().unwrap();
+    }),
+    ("Group::with", |o| {
+        let event = o.event();
+        Group::with(|group| drop(group.spawn(move || event.wait())));
+    }),
+    ("Pool::with", |o| {
+        let event = o.event();
+        Pool::with(1, |pool| drop(pool.spawn(move || event.wait())));
+    }),
+    ("scope", |o| {
+        let event = o.event();
+        scope(|s| drop(s.spawn(|| event.wait())));
+    }),
+    ("Pool::apply", |o| {
+        let event = o.event();
+        assert_eq!(Pool::new(1).apply(|| (event.wait(), 7).1), 7);
+    }),
+    ("Group::map", |o| {
+        let event = o.event();
+        assert_eq!(Group::new().map([1, 2], |n| (event.wait(), n).1), [1, 2]);
     }),
     ("Pool::spawn", |o| {
         let (pool, event) = (Pool::new(1), o.event());

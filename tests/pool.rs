@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{FOR_EVER, Log, OnDrop, Tally, ms, panic_text, until, watch};
+use common::{FOR_EVER, Log, OnDrop, Tally, ms, panic_text, rounds, until, watch};
 use osier::pool::{Full, IMap};
 use osier::sync::{AsyncResult, Event, channel};
 use osier::{
@@ -143,6 +143,36 @@ fn never_more_members_than_places() {
 }
 
 #[test]
+fn a_spawn_that_gets_no_place_in_time_gives_the_closure_back() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let (pool, gate) = (Pool::new(1), Gate::default());
+        let pass = {
+            let gate = gate.clone();
+            move || gate.pass()
+        };
+        let first = pool.spawn_timeout(ms(60_000), pass).unwrap();
+        assert_eq!(pool.spawn_timeout(ms(1), || 7).unwrap_err().into_inner()(), 7);
+        assert!(pool.spawn_deadline(std::time::Instant::now(), || 7).is_err());
+        gate.wait_for(1);
+        let opens = gate.open.clone();
+        let opener = spawn(move || opens.set());
+        assert_eq!(pool.spawn_timeout(ms(60_000), || 8).unwrap().join().unwrap(), 8);
+        first.join().unwrap();
+        opener.join().unwrap();
+        let local = Pool::local(1);
+        let shared = Rc::new(9);
+        let waits = local.spawn(yield_now);
+        assert!(local.spawn_timeout(ms(0), || ()).is_err());
+        assert_eq!(
+            *local.spawn_deadline(std::time::Instant::now() + ms(60_000), move || shared).unwrap().join().unwrap(),
+            9
+        );
+        waits.join().unwrap();
+    });
+}
+
+#[test]
 fn try_spawn_gives_the_closure_back() {
     let _watch = watch();
     run(|| {
@@ -178,6 +208,86 @@ fn a_discarded_member_runs_on_and_its_place_is_free_once() {
         member.kill();
         assert_eq!((pool.len(), pool.free()), (0, 2));
     });
+}
+
+// GV-154
+#[test]
+fn one_that_is_discarded_before_it_starts_stays_out() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        let (pool, gate) = (Pool::new(2), Gate::default());
+        let member = pool.spawn({
+            let gate = gate.clone();
+            move || gate.pass()
+        });
+        assert!(pool.contains(&member.task()));
+        pool.discard(&member.task());
+        assert_eq!((pool.len(), pool.free()), (0, 2));
+        // Now it starts.
+        gate.wait_for(1);
+        assert!(!pool.contains(&member.task()));
+        assert_eq!((pool.len(), pool.free()), (0, 2));
+        pool.join_timeout(ms(10)).expect("nobody is to be waited for");
+        gate.open.set();
+        member.join().unwrap();
+        assert_eq!((pool.len(), pool.free()), (0, 2));
+    });
+}
+
+// GV-154
+#[test]
+fn one_that_is_discarded_while_it_waits_for_its_place_leaves_it_free() {
+    let _watch = watch();
+    runtime(1).run(|| {
+        for has_started in [false, true] {
+            let (pool, gate) = (Pool::new(1), Gate::default());
+            let pass = || {
+                let gate = gate.clone();
+                move || gate.pass()
+            };
+            let first = pool.spawn(pass());
+            gate.wait_for(1);
+            let second = pool.apply_async(pass());
+            if has_started {
+                (0..3).for_each(|_| yield_now());
+            }
+            assert!(pool.contains(&second.task()));
+            pool.discard(&second.task());
+            (0..3).for_each(|_| yield_now());
+            assert!(!pool.contains(&second.task()));
+            first.kill();
+            gate.wait_for(2);
+            assert_eq!((pool.len(), pool.free()), (0, 1));
+            pool.join_timeout(ms(10)).expect("nobody is to be waited for");
+            gate.open.set();
+            second.join().unwrap();
+            assert_eq!(pool.free(), 1);
+        }
+    });
+}
+
+#[test]
+fn members_that_are_discarded_at_any_moment_stay_out() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let pool = Pool::new(3);
+            for n in 0..rounds(2000) {
+                let member = match n % 2 {
+                    0 => pool.spawn(yield_now),
+                    _ => pool.apply_async(yield_now),
+                };
+                pool.discard(&member.task());
+                if member.is_finished() || n % 3 == 0 {
+                    member.join().unwrap();
+                }
+                assert_eq!(pool.len(), 0);
+            }
+            pool.join().unwrap();
+            assert!(pool.tasks().is_empty());
+            until(|| pool.free() == 3);
+        });
+    }
 }
 
 // GV-155
@@ -299,6 +409,64 @@ fn joining_gives_the_earliest_failure_once() {
         group.join().unwrap();
         fine.join().unwrap();
     });
+}
+
+#[test]
+fn joining_does_not_give_again_what_somebody_was_told() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        runtime(workers).run(|| {
+            let pool = Pool::new(2);
+            assert!(catch(|| pool.apply(|| -> () { raise(Oops(1)) })).is_err());
+            pool.join().expect("`apply` has raised it");
+            assert!(catch(|| pool.map([2, 3], |n| -> () { raise(Oops(n)) })).is_err());
+            pool.join().expect("`map` has raised one and looked at the other");
+            assert!(pool.spawn(|| -> () { raise(Oops(4)) }).join().is_err());
+            pool.join().expect("the handle's join gave it");
+            let told = pool.spawn(|| -> () { raise(Oops(5)) });
+            let fails = pool.spawn(|| -> () { raise(Oops(6)) });
+            until(|| fails.is_finished());
+            assert!(told.join().is_err());
+            let error = pool.join().unwrap_err();
+            assert_eq!(error.exception().unwrap().downcast_ref(), Some(&Oops(6)), "the first that nobody was told");
+            drop(fails);
+            pool.join().expect("it was told");
+        });
+    }
+}
+
+/// A group that nobody joins does not keep what its members failed with.
+#[test]
+fn failures_that_nobody_will_ask_for_are_dropped() {
+    let _watch = watch();
+    struct Holds(#[allow(dead_code, reason = "it counts its drop")] common::Token);
+    impl fmt::Debug for Holds {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Holds")
+        }
+    }
+    impl fmt::Display for Holds {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("failed")
+        }
+    }
+    impl std::error::Error for Holds {}
+
+    let (tally, count) = (Tally::default(), 500);
+    _ = common::reports(|| {
+        runtime(1).run(|| {
+            let group = Group::new();
+            for _ in 0..count {
+                let token = tally.token();
+                drop(group.spawn(move || -> () { raise(Holds(token)) }));
+                until(|| group.is_empty());
+            }
+            assert!(tally.dropped() > count - 100, "{} of {count}", tally.dropped());
+            assert!(group.join().unwrap_err().exception().unwrap().is::<Holds>());
+            group.join().unwrap();
+        });
+    });
+    tally.assert_all_dropped(count);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Groups and pools whose members fail, are killed, discarded and waited for, and maps over them that are left early.
 //!
-//! The model: a pool of `n` runs at most `n` members at a time; every member that started has ended when the pool was joined;
-//! then it is empty, and all its places are free.
+//! The model: a pool of `n` runs at most `n` members at a time; every member that started has ended when the pool was joined,
+//! but for those that were discarded, which are none from then on; then it is empty, and all its places are free.
 
 use std::fmt;
 use std::sync::Arc;
@@ -50,6 +50,28 @@ fn employ(pool: &Pool, floor: &Arc<Floor>, random: &mut Random) {
     }
 }
 
+/// Takes members on and out again, before they have started, while they run or wait for their place, or later.
+fn discard(pool: &Pool, random: &mut Random) {
+    let mut its = random.split();
+    let member = match random.below(2) {
+        0 => pool.spawn(move || dawdle(&mut its)),
+        _ => pool.apply_async(move || dawdle(&mut its)),
+    };
+    if random.once_in(2) {
+        dawdle(random);
+    }
+    let task = member.task();
+    pool.discard(&task);
+    assert!(!pool.contains(&task), "it was discarded");
+    if random.once_in(2) {
+        member.cancel();
+    }
+    if random.once_in(2) {
+        _ = member.join();
+    }
+    assert!(!pool.contains(&task), "it came back");
+}
+
 /// Maps over some numbers, in a random way.
 fn map(pool: &Pool, floor: &Arc<Floor>, random: &mut Random) {
     let count = random.below(8);
@@ -94,8 +116,9 @@ pub(crate) fn round(random: &mut Random) {
         let (pool, floor) = (pool.clone(), floor.clone());
         cast.add(random, move |mut own| {
             for _ in 0..own.below(12) {
-                match own.below(8) {
+                match own.below(9) {
                     0 => map(&pool, &floor, &mut own),
+                    5 => discard(&pool, &mut own),
                     1 => _ = pool.join_timeout(own.moment()),
                     2 => _ = pool.wait_free_timeout(own.moment()),
                     3 if own.once_in(3) => pool.cancel(),

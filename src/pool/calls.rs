@@ -59,8 +59,10 @@ macro_rules! common {
             /// A task that is cancelled while it waits unwinds from here; no failure counts as told.
             ///
             /// # Errors
-            /// The earliest failure of a member that no `join` was told: a panic or an exception; a cancelled member has
-            /// not failed.
+            /// The earliest failure of a member that nobody was told, neither by a join of the member or of the group nor
+            /// by `apply` or `map`: a panic or an exception; a cancelled member has not failed. Also of one that ended
+            /// before the call, where gevent's `raise_error` looks at those that are members then. Once: the next join
+            /// looks at what fails later.
             pub fn join(&self) -> Result<(), JoinError> {
                 self.join_until(None)
             }

@@ -8,12 +8,12 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::members::Members;
+use super::members::{Members, Ticket};
 use crate::coroutine::{region, unwind};
 use crate::exception::Raise;
 use crate::runtime::{Shared, Worker};
-use crate::sync::Permit;
-use crate::task::{self, Anywhere, Builder, JoinError, JoinHandle, SpawnError, ThisThread};
+use crate::sync::{Permit, Semaphore};
+use crate::task::{self, Anywhere, Builder, JoinError, JoinHandle, SpawnError, Task, ThisThread};
 
 /// Where the members of a group run.
 #[allow(unnameable_types, reason = "the two places are given")]
@@ -62,6 +62,30 @@ impl Drop for AbortOnDrop {
     }
 }
 
+/// A member on its way. Its place is free again if the spawn fails.
+struct Launch<'a> {
+    members: &'a Arc<Members>,
+    ticket: Ticket,
+}
+
+impl<'a> Launch<'a> {
+    fn new(members: &'a Arc<Members>, permit: Option<Permit>, has_place: bool) -> Self {
+        Self { members, ticket: members.launch(permit, has_place) }
+    }
+
+    /// Makes the task a member, unless its body has been faster.
+    fn succeed(self, task: &Task) {
+        self.members.arrive(self.ticket, task);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Launch<'_> {
+    fn drop(&mut self) {
+        self.members.forgo(self.ticket);
+    }
+}
+
 /// See the module's page. A handle.
 pub(super) struct Crew<P> {
     pub(super) members: Arc<Members>,
@@ -90,9 +114,10 @@ impl<P: Home> Crew<P> {
     /// - As [`Home::submit`].
     #[track_caller]
     unsafe fn launch<F: FnOnce() -> T, T>(&self, permit: Option<Permit>, f: F, borrows: bool) -> JoinHandle<T, P> {
-        let members = self.members.clone();
+        let launch = Launch::new(&self.members, permit, true);
+        let (members, ticket) = (self.members.clone(), launch.ticket);
         let body = move || {
-            members.enter_current();
+            members.arrive(ticket, &task::current());
             drop(members);
             f()
         };
@@ -101,7 +126,7 @@ impl<P: Home> Crew<P> {
         let handle = spawned.unwrap_or_else(|error| panic!("{error}"));
         // What borrows must be waited for: nothing unwinds past the handle.
         let strict = borrows.then(|| AbortOnDrop);
-        self.members.enter(&handle.task(), permit);
+        launch.succeed(&handle.task());
         std::mem::forget(strict);
         handle
     }
@@ -123,7 +148,21 @@ impl<P: Home> Crew<P> {
     /// - As [`Home::submit`]; nothing is borrowed.
     #[track_caller]
     pub(super) unsafe fn try_spawn<F: FnOnce() -> T, T>(&self, f: F) -> Result<JoinHandle<T, P>, F> {
-        match self.members.try_take_place() {
+        // SAFETY: the caller's promise.
+        unsafe { self.spawn_by(f, Semaphore::try_hold) }
+    }
+
+    /// Spawns a member if `hold` gets a place.
+    ///
+    /// # Safety
+    /// - As [`Home::submit`]; nothing is borrowed.
+    #[track_caller]
+    pub(super) unsafe fn spawn_by<F: FnOnce() -> T, T>(
+        &self,
+        f: F,
+        hold: impl FnOnce(&Semaphore) -> Option<Permit>,
+    ) -> Result<JoinHandle<T, P>, F> {
+        match self.members.take_place_by(hold) {
             // SAFETY: the caller's promise.
             Ok(permit) => Ok(unsafe { self.launch(permit, f, false) }),
             Err(()) => Err(f),
@@ -141,17 +180,20 @@ impl<P: Home> Crew<P> {
             Ok(handle) => return handle,
             Err(f) => f,
         };
-        let members = self.members.clone();
+        let launch = Launch::new(&self.members, None, false);
+        let (members, ticket) = (self.members.clone(), launch.ticket);
         let body = move || {
+            let task = task::current();
+            members.arrive(ticket, &task);
             let permit = members.take_place();
-            members.enter(&task::current(), permit);
-            drop(members);
+            members.settle(&task, permit);
+            drop((members, task));
             f()
         };
         // SAFETY: the caller's promise; `Members` is `Send`.
         let spawned = unsafe { P::submit(type_name::<F>(), body, false) };
         let handle = spawned.unwrap_or_else(|error| panic!("{error}"));
-        self.members.enter_waiting(&handle.task());
+        launch.succeed(&handle.task());
         handle
     }
 

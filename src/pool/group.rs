@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::Full;
 use super::crew::{Crew, Home};
-use crate::coroutine::unwind;
+use crate::coroutine::{region, unwind};
 use crate::exception::Raise;
 use crate::sync::{Permit, Semaphore};
-use crate::task::{self, Anywhere, Task, ThisThread};
+use crate::task::{self, Anywhere, JoinHandle, LocalHandle, Task, ThisThread};
 
 /// Tasks that are waited for, killed and mapped over together. Without a limit; see [`Pool`].
 ///
@@ -145,6 +145,8 @@ impl Pool {
 
 /// Runs `f`, then joins the crew; kills it when `f` unwinds.
 fn with<R, P: Home>(crew: &Crew<P>, f: impl FnOnce() -> R) -> R {
+    // The wait at the end cannot be refused any more.
+    region::forbid("wait");
     let result = unwind::intercept(f);
     if result.is_err() {
         crew.members.cancel();
@@ -251,13 +253,106 @@ impl<P: Home> Pool<P> {
     fn add_when(&self, task: &Task, hold: impl FnOnce(&Semaphore) -> Option<Permit>) -> Result<(), Full<()>> {
         let members = &self.crew.members;
         if !task.is_finished() && !members.contains(task) {
-            let permit = match members.places() {
-                Some(places) => Some(hold(places).ok_or(Full(()))?),
-                None => None,
-            };
+            let permit = members.take_place_by(hold).map_err(Full)?;
             members.enter(task, permit);
         }
         Ok(())
+    }
+}
+
+impl Pool {
+    /// Spawns a member, waiting for a place for at most `timeout`.
+    ///
+    /// # Suspends
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Cancel safety
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Errors
+    /// No place has come in time; the closure comes back.
+    ///
+    /// # Panics
+    /// If the runtime is shutting down.
+    #[track_caller]
+    pub fn spawn_timeout<F, T>(&self, timeout: Duration, f: F) -> Result<JoinHandle<T>, Full<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // SAFETY: both are `Send` and `'static`.
+        unsafe { self.crew.spawn_by(f, |places| places.hold_timeout(timeout)) }.map_err(Full)
+    }
+
+    /// Spawns a member, waiting for a place until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Cancel safety
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Errors
+    /// No place has come in time; the closure comes back.
+    ///
+    /// # Panics
+    /// If the runtime is shutting down.
+    #[track_caller]
+    pub fn spawn_deadline<F, T>(&self, deadline: Instant, f: F) -> Result<JoinHandle<T>, Full<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // SAFETY: both are `Send` and `'static`.
+        unsafe { self.crew.spawn_by(f, |places| places.hold_deadline(deadline)) }.map_err(Full)
+    }
+}
+
+impl Pool<ThisThread> {
+    /// Spawns a member on this worker, waiting for a place for at most `timeout`.
+    ///
+    /// # Suspends
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Cancel safety
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Errors
+    /// No place has come in time; the closure comes back.
+    ///
+    /// # Panics
+    /// As [`spawn`](Self::spawn).
+    #[track_caller]
+    pub fn spawn_timeout<F, T>(&self, timeout: Duration, f: F) -> Result<LocalHandle<T>, Full<F>>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
+        // SAFETY: both are `'static`, and stay here.
+        unsafe { self.crew.spawn_by(f, |places| places.hold_timeout(timeout)) }.map_err(Full)
+    }
+
+    /// Spawns a member on this worker, waiting for a place until `deadline`.
+    ///
+    /// # Suspends
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Cancel safety
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Errors
+    /// No place has come in time; the closure comes back.
+    ///
+    /// # Panics
+    /// As [`spawn`](Self::spawn).
+    #[track_caller]
+    pub fn spawn_deadline<F, T>(&self, deadline: Instant, f: F) -> Result<LocalHandle<T>, Full<F>>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
+        // SAFETY: both are `'static`, and stay here.
+        unsafe { self.crew.spawn_by(f, |places| places.hold_deadline(deadline)) }.map_err(Full)
     }
 }
 

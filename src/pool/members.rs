@@ -1,5 +1,9 @@
 //! Who belongs to a group: the tasks, their places, and who waits for them to leave.
 //!
+//! A member is entered by its spawner and by its own body, whichever comes first: on another worker it may run, and ask
+//! whether it is a member, before its spawner has come back. What it enters with waits under a ticket until then; the
+//! second one finds that gone, also when the member has been discarded meanwhile.
+//!
 //! A member leaves by a link of its task, which runs when the task has ended and before those who join it go on. Its place
 //! is given back in the same step; but those who wait for the group are woken before the one who gets the place: who has
 //! killed a pool goes on before somebody who waited for a place in it.
@@ -9,10 +13,10 @@
 //! - A place is given back with its permit: once, however the member left.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use crate::exception::{Report, report};
+use super::failures::{Failure, Failures};
 use crate::sync::waiting::{Waiting, lock};
 use crate::sync::{Permit, Semaphore};
 use crate::task::{self, JoinError, Task, WaitQueue, Wakeup, Woken};
@@ -25,15 +29,26 @@ pub(super) struct Members {
 }
 
 struct State {
+    /// What members enter with that have been launched, and entered neither by their spawner nor by their body. As many as
+    /// there are spawners at work, so few.
+    arrivals: Vec<(Ticket, Arrival)>,
+    tickets: u64,
     numbers: HashMap<Task, u64>,
     members: BTreeMap<u64, Member>,
     next: u64,
-    /// The earliest failure that nobody was told, with its number among all.
-    failure: Option<(u64, JoinError)>,
-    /// All members that have failed, with these numbers: for a group that sees to the failures itself.
-    failed: Option<Vec<(u64, JoinError, Task)>>,
+    failures: Failures,
     /// Those who wait until members have left; beside each, the highest number among these.
     waiters: WaitQueue,
+}
+
+/// One launch of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket(u64);
+
+/// What a member enters with.
+struct Arrival {
+    permit: Option<Permit>,
+    has_place: bool,
 }
 
 struct Member {
@@ -49,11 +64,12 @@ impl Members {
     /// With `keeps_failures`, those that nobody is told are kept for [`take_failure_of_all`](Self::take_failure_of_all).
     pub(super) fn new(places: Option<usize>, keeps_failures: bool) -> Arc<Self> {
         let state = State {
+            arrivals: Vec::new(),
+            tickets: 0,
             numbers: HashMap::new(),
             members: BTreeMap::new(),
             next: 0,
-            failure: None,
-            failed: keeps_failures.then(Vec::new),
+            failures: Failures::new(keeps_failures),
             waiters: WaitQueue::new(),
         };
         Arc::new(Self { places: places.map(Semaphore::new), state: Mutex::new(state) })
@@ -66,10 +82,12 @@ impl Members {
 
     /// Takes a place if there is one; `Err` if there is none.
     pub(super) fn try_take_place(&self) -> Result<Option<Permit>, ()> {
-        match &self.places {
-            Some(places) => places.try_hold().map(Some).ok_or(()),
-            None => Ok(None),
-        }
+        self.take_place_by(Semaphore::try_hold)
+    }
+
+    /// Takes a place if `hold` gets one; `Err` if not.
+    pub(super) fn take_place_by(&self, hold: impl FnOnce(&Semaphore) -> Option<Permit>) -> Result<Option<Permit>, ()> {
+        self.places.as_ref().map(|places| hold(places).ok_or(())).transpose()
     }
 
     /// How many places are free; `None` without a limit.
@@ -96,32 +114,57 @@ impl Members {
         lock(&self.state).members.values().map(|member| member.task.clone()).collect()
     }
 
+    /// Keeps what a member that is about to be spawned enters with: its place, or none if it takes it later. Whoever has
+    /// spawned it, and its body, both call [`arrive`](Self::arrive).
+    pub(super) fn launch(&self, permit: Option<Permit>, has_place: bool) -> Ticket {
+        let mut state = lock(&self.state);
+        state.tickets += 1;
+        let ticket = Ticket(state.tickets);
+        state.arrivals.push((ticket, Arrival { permit, has_place }));
+        ticket
+    }
+
+    /// Gives up a launch of which no task came: its place is free.
+    pub(super) fn forgo(&self, ticket: Ticket) {
+        let arrival = lock(&self.state).take_arrival(ticket);
+        drop(arrival);
+    }
+
+    /// Makes a task a member that was launched, unless that has been done.
+    pub(super) fn arrive(self: &Arc<Self>, ticket: Ticket, task: &Task) {
+        let mut state = lock(&self.state);
+        if let Some(Arrival { permit, has_place }) = state.take_arrival(ticket) {
+            self.insert(state, task, permit, has_place);
+        }
+    }
+
     /// Makes `task` a member, with its place, unless it has ended. One that is a member without a place gets it.
     pub(super) fn enter(self: &Arc<Self>, task: &Task, permit: Option<Permit>) {
-        self.enter_as(task, permit, true);
-    }
-
-    /// Makes `task` a member that takes its place later.
-    pub(super) fn enter_waiting(self: &Arc<Self>, task: &Task) {
-        self.enter_as(task, None, false);
-    }
-
-    /// Makes the running task a member, whose spawner has taken a place for it, but may not have come to enter it.
-    pub(super) fn enter_current(self: &Arc<Self>) {
-        self.enter_as(&task::current(), None, true);
-    }
-
-    fn enter_as(self: &Arc<Self>, task: &Task, permit: Option<Permit>, has_place: bool) {
         let mut state = lock(&self.state);
-        let known = state.numbers.get(task).copied();
-        if let Some(member) = known.and_then(|number| state.members.get_mut(&number)) {
-            member.has_place |= has_place;
-            if member.permit.is_none() {
-                member.permit = permit;
-            }
-            return;
+        if state.numbers.contains_key(task) {
+            let superfluous = state.settle(task, permit);
+            drop(state);
+            drop(superfluous);
+        } else {
+            self.insert(state, task, permit, true);
         }
+    }
+
+    /// Gives a member its place that was launched without one. If it was discarded meanwhile, the place is free again.
+    pub(super) fn settle(&self, task: &Task, permit: Option<Permit>) {
+        let superfluous = lock(&self.state).settle(task, permit);
+        drop(superfluous);
+    }
+
+    fn insert(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        task: &Task,
+        permit: Option<Permit>,
+        has_place: bool,
+    ) {
         if task.is_finished() {
+            drop(state);
             return;
         }
         let number = state.next;
@@ -143,25 +186,26 @@ impl Members {
 
     /// Takes `task` out. Whether it was a member.
     pub(super) fn discard(&self, task: &Task) -> bool {
-        self.remove(task, |_| ())
+        self.remove(task, |_| Vec::new())
     }
 
     /// Takes a task out that has ended.
     pub(super) fn leave(&self, task: &Task) {
-        self.remove(task, |state| state.note_failure(task));
+        self.remove(task, |state| state.failures.note(task));
     }
 
-    fn remove(&self, task: &Task, note: impl FnOnce(&mut State)) -> bool {
+    fn remove(&self, task: &Task, note: impl FnOnce(&mut State) -> Vec<Failure>) -> bool {
         let mut state = lock(&self.state);
         let Some(number) = state.numbers.remove(task) else { return false };
         let member = state.members.remove(&number);
-        note(&mut state);
+        let told = note(&mut state);
         let mut wakeups = state.those_served();
         // After those who waited for the group: they go on first.
         let permit = member.and_then(|member| member.permit);
         wakeups.extend(permit.into_iter().flat_map(Permit::give_back));
         drop(state);
         wakeups.into_iter().for_each(Wakeup::fire);
+        drop(told);
         true
     }
 
@@ -208,26 +252,17 @@ impl Members {
 
     /// Takes the earliest failure that nobody was told.
     pub(super) fn take_failure(&self) -> Option<JoinError> {
-        let mut state = lock(&self.state);
-        let (number, error) = state.failure.take()?;
-        let failed = state.failed.iter().flatten().find(|(other, ..)| *other == number).map(|(.., task)| task.clone());
-        drop(state);
+        let (failure, superfluous) = lock(&self.state).failures.join();
+        drop(superfluous);
         // Told, and so not raised by whoever has kept it.
-        failed.inspect(|task| task.raw().observe());
-        Some(error)
+        failure.map(|failure| failure.tell())
     }
 
     /// Takes the earliest of the failures that were kept and that nobody was told; the others are reported, or all.
     /// A member whose handle is still held is left to that.
     pub(super) fn take_failure_of_all(&self, reports_all: bool) -> Option<JoinError> {
-        let mut failed = lock(&self.state).failed.as_mut().map(std::mem::take).unwrap_or_default();
-        failed.retain(|(.., task)| task.raw().take_kept_failure());
-        failed.sort_by_key(|(number, ..)| *number);
-        let reported = failed.split_off(if reports_all { 0 } else { failed.len().min(1) });
-        for (_, error, task) in &reported {
-            report(&Report::Unjoined { name: task.name(), error });
-        }
-        failed.pop().map(|(_, error, _)| error)
+        let failures = lock(&self.state).failures.take_all();
+        Failures::raise_earliest(failures, reports_all)
     }
 
     /// Whether the running task is a member.
@@ -237,16 +272,21 @@ impl Members {
 }
 
 impl State {
-    fn note_failure(&mut self, task: &Task) {
-        let failure = task.raw().failure().filter(|(_, error)| !error.is_cancelled());
-        let Some((number, error)) = failure else { return };
-        if let Some(failed) = &mut self.failed {
-            task.raw().keep_failure();
-            failed.push((number, error.clone(), task.clone()));
+    fn take_arrival(&mut self, ticket: Ticket) -> Option<Arrival> {
+        let place = self.arrivals.iter().position(|(of, _)| *of == ticket)?;
+        Some(self.arrivals.swap_remove(place).1)
+    }
+
+    /// Gives a member its place. The permit comes back if it has one, or is none.
+    fn settle(&mut self, task: &Task, permit: Option<Permit>) -> Option<Permit> {
+        let number = self.numbers.get(task).copied();
+        let Some(member) = number.and_then(|number| self.members.get_mut(&number)) else { return permit };
+        member.has_place = true;
+        if member.permit.is_some() {
+            return permit;
         }
-        if self.failure.as_ref().is_none_or(|&(earliest, _)| number < earliest) {
-            self.failure = Some((number, error));
-        }
+        member.permit = permit;
+        None
     }
 
     fn have_left(&self, last: u64) -> bool {

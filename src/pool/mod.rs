@@ -19,13 +19,15 @@
 //!
 //! # Rooms
 //! - `group`: what a group is, and what a pool is beside that. `calls`: what both can do.
-//! - `members`: who belongs to a group. `crew`: spawning, and bodies that borrow. `imap`: lazy maps.
+//! - `members`: who belongs to a group, `failures`: what of theirs nobody was told. `crew`: spawning, and bodies that
+//!   borrow. `imap`: lazy maps.
 //! - `executor`: jobs and their results, on tasks or on threads.
 //! - `remote`: a generator whose body runs as a task, on another core.
 
 mod calls;
 mod crew;
 mod executor;
+mod failures;
 mod group;
 mod imap;
 mod members;

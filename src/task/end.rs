@@ -458,6 +458,16 @@ impl RawTask {
         Asker(self)
     }
 
+    /// Whether the join handle is gone.
+    pub(crate) fn is_detached(self) -> bool {
+        self.header().end.is_detached()
+    }
+
+    /// Whether somebody was told of the failure. That it was reported as its handle went does not count.
+    pub(crate) fn is_told(self) -> bool {
+        self.watchers().more.as_ref().is_some_and(|more| more.is_observed)
+    }
+
     /// Says that the caller sees to the failure, if nobody is told of it. For a link, so before the result is disposed of.
     pub(crate) fn keep_failure(self) {
         self.watchers().more().is_kept = true;
@@ -466,7 +476,7 @@ impl RawTask {
     /// Takes charge of the failure that was kept, if the handle is gone and nobody was told. One that is still held may be
     /// joined: then it, and no longer the caller, sees to the failure.
     pub(crate) fn take_kept_failure(self) -> bool {
-        let is_detached = self.header().end.is_detached();
+        let is_detached = self.is_detached();
         let mut watchers = self.watchers();
         let more = watchers.more();
         more.is_kept = false;
@@ -518,7 +528,7 @@ impl RawTask {
         let (failure, heir) = match &mut self.watchers().more {
             Some(more) => {
                 let is_looked_at = is_looked_at || more.is_kept || more.leave_to_askers();
-                let is_observed = is_looked_at || std::mem::replace(&mut more.is_observed, true);
+                let is_observed = is_looked_at || more.is_observed;
                 (more.failure.clone().filter(|_| !is_observed), more.heir.take())
             }
             None => (None, None),
