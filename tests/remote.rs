@@ -12,7 +12,7 @@ use osier::exception::catch;
 use osier::generator::{ResumeError, State};
 use osier::pool::Remote;
 use osier::sync::Event;
-use osier::{Generator, Runtime, Step, Yielder, run, spawn, time, yield_now};
+use osier::{Generator, Runtime, Step, Yielder, run, spawn, task, time, yield_now};
 
 fn runtime(workers: usize) -> Runtime {
     Runtime::builder().workers(workers).build().unwrap()
@@ -259,6 +259,85 @@ fn a_call_that_is_interrupted_loses_no_item() {
         gate.set();
         assert_eq!((items.next(), items.next()), (Some(2), None));
     });
+}
+
+/// A body that waits at the gate while it is thrown into or closed, and then goes on as it is told.
+fn gated(gate: &Event, at_gate: &Event) -> impl FnOnce(&Yielder<u32>) -> &'static str + Send + 'static {
+    let (gate, at_gate) = (gate.clone(), at_gate.clone());
+    move |y| {
+        let mut n = 0;
+        loop {
+            let asked = osier::catch_exit(|| y.try_yield(n).is_err());
+            n += 1;
+            if let Ok(false) = asked {
+                continue;
+            }
+            at_gate.set();
+            task::shield(|| gate.wait());
+            match asked {
+                Ok(_) => n = 1000,
+                Err(_) => return "closed",
+            }
+        }
+    }
+}
+
+#[test]
+fn a_throw_or_a_close_that_is_interrupted_is_answered_by_the_next_call() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        runtime(workers).run(|| {
+            for ahead in [0, 1, 4] {
+                for closes in [false, true] {
+                    let made = || {
+                        let (gate, at_gate) = (Event::new(), Event::new());
+                        let builder = Generator::builder(gated(&gate, &at_gate));
+                        let mut items: Remote<u32, (), &str> =
+                            if ahead == 0 { builder.spawn() } else { builder.spawn_ahead(ahead) };
+                        assert_eq!((items.next(), items.next()), (Some(0), Some(1)));
+                        let interrupted = if closes {
+                            time::timeout(ms(5), || items.close().is_ok()).is_err()
+                        } else {
+                            time::timeout(ms(5), || items.throw(Oops(1)).is_ok()).is_err()
+                        };
+                        assert!(interrupted);
+                        at_gate.wait();
+                        assert_eq!(items.state(), State::Executing);
+                        assert!(matches!(items.send(()), Err(ResumeError::Executing(()))));
+                        (gate, items)
+                    };
+                    // Goes on by `next`.
+                    let (gate, mut items) = made();
+                    assert!(time::timeout(ms(5), || items.next()).is_err());
+                    gate.set();
+                    if closes {
+                        assert_eq!((items.next(), items.take_return(), items.next()), (None, Some("closed"), None));
+                    } else {
+                        assert_eq!((items.next(), items.next()), (Some(1000), Some(1001)));
+                        assert_eq!(items.close().unwrap(), Some("closed"));
+                    }
+                    assert_eq!(items.state(), State::Finished);
+                    // By `close`, which waits for the other's answer.
+                    let (gate, mut items) = made();
+                    gate.set();
+                    assert_eq!(items.close().unwrap(), Some("closed"));
+                    assert_eq!((items.next(), items.state()), (None, State::Finished));
+                    // By another `throw`.
+                    let (gate, mut items) = made();
+                    gate.set();
+                    match (closes, items.throw(Oops(2))) {
+                        (false, Ok(Step::Yielded(1000))) => assert_eq!(items.next(), Some(1001)),
+                        (true, Err(ResumeError::Raised(e))) => assert!(e.is::<Oops>()),
+                        other => panic!("{other:?}"),
+                    }
+                    // Or not at all.
+                    let (gate, items) = made();
+                    drop(items);
+                    gate.set();
+                }
+            }
+        });
+    }
 }
 
 #[test]

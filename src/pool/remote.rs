@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //! - A command is sent only when no answer is owed, so it never waits for room.
-//! - A call that was interrupted leaves its answer owed: nothing of it is lost.
+//! - A call that was interrupted leaves its answer owed: nothing of it is lost. What was produced ahead of an answer that is
+//!   owed is dropped, whoever waits for it.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -29,7 +30,8 @@ use crate::task::{self, JoinHandle, Place};
 ///
 /// # Cancel safety
 /// A call that is interrupted while the body runs loses nothing: `start` and `next` go on to wait for its answer, `send`
-/// gives the value back as [`Executing`](ResumeError::Executing), `throw` and `close` wait for it first.
+/// gives the value back as [`Executing`](ResumeError::Executing), `throw` and `close` wait for it first. What a `next` after
+/// an interrupted `throw` or `close` gives is that one's answer: the item that the body yielded then, or the end.
 pub struct Remote<Out, In = (), Ret = ()> {
     name: String,
     commands: Sender<Command<In>>,
@@ -37,7 +39,7 @@ pub struct Remote<Out, In = (), Ret = ()> {
     /// The body's task, until it was asked why it has gone.
     task: Option<JoinHandle<()>>,
     state: State,
-    /// Whether an answer is still to come.
+    /// Whether the answer to a command is still to come.
     is_owed: bool,
     /// Whether the task resumes by itself.
     is_ahead: bool,
@@ -198,7 +200,7 @@ where
             replies,
             task: Some(task),
             state: State::New,
-            is_owed: is_ahead,
+            is_owed: false,
             is_ahead,
             returned: None,
         }
@@ -209,7 +211,7 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
     /// Where it is in its life: `Executing` after a call that was interrupted.
     pub fn state(&self) -> State {
         match self.state {
-            State::Suspended if self.is_owed && !self.is_ahead => State::Executing,
+            State::New | State::Suspended if self.is_owed => State::Executing,
             state => state,
         }
     }
@@ -224,67 +226,52 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
         self.returned.take()
     }
 
-    /// Waits for the answer to the command that was sent, or for what was produced ahead.
-    fn reply(&mut self) -> Outcome<Out, In, Ret> {
-        match self.replies.recv() {
-            Ok(reply) => {
-                self.is_owed = self.is_ahead;
-                self.state = if reply.is_last { State::Finished } else { State::Suspended };
-                reply.outcome
-            }
-            Err(_) => {
-                // It was cancelled, by its runtime's shutdown for instance, or never got a stack.
-                self.state = State::Finished;
-                let error = self.task.take().and_then(|task| task.join().err());
-                Outcome::Stepped(Err(
-                    error.map_or_else(ResumeError::finished, |error| ResumeError::Raised(error.into()))
-                ))
+    /// Waits for the answer to the command that was sent, or else for what was produced ahead.
+    fn reply(&mut self) -> Reply<Out, In, Ret> {
+        loop {
+            match self.replies.recv() {
+                // Produced before the command came.
+                Ok(reply) if self.is_owed && !reply.is_answer && !reply.is_last => {}
+                Ok(reply) => {
+                    self.is_owed = false;
+                    self.state = if reply.is_last { State::Finished } else { State::Suspended };
+                    return reply;
+                }
+                Err(_) => {
+                    // It was cancelled, by its runtime's shutdown for instance, or never got a stack.
+                    self.is_owed = false;
+                    self.state = State::Finished;
+                    let error = self.task.take().and_then(|task| task.join().err());
+                    let error = error.map_or_else(ResumeError::finished, |error| ResumeError::Raised(error.into()));
+                    return Reply { is_answer: true, is_last: true, outcome: Outcome::Stepped(Err(error)) };
+                }
             }
         }
     }
 
-    /// Sends a command and waits for its answer.
-    fn ask(&mut self, command: Command<In>) -> Outcome<Out, In, Ret> {
+    /// Sends a command and waits for its answer; `None` if the body had ended meanwhile.
+    fn ask(&mut self, command: Command<In>) -> Option<Outcome<Out, In, Ret>> {
         self.is_owed = true;
         // There is room: no other command is on its way. Whether the task has gone is seen by the answer.
         _ = self.commands.try_send(command);
-        self.reply()
+        let reply = self.reply();
+        reply.is_answer.then_some(reply.outcome)
     }
 
-    /// Before a `throw` or a `close`: waits for an answer that is owed, and drops it.
-    fn settle(&mut self) {
-        if self.is_owed && !self.is_ahead {
-            drop(self.reply());
-        }
-    }
-
-    /// Sends a command over what was produced ahead. `None` if the body had ended meanwhile.
-    fn interrupt(&mut self, command: Command<In>) -> Option<Outcome<Out, In, Ret>> {
-        if !self.is_ahead {
-            return Some(self.ask(command));
-        }
-        _ = self.commands.send(command);
-        loop {
-            match self.replies.recv() {
-                Ok(reply) if !reply.is_answer && !reply.is_last => {}
-                Ok(reply) => {
-                    self.state = if reply.is_last { State::Finished } else { State::Suspended };
-                    return reply.is_answer.then_some(reply.outcome);
-                }
-                Err(_) => {
-                    self.state = State::Finished;
-                    return None;
-                }
-            }
-        }
-    }
-
+    /// What a step gives that was answered so: also one that waited for the answer of a call before it.
     fn step(outcome: Outcome<Out, In, Ret>) -> Result<Step<Out, Ret>, ResumeError<In>> {
         match outcome {
             Outcome::Stepped(step) => step,
-            Outcome::Closed(_) => unreachable!("a step was asked for"),
+            Outcome::Closed(Ok(Some(value))) => Ok(Step::Returned(value)),
+            Outcome::Closed(Ok(None)) => Err(ResumeError::finished()),
+            Outcome::Closed(Err(error)) => Err(error),
             Outcome::Panicked(payload) => unwind::throw(payload),
         }
+    }
+
+    /// As [`step`](Self::step), of an answer that there is.
+    fn answered(outcome: Option<Outcome<Out, In, Ret>>) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        outcome.map_or_else(|| Err(ResumeError::finished()), Self::step)
     }
 
     /// Runs the body up to its first `yield_`, as [`Generator::start`].
@@ -303,9 +290,8 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
     /// With the body's panic.
     pub fn start(&mut self) -> Result<Step<Out, Ret>, ResumeError<In>> {
         match self.state() {
-            State::New if self.is_owed => Self::step(self.reply()),
-            State::New => Self::step(self.ask(Command::Start)),
-            State::Executing => Self::step(self.reply()),
+            State::New if !self.is_ahead => Self::answered(self.ask(Command::Start)),
+            State::New | State::Executing => Self::step(self.reply().outcome),
             State::Suspended => Err(ResumeError::AlreadyStarted),
             State::Finished => Err(ResumeError::finished()),
         }
@@ -329,8 +315,8 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
             State::New => Err(ResumeError::NotStarted(value)),
             State::Executing => Err(ResumeError::Executing(value)),
             State::Finished => Err(ResumeError::Finished(value)),
-            State::Suspended if self.is_ahead => Self::step(self.reply()),
-            State::Suspended => Self::step(self.ask(Command::Send(value))),
+            State::Suspended if self.is_ahead => Self::step(self.reply().outcome),
+            State::Suspended => Self::answered(self.ask(Command::Send(value))),
         }
     }
 
@@ -349,11 +335,13 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
     /// With the body's panic.
     pub fn throw(&mut self, e: impl Into<Exception>) -> Result<Step<Out, Ret>, ResumeError<In>> {
         let exception = e.into();
-        self.settle();
+        if self.is_owed {
+            drop(self.reply());
+        }
         if self.state == State::Finished {
             return Err(ResumeError::Raised(exception));
         }
-        match self.interrupt(Command::Throw(exception.clone())) {
+        match self.ask(Command::Throw(exception.clone())) {
             Some(outcome) => Self::step(outcome),
             None => Err(ResumeError::Raised(exception)),
         }
@@ -373,11 +361,16 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
     /// # Panics
     /// With the panic of a destructor on the body's stack.
     pub fn close(&mut self) -> Result<Option<Ret>, ResumeError<In>> {
-        self.settle();
+        if self.is_owed
+            && let Outcome::Closed(closed) = self.reply().outcome
+        {
+            // That of a close that was interrupted.
+            return closed;
+        }
         if self.state == State::Finished {
             return Ok(None);
         }
-        match self.interrupt(Command::Close) {
+        match self.ask(Command::Close) {
             Some(Outcome::Closed(closed)) => closed,
             Some(Outcome::Panicked(payload)) => unwind::throw(payload),
             Some(Outcome::Stepped(Err(error))) => Err(error),
@@ -411,6 +404,8 @@ impl<Out, Ret> Iterator for Remote<Out, (), Ret> {
                 self.returned = Some(value);
                 None
             }
+            // A `close` that was interrupted has ended it.
+            Err(ResumeError::Finished(()) | ResumeError::AlreadyFinished) => None,
             Err(ResumeError::Raised(exception)) => raise(exception),
             Err(error) => raise(error),
         }
