@@ -916,6 +916,45 @@ fn links_to_results_and_closures_all_get_the_value() {
     assert!(!second.get().unwrap(), "it was set before");
 }
 
+// GV-100: what gevent's `link_value` and `link_exception` do, by an `if let`.
+#[test]
+fn links_set_the_results_that_are_meant_for_values_or_for_failures() {
+    let _watch = watch();
+    for fails in [false, true] {
+        let (handle, stop) = waiting(move |stopped| {
+            _ = stopped.recv();
+            if fails {
+                raise(Oops(7));
+            }
+            7
+        });
+        let (either, value, failure) = (AsyncResult::new(), AsyncResult::new(), AsyncResult::new());
+        handle.link_to(&either);
+        let (sets_value, sets_failure) = (value.clone(), failure.clone());
+        handle.link(move |result| {
+            if let Ok(value) = result {
+                sets_value.set(*value).unwrap();
+            }
+        });
+        handle.link(move |result| {
+            if let Err(error) = result {
+                sets_failure.set(error.clone()).unwrap();
+            }
+        });
+        drop(stop);
+        let joined = handle.join();
+        if fails {
+            for error in [either.get().unwrap_err(), failure.get().unwrap(), joined.unwrap_err()] {
+                assert_eq!(error.exception().unwrap().downcast_ref::<Oops>().unwrap().0, 7);
+            }
+            assert!(!value.is_ready());
+        } else {
+            assert_eq!((either.get().unwrap(), value.get().unwrap(), joined.unwrap()), (7, 7, 7));
+            assert!(!failure.is_ready());
+        }
+    }
+}
+
 #[test]
 fn a_shared_result_serves_all_getters_whenever_it_is_asked_for() {
     let _watch = watch();
