@@ -1,4 +1,5 @@
-//! What it costs to be interruptible: checkpoints, timeouts around code that does not wait, and around code that does.
+//! What it costs to be interruptible: checkpoints, timeouts around code that does not wait, and around code that does; and
+//! whether it matters how many others have a timeout.
 //!
 //! ```text
 //! cargo bench --bench time
@@ -8,8 +9,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use osier::sync::{WaitGroup, channel};
 use osier::time::timeout;
-use osier::{Runtime, sleep, task, yield_now};
+use osier::{Runtime, sleep, spawn, task, yield_now};
 
 /// Calls between two looks at the clock, so that what is around them does not count.
 const CALLS: u64 = 1000;
@@ -51,5 +53,32 @@ fn time(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, time);
+/// A message that one of `count` tasks receives, each with a limit of a minute: the one that has waited longest, whose timer
+/// is the earliest of all, and is set anew.
+fn rearm(criterion: &mut Criterion) {
+    let runtime = &Runtime::builder().workers(1).build().expect("threads can be started");
+    let mut group = criterion.benchmark_group("the earliest timeout is set anew");
+    for count in [100, 10_000, 100_000] {
+        let (sender, receiver) = channel::unbounded::<()>();
+        runtime.run(|| {
+            let begun = WaitGroup::new();
+            for _ in 0..count {
+                let (receiver, begun) = (receiver.clone(), begun.clone());
+                drop(spawn(move || {
+                    drop(begun);
+                    while receiver.recv_timeout(Duration::from_secs(60)).is_ok() {}
+                }));
+            }
+            begun.wait();
+        });
+        let pass_one = || {
+            sender.send(()).expect("they receive");
+            yield_now();
+        };
+        group.bench_function(format!("among {count}"), |b| b.iter_custom(|n| repeat(runtime, n, pass_one)));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, time, rearm);
 criterion_main!(benches);

@@ -289,6 +289,7 @@ impl LocalRuntime {
 
     /// A file descriptor that is readable when there is something to do: a task is ready, has been woken by another thread,
     /// is due, or its socket is ready. To be polled by an event loop, which then calls [`run_once`](Self::run_once); nobody else reads from it.
+    /// A sleep that was cancelled may make it readable for nothing, once.
     ///
     /// # Errors
     /// The system refuses a descriptor.
@@ -537,7 +538,7 @@ impl Worker {
         if let Some(poller) = self.reactor().raw_fd() {
             bell.watch(poller);
         }
-        bell.set_timer(self.next_deadline().map(|deadline| deadline.saturating_duration_since(Instant::now())));
+        bell.set_timer(self.next_look().map(|deadline| deadline.saturating_duration_since(Instant::now())));
     }
 
     /// Runs one task, or sleeps until there may be one, or `until`. `turn` counts the calls.
@@ -613,11 +614,13 @@ impl Worker {
     fn work_once(&self, deadline: Option<Instant>) -> bool {
         self.poll_reactor();
         self.collect_woken();
-        if !self.has_ready() && !self.shared().has_fresh() {
-            if deadline.is_none_or(|deadline| deadline > Instant::now()) {
-                self.look_for_quiet();
-                self.sleep(deadline);
-            }
+        // It may wake up for nothing: for a timer that was taken back.
+        while !self.has_ready()
+            && !self.shared().has_fresh()
+            && deadline.is_none_or(|deadline| deadline > Instant::now())
+        {
+            self.look_for_quiet();
+            self.sleep(deadline);
             self.collect_woken();
         }
         let round = self.ready_len().max(1);

@@ -16,12 +16,17 @@
 //! Whatever is on a lower level is due before whatever is on a higher one, and within a level the slots come up in order.
 //! So the earliest deadline is in the first slot of the lowest level that is not empty.
 //!
+//! A slot may hold many, and timeouts that are set anew before they fire take out the earliest one all the time. So it is not
+//! looked for then: its deadline stays the bound before which nothing is due, and only a look at the wheel after that time
+//! finds the earliest of those that are left. Whoever sleeps until the bound wakes up once for nothing, at most.
+//!
 //! Only the worker's own thread touches it. An entry is a deadline and the task to notify. Varghese and Lauck, "Hashed and
 //! Hierarchical Timing Wheels" (1987), scheme 7; the heap in front of it keeps deadlines exact.
 //!
 //! # Invariants
 //! - An entry that is not in `due` has a tick later than the wheel's time.
 //! - `due` may name entries that were removed: their slot is free, or has another `order`.
+//! - No entry is due before `bound`; if it `is_exact`, one is due then.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -61,8 +66,12 @@ pub(super) struct Timers<T> {
     made: u64,
     /// How many entries there are.
     len: usize,
-    /// The earliest deadline, if it is known.
-    earliest: Option<u64>,
+    /// In nanoseconds. Nothing while there are no entries.
+    bound: u64,
+    is_exact: bool,
+    /// How many entries were looked at to find the earliest one.
+    #[cfg(test)]
+    looked_at: usize,
 }
 
 #[derive(Debug)]
@@ -107,30 +116,50 @@ impl<T> Timers<T> {
             due: BinaryHeap::new(),
             made: 0,
             len: 0,
-            earliest: None,
+            bound: 0,
+            is_exact: false,
+            #[cfg(test)]
+            looked_at: 0,
         }
     }
 
-    /// When the earliest entry is due.
+    /// When the earliest entry is due. May look at many; see [`next_look`](Self::next_look).
     pub(super) fn next_deadline(&mut self) -> Option<Instant> {
         if self.len == 0 {
             return None;
         }
-        let nanos = match self.earliest {
-            Some(nanos) => nanos,
-            None => self.find_earliest()?,
-        };
-        self.earliest = Some(nanos);
-        self.origin.checked_add(Duration::from_nanos(nanos))
+        self.find_earliest();
+        self.next_look()
     }
 
-    fn find_earliest(&mut self) -> Option<u64> {
-        self.drop_removed();
-        if let Some(&Reverse((deadline, ..))) = self.due.peek() {
-            return Some(deadline);
+    /// When to ask next for what is due: nothing is before. Too early at most once, if what was due then was removed.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        if self.len == 0 {
+            return None;
         }
-        let (level, slot) = self.first_slot()?;
-        self.levels[level].slots[slot].iter().map(|&index| self.entries[index].deadline).min()
+        self.origin.checked_add(Duration::from_nanos(self.bound))
+    }
+
+    /// Makes the bound exact, if there is an entry.
+    fn find_earliest(&mut self) {
+        if self.is_exact {
+            return;
+        }
+        self.drop_removed();
+        let earliest = match self.due.peek() {
+            Some(&Reverse((deadline, ..))) => Some(deadline),
+            None => self.first_slot().and_then(|(level, slot)| {
+                let slot = &self.levels[level].slots[slot];
+                #[cfg(test)]
+                {
+                    self.looked_at += slot.len();
+                }
+                slot.iter().map(|&index| self.entries[index].deadline).min()
+            }),
+        };
+        if let Some(earliest) = earliest {
+            (self.bound, self.is_exact) = (earliest, true);
+        }
     }
 
     /// Drops what was removed from the front of `due`.
@@ -162,10 +191,8 @@ impl<T> Timers<T> {
         };
         self.link(index);
         self.len += 1;
-        if self.len == 1 {
-            self.earliest = Some(nanos);
-        } else if let Some(earliest) = &mut self.earliest {
-            *earliest = nanos.min(*earliest);
+        if self.len == 1 || nanos <= self.bound {
+            (self.bound, self.is_exact) = (nanos, true);
         }
         TimerKey { index, order: self.made }
     }
@@ -235,8 +262,8 @@ impl<T> Timers<T> {
         let value = entry.value.take();
         self.free = index;
         self.len -= 1;
-        if self.earliest == Some(deadline) {
-            self.earliest = None;
+        if deadline == self.bound {
+            self.is_exact = false;
         }
         value
     }
@@ -247,14 +274,22 @@ impl<T> Timers<T> {
             return None;
         }
         let nanos = self.nanos(now);
-        if self.earliest.is_some_and(|earliest| earliest > nanos) {
+        if self.bound > nanos {
             return None;
         }
         self.advance(nanos >> TICK_BITS);
         self.drop_removed();
-        let &Reverse((_, _, index)) = self.due.peek().filter(|Reverse((deadline, ..))| *deadline <= nanos)?;
-        self.due.pop();
-        self.release(index)
+        match self.due.peek() {
+            Some(&Reverse((deadline, _, index))) if deadline <= nanos => {
+                self.due.pop();
+                self.release(index)
+            }
+            _ => {
+                // It has passed in vain, and must not do so again.
+                self.find_earliest();
+                None
+            }
+        }
     }
 
     /// The first tick of a slot. Its digits above the level are those of the wheel's time.
@@ -340,7 +375,10 @@ mod tests {
                 2 | 3 if !model.is_empty() => {
                     model.sort_unstable_by_key(|&(deadline, n, _)| (deadline, n));
                     let (deadline, n, _) = model.remove(0);
-                    assert_eq!(timers.next_deadline(), Some(deadline));
+                    assert!(timers.next_look().is_some_and(|look| look <= deadline));
+                    if random() % 2 == 0 {
+                        assert_eq!(timers.next_deadline(), Some(deadline));
+                    }
                     assert_eq!(timers.pop_due(deadline - Duration::from_nanos(1)), None);
                     assert_eq!(timers.pop_due(deadline), Some(n));
                     now = now.max(deadline);
@@ -353,6 +391,7 @@ mod tests {
                         assert_eq!(model.remove(0).1, n);
                     }
                     assert!(model.first().is_none_or(|&(deadline, ..)| deadline > now));
+                    assert!(timers.next_look().is_none_or(|look| look > now), "it would be looked at again at once");
                 }
                 _ => {
                     let nanos = random() % u64::try_from(range.as_nanos()).unwrap();
@@ -364,6 +403,44 @@ mod tests {
         model.sort_unstable_by_key(|&(deadline, n, _)| (deadline, n));
         let left: Vec<_> = std::iter::from_fn(|| timers.pop_due(now + range)).collect();
         assert_eq!(left, model.into_iter().map(|(_, n, _)| n).collect::<Vec<_>>());
+    }
+
+    /// A server's timeouts: all equally long, each set anew long before it fires, in the order in which they were set.
+    #[test]
+    fn timeouts_that_never_fire_are_not_searched_each_time_the_earliest_is_set_anew() {
+        let (mut timers, mut now) = (Timers::new(), Instant::now());
+        let limit = Duration::from_secs(60);
+        let mut set = std::collections::VecDeque::new();
+        let count = if cfg!(debug_assertions) { 10_000 } else { 100_000 };
+        for n in 0..count {
+            set.push_back(timers.insert(now + limit, n));
+            now += Duration::from_micros(1);
+        }
+        for n in 0..10 * count {
+            timers.remove(set.pop_front().unwrap());
+            set.push_back(timers.insert(now + limit, n));
+            now += Duration::from_millis(1);
+            // As a worker does that looks what is due, and then for how long it may sleep.
+            assert_eq!(timers.pop_due(now), None);
+            assert!(timers.next_look().is_some_and(|look| look > now));
+        }
+        assert!(timers.looked_at <= 10 * count, "{} entries in {} turns", timers.looked_at, 10 * count);
+    }
+
+    #[test]
+    fn whoever_sleeps_until_the_next_look_wakes_up_for_nothing_once_at_most() {
+        let (mut timers, now) = (Timers::new(), Instant::now());
+        let after = |ms| now + Duration::from_millis(ms);
+        let first = timers.insert(after(10), 1);
+        timers.insert(after(50_000), 2);
+        let third = timers.insert(after(20_000), 3);
+        timers.remove(first);
+        timers.remove(third);
+        assert_eq!(timers.next_look(), Some(after(10)));
+        assert_eq!(timers.pop_due(after(10)), None);
+        assert_eq!(timers.next_look(), Some(after(50_000)));
+        assert_eq!(timers.pop_due(after(50_000)), Some(2));
+        assert_eq!(timers.next_look(), None);
     }
 
     /// Run by hand: `cargo test --release --lib timer -- --nocapture cost`.

@@ -84,14 +84,14 @@ impl Worker {
     pub(in crate::runtime) fn park(&self, until: Option<Instant>) {
         self.remote().counts.parked.add_one();
         // Made-up time stands still while the thread sleeps.
-        let next = if self.seeds.is_some() { None } else { self.next_deadline().map(|next| self.put_off(next)) };
+        let next = if self.seeds.is_some() { None } else { self.next_look().map(|next| self.put_off(next)) };
         let deadline = [next, until].into_iter().flatten().min();
         self.remote().parker.park(deadline);
     }
 
     /// Says, before it falls asleep, what it has to wait for.
     pub(in crate::runtime) fn say_expectation(&self) {
-        let anything = self.reactor().is_awaited() || self.next_deadline().is_some();
+        let anything = self.reactor().is_awaited() || self.has_timers();
         self.remote().say_expects(&Expects { anything, what_counts: anything && self.expects_timers() });
     }
 

@@ -36,7 +36,7 @@ impl Worker {
 
     pub(super) fn fire_timers(&self) {
         let mut timers = self.timers.borrow_mut();
-        if timers.next_deadline().is_none() {
+        if timers.len() == 0 {
             return;
         }
         let now = current::now();
@@ -54,11 +54,21 @@ impl Worker {
         }
     }
 
+    /// When the earliest timer is due. May look at many of them.
     pub(in crate::runtime) fn next_deadline(&self) -> Option<Instant> {
         self.timers.borrow_mut().next_deadline()
     }
 
-    /// Until when to sleep for a timer that is due at `next`: where there are many, each would cost a sleep and a wake-up.
+    /// Until when no timer is due: for whoever sleeps, and looks then.
+    pub(in crate::runtime) fn next_look(&self) -> Option<Instant> {
+        self.timers.borrow().next_look()
+    }
+
+    pub(super) fn has_timers(&self) -> bool {
+        self.timers.borrow().len() > 0
+    }
+
+    /// Until when to sleep for timers of which the first may be due at `next`: where there are many, each would cost a sleep and a wake-up.
     pub(super) fn put_off(&self, next: Instant) -> Instant {
         match self.fired_at.get() {
             Some(fired_at) if self.timers.borrow().len() >= MANY_TIMERS => next.max(fired_at + TOGETHER),
@@ -86,7 +96,7 @@ impl Worker {
     /// After how many tasks the loop looks at the far end again: sooner when tasks hold the worker for long and something may
     /// become due meanwhile.
     pub(super) fn next_far_end(&self) -> u32 {
-        if self.timers.borrow_mut().next_deadline().is_none() && !self.reactor().is_used() {
+        if !self.has_timers() && !self.reactor().is_used() {
             self.far_end_pace.set((None, FAR_END));
             return FAR_END;
         }
