@@ -212,6 +212,7 @@ mod tasks {
     use super::*;
     use common::{Tally, Token, ms, until};
     use osier::sync::channel;
+    use osier::task::Builder;
     use osier::{Runtime, run, sleep, spawn, yield_now};
 
     #[test]
@@ -302,23 +303,98 @@ mod tasks {
             static WAITS: OnDrop<fn()> = OnDrop(|| {
                 assert!(osier::task::try_current().is_some());
                 sleep(ms(3));
+                yield_now();
+                DONE.fetch_add(1, Ordering::SeqCst);
+            });
+            static WAITS_TOO: OnDrop<fn()> = OnDrop(|| {
+                yield_now();
+                DONE.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        let use_both = || {
+            WAITS.with(|_| ());
+            WAITS_TOO.with(|_| ());
+        };
+        let told = common::reports(|| {
+            run(|| {
+                spawn(use_both).join().unwrap();
+                assert_eq!(DONE.load(Ordering::SeqCst), 2, "before anybody learns that it has ended");
+                // Of one that is cancelled, and of one that panics.
+                let (started, starts) = channel::bounded(1);
+                let t = Builder::new().name("cancelled").spawn(move || {
+                    use_both();
+                    started.send(()).unwrap();
+                    sleep(common::FOR_EVER);
+                });
+                starts.recv().unwrap();
+                t.kill();
+                assert_eq!(DONE.load(Ordering::SeqCst), 4);
+                let panics = move || {
+                    use_both();
+                    panic!("on purpose");
+                };
+                assert!(spawn(panics).join().is_err());
+            });
+        });
+        assert_eq!(DONE.load(Ordering::SeqCst), 6);
+        assert!(!told.iter().any(|report| report.contains("'cancelled'")), "{told:?}");
+    }
+
+    #[test]
+    fn a_cancel_that_comes_while_locals_are_dropped_does_not_cut_that_short() {
+        let _watch = watch();
+        static DROPS: Mutex<Option<(channel::Sender<()>, channel::Receiver<()>)>> = Mutex::new(None);
+        static DONE: AtomicUsize = AtomicUsize::new(0);
+        task_local! {
+            static WAITS: OnDrop<fn()> = OnDrop(|| {
+                let (drops, go_on) = DROPS.lock().unwrap().take().unwrap();
+                drops.send(()).unwrap();
+                go_on.recv().unwrap();
                 DONE.fetch_add(1, Ordering::SeqCst);
             });
         }
         run(|| {
-            spawn(|| WAITS.with(|_| ())).join().unwrap();
-            assert_eq!(DONE.load(Ordering::SeqCst), 1, "before anybody learns that it has ended");
-            // Of one that is cancelled, and of one that panics.
-            let t = spawn(|| {
-                WAITS.with(|_| ());
-                sleep(common::FOR_EVER);
-            });
+            let ((drops, dropping), (go_on, goes_on)) = (channel::bounded(1), channel::bounded(1));
+            *DROPS.lock().unwrap() = Some((drops, goes_on));
+            let t = spawn(|| WAITS.with(|_| 7));
+            dropping.recv().unwrap();
+            t.cancel();
             yield_now();
-            sleep(ms(1));
-            t.kill();
-            assert!(spawn(|| WAITS.with(|_| panic!("on purpose"))).join().is_err());
+            go_on.send(()).unwrap();
+            assert_eq!(t.join().unwrap(), 7, "it had returned before");
         });
-        assert!(DONE.load(Ordering::SeqCst) >= 2);
+        assert_eq!(DONE.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn locals_of_a_greenlet_that_a_cancel_unwinds_may_wait() {
+        let _watch = watch();
+        static DONE: AtomicUsize = AtomicUsize::new(0);
+        task_local! {
+            static WAITS: OnDrop<fn()> = OnDrop(|| {
+                sleep(ms(2));
+                DONE.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        let told = common::reports(|| {
+            run(|| {
+                let (started, starts) = channel::bounded(1);
+                let t = Builder::new().name("has a greenlet").spawn(move || {
+                    let inside = Greenlet::new(move |n: u32| {
+                        WAITS.with(|_| ());
+                        started.send(()).unwrap();
+                        sleep(common::FOR_EVER);
+                        n
+                    });
+                    inside.switch(1)
+                });
+                starts.recv().unwrap();
+                t.cancel();
+                assert!(t.join().unwrap_err().is_cancelled());
+            });
+        });
+        assert_eq!(DONE.load(Ordering::SeqCst), 1);
+        assert!(!told.iter().any(|report| report.contains("'has a greenlet'")), "{told:?}");
     }
 
     #[test]

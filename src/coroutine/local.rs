@@ -1,7 +1,8 @@
 //! Task locals: variables of which every running greenlet, task and thread has a value of its own.
 //!
 //! The values of one context lie in a table in its frame, a thread's in a thread-local. They are dropped when the context
-//! ends: a task's by the task itself, before anybody learns that it has ended, so their destructors may wait.
+//! ends: a task's by the task itself, before anybody learns that it has ended, so their destructors may wait. A cancel does
+//! not end those waits, neither the one that the context has unwound for nor a later one.
 //!
 //! # Invariants
 //! - A value is counted, and whoever uses one holds a count: a generator may carry a borrow past the end of its task.
@@ -14,7 +15,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::current::{self, Frame};
-use super::unwind;
+use super::{region, unwind};
 
 /// How often the destructors of a context's values may make new values, before those are leaked.
 const ROUNDS: usize = 8;
@@ -211,9 +212,7 @@ impl Locals {
             if values.is_empty() {
                 return;
             }
-            for slot in values.into_iter().rev() {
-                unwind::drop_quietly(slot.value);
-            }
+            region::in_peace(|| values.into_iter().rev().for_each(|slot| unwind::drop_quietly(slot.value)));
         }
         // They would go on for ever. The next task of this coroutine must not find them.
         std::mem::forget(slots.take());

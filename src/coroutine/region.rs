@@ -423,6 +423,19 @@ pub(crate) fn is_forbidden() -> bool {
     barrier().is_some()
 }
 
+/// Runs destructors of what has ended for whatever reason: a request that has done what it should must not end their
+/// waits as well.
+#[cfg(feature = "runtime")]
+pub(crate) fn in_peace<T>(f: impl FnOnce() -> T) -> T {
+    Region::shield().run(f)
+}
+
+/// As above: without a runtime there are no requests.
+#[cfg(not(feature = "runtime"))]
+pub(crate) fn in_peace<T>(f: impl FnOnce() -> T) -> T {
+    f()
+}
+
 /// Whether requests to unwind wait for the end of a shield, or of a `no_suspend`.
 #[cfg(feature = "runtime")]
 pub(crate) fn is_shielded() -> bool {

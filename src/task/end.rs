@@ -28,7 +28,7 @@ use super::raw::{RawTask, TaskRef};
 use super::sleeper::{Leave, Woken};
 use super::wait_queue::{WaitQueue, Waiter};
 use crate::coroutine::local::Inherited;
-use crate::coroutine::unwind;
+use crate::coroutine::{region, unwind};
 use crate::exception::{Exception, Report, report};
 use crate::runtime::{Shared, Way, Worker, check_fork};
 
@@ -297,7 +297,7 @@ impl RawTask {
                 }
                 End::DropResult => {
                     // SAFETY: the task has not ended, so the slot is ours; the handle is gone.
-                    unsafe { self.dispose() };
+                    region::in_peace(|| unsafe { self.dispose() });
                     has_result = false;
                 }
             }

@@ -8,7 +8,7 @@ use osier::sync::{
     AsyncResult, Barrier, Channel, Condition, Condvar, Event, JoinableQueue, Mutex, Once, OnceCell, Queue, RLock,
     RwLock, Semaphore, SimpleQueue, WaitGroup, channel,
 };
-use osier::{Generator, Pool, Yielder, actor, future, join_all, sleep, spawn, task, yield_now};
+use osier::{Generator, Pool, Runtime, Yielder, actor, future, join_all, sleep, spawn, task, yield_now};
 
 use crate::common::{FOR_EVER, OnDrop, hold_thread, ms};
 
@@ -346,6 +346,23 @@ fn tasks() -> Vec<Kind> {
         let wait = move || task::scope(|s| drop(s.spawn(|| waits.wait())));
         kinds.push(kind("scope", Completion::Later, wait, move || sets.set(), || ()));
     }
+    {
+        let [sets, waits, next] = three(Event::new());
+        let runtime = Arc::new(Runtime::builder().workers(1).build().unwrap());
+        let again = runtime.clone();
+        let wait = move || runtime.run(|| waits.wait());
+        let next = move || again.run(|| next.wait());
+        kinds.push(kind("run of another runtime", Completion::Later, wait, move || sets.set(), next));
+    }
+    {
+        let [sets, waits, _] = three(Event::new());
+        let runtime = Arc::new(Runtime::builder().workers(1).build().unwrap());
+        // For what has a time limit is waited.
+        drop(runtime.spawn(move || waits.wait_timeout(FOR_EVER)));
+        let again = runtime.clone();
+        let (wait, next) = (move || assert!(runtime.wait_idle(None)), move || assert!(again.wait_idle(None)));
+        kinds.push(kind("wait_idle", Completion::Later, wait, move || sets.set(), next));
+    }
     #[cfg(feature = "blocking")]
     {
         let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
@@ -503,7 +520,7 @@ fn actors() -> Vec<Kind> {
 
 #[cfg(feature = "net")]
 fn descriptors() -> Vec<Kind> {
-    use osier::net::{TcpListener, TcpStream, pipe};
+    use osier::net::{TcpListener, TcpStream, UdpSocket, pipe};
     use std::io::{Read, Write};
 
     let mut kinds = Vec::new();
@@ -561,6 +578,33 @@ fn descriptors() -> Vec<Kind> {
         let wait = move || drop(listener.accept().unwrap());
         let complete = move || drop(TcpStream::connect(address).unwrap());
         kinds.push(kind("accept", Completion::Later, wait, complete, move || drop(next.accept().unwrap())));
+    }
+    {
+        let receiver = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+        let (address, sender) = (receiver.local_addr().unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let next = receiver.clone();
+        let recv = |socket: &UdpSocket| {
+            let mut bytes = [0; 2];
+            assert_eq!((socket.recv_from(&mut bytes).unwrap().0, bytes), (1, [7, 0]));
+        };
+        let complete = move || assert_eq!(sender.send_to(&[7], address).unwrap(), 1);
+        kinds.push(kind("recv_from", Completion::Later, move || recv(&receiver), complete, move || recv(&next)));
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use osier::net::selector::{Interest, Selector};
+
+        let (reader, mut writer) = pipe().unwrap();
+        let selector = Arc::new(Selector::new().unwrap());
+        let ready = [(selector.register(&reader, Interest::Read).unwrap(), Interest::Read)];
+        let next = selector.clone();
+        let wait = move || assert_eq!(selector.select(None).unwrap(), ready);
+        let complete = move || assert_eq!(writer.write(&[7]).unwrap(), 1);
+        let next = move || {
+            assert_eq!(next.select(None).unwrap(), ready, "it stays ready until somebody reads");
+            drop(reader);
+        };
+        kinds.push(kind("selector", Completion::Later, wait, complete, next));
     }
     #[cfg(not(miri))]
     {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{FOR_EVER, Log, OnDrop, Tally, hold_thread, ms, watch};
+use common::{FOR_EVER, Log, OnDrop, Tally, hold_thread, ms, reports, watch};
 use kinds::{Completion, Kind, kinds};
 use osier::sync::{Channel, Condvar, Mutex, Queue, RwLock, Semaphore, channel};
 use osier::time::timeout;
@@ -266,6 +266,96 @@ fn a_task_that_swallows_every_cancel_is_left_behind_at_the_deadline() {
     assert_eq!(runtime.shutdown(ms(200)).unwrap_err().leaked(), 1);
     assert!(began.elapsed() < Duration::from_secs(20));
     assert!(swallowed.load(Ordering::SeqCst) > 1, "thrown again and again");
+}
+
+#[test]
+fn a_cancel_that_is_swallowed_is_told_each_time() {
+    let _watch = watch();
+    let told = reports(|| {
+        run(|| {
+            let (started, starts) = channel::bounded(1);
+            let t = task::Builder::new().name("swallows thrice").spawn(move || {
+                started.send(()).unwrap();
+                for _ in 0..3 {
+                    _ = catch_unwind(|| sleep(FOR_EVER));
+                }
+                sleep(FOR_EVER);
+            });
+            starts.recv().unwrap();
+            t.cancel();
+            assert!(t.join().unwrap_err().is_cancelled());
+        });
+    });
+    let told: Vec<_> = told.iter().filter(|report| report.contains("'swallows thrice'")).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told.iter().all(|report| report.contains("swallowed its cancellation")), "{told:?}");
+}
+
+#[test]
+fn an_expiry_that_is_swallowed_is_told_each_time() {
+    let _watch = watch();
+    let told = reports(|| {
+        let t = task::Builder::new().name("swallows its time").spawn(|| {
+            timeout(ms(1), || {
+                for _ in 0..2 {
+                    _ = catch_unwind(|| sleep(FOR_EVER));
+                }
+                sleep(FOR_EVER);
+            })
+        });
+        assert!(t.join().unwrap().is_err());
+    });
+    assert_eq!(told.iter().filter(|report| report.contains("'swallows its time'")).count(), 2, "{told:?}");
+}
+
+/// A destructor that waits twice, and counts if it gets to its end.
+fn waits_when_dropped(ends: &Arc<AtomicUsize>) -> OnDrop<impl FnMut() + Send + use<>> {
+    let ends = ends.clone();
+    OnDrop(move || {
+        sleep(ms(1));
+        yield_now();
+        ends.fetch_add(1, Ordering::SeqCst);
+    })
+}
+
+// What such a task owns is dropped by itself, on its worker, with the request that ended it still there.
+#[test]
+fn what_a_task_owns_that_never_runs_is_dropped_in_peace() {
+    let _watch = watch();
+    let ends = Arc::new(AtomicUsize::new(0));
+    let told = reports(|| {
+        one_worker().run(|| {
+            let name = || task::Builder::new().name("never runs");
+            let owns = (waits_when_dropped(&ends), waits_when_dropped(&ends));
+            let fresh = name().spawn(move || drop(owns));
+            fresh.cancel();
+            assert!(fresh.join().unwrap_err().is_cancelled());
+            assert_eq!(ends.load(Ordering::SeqCst), 2, "before it has ended");
+            // Between two steps, when its turn comes next.
+            let (steps, stepped) = channel::bounded(1);
+            let state = (waits_when_dropped(&ends), waits_when_dropped(&ends));
+            let between = name().spawn_stepped(state, move |_| {
+                _ = steps.try_send(());
+                task::Step::<()>::Again
+            });
+            stepped.recv().unwrap();
+            between.cancel();
+            assert!(between.join().unwrap_err().is_cancelled());
+            assert_eq!(ends.load(Ordering::SeqCst), 4);
+            // A result that nobody takes, of a task that was cancelled too late.
+            let result = (waits_when_dropped(&ends), waits_when_dropped(&ends));
+            let (started, starts) = channel::bounded(1);
+            let late = name().spawn(move || {
+                _ = started.send(task::current());
+                task::current().cancel();
+                result
+            });
+            drop(late);
+            _ = starts.recv().unwrap().join();
+            assert_eq!(ends.load(Ordering::SeqCst), 6);
+        });
+    });
+    assert!(!told.iter().any(|report| report.contains("'never runs'")), "{told:?}");
 }
 
 /// What tasks that are left behind wait for.

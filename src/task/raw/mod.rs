@@ -47,7 +47,7 @@ use super::name::Name;
 use super::run_state::{Notice, RunState};
 use super::sleeper::Leave;
 use crate::coroutine::local;
-use crate::coroutine::{Frame, current};
+use crate::coroutine::{Frame, current, region};
 use crate::exception::Exception;
 use crate::primitives::AtomicPtr;
 use crate::runtime::{Shared, Worker, clock};
@@ -249,8 +249,9 @@ impl RawTask {
         header.carrier.set(carrier);
         let ran = if header.has_request() && !header.must_run.get() {
             let error = self.take_thrown().map_or_else(JoinError::cancelled, JoinError::raised);
+            // What the closure owns is dropped here, and may wait.
             // SAFETY: the task is started by the only one that took it out of its queue, so the slot is ours.
-            unsafe { (header.vtable.refuse)(self.0, error) };
+            region::in_peace(|| unsafe { (header.vtable.refuse)(self.0, error) });
             Ran::Error
         } else {
             self.adopt_locals();
