@@ -8,9 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{ms, watch};
-use osier::sync::{AsyncResult, Barrier, Condvar, Event, Mutex, OnceCell, Queue, RwLock, Semaphore, channel};
+use osier::sync::{
+    AsyncResult, Barrier, Channel, Condition, Condvar, Event, LifoQueue, Mutex, OnceCell, PriorityQueue, Queue, RLock,
+    RwLock, Semaphore, WaitGroup, channel,
+};
+use osier::task::{scope, shield};
 use osier::time::{interval, timeout};
-use osier::{JoinHandle, Runtime, select, sleep, spawn, time, yield_now};
+use osier::{JoinHandle, Pool, Runtime, select, sleep, spawn, time, yield_now};
 
 /// Runs `scenario` in a thousand orders; one that fails says its seed.
 fn on_a_thousand_seeds(scenario: fn()) {
@@ -273,5 +277,311 @@ fn timers_are_due_in_their_order_and_intervals_keep_their_beat() {
         assert_eq!(beats.join().unwrap(), 4);
         assert!(inner.join().unwrap());
         assert_eq!(time::now() - start, ms(50));
+    });
+}
+
+#[test]
+fn a_lock_that_its_holder_locks_again_keeps_the_others_out() {
+    let _watch = watch();
+    on_a_thousand_seeds(|| {
+        let (lock, inside) = (RLock::new(), Arc::new(AtomicUsize::new(0)));
+        let users = tasks(4, move |n| {
+            let _once = lock.lock();
+            assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+            let _leaves = common::OnDrop(|| _ = inside.fetch_sub(1, Ordering::SeqCst));
+            yield_now();
+            {
+                let _twice = lock.lock();
+                sleep(ms(n % 2));
+            }
+            assert!(lock.is_owned(), "locked once more than unlocked");
+            yield_now();
+        });
+        yield_now();
+        users[1].cancel();
+        for (n, user) in users.into_iter().enumerate() {
+            assert!(user.join().is_ok() || n == 1);
+        }
+    });
+}
+
+#[test]
+fn conditions_wake_as_many_as_they_are_told_to() {
+    let _watch = watch();
+    on_a_thousand_seeds(|| {
+        let (condition, tickets) = (Condition::new(), Arc::new(AtomicUsize::new(0)));
+        let takers = tasks(4, {
+            let (condition, tickets) = (condition.clone(), tickets.clone());
+            move |_| {
+                let condition = condition.lock();
+                condition.wait_for(|| tickets.load(Ordering::SeqCst) > 0);
+                tickets.fetch_sub(1, Ordering::SeqCst);
+            }
+        });
+        let givers = tasks(2, {
+            let tickets = tickets.clone();
+            move |_| {
+                let condition = condition.lock();
+                tickets.fetch_add(2, Ordering::SeqCst);
+                condition.notify(2);
+            }
+        });
+        join(givers);
+        join(takers);
+        assert_eq!(tickets.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn a_putter_goes_on_when_its_getter_has() {
+    let _watch = watch();
+    on_a_thousand_seeds(|| {
+        let (channel, got) = (Channel::new(), Arc::new(AtomicUsize::new(0)));
+        let getters = tasks(3, {
+            let (channel, got) = (channel.clone(), got.clone());
+            move |n| {
+                if n == 0 {
+                    sleep(ms(1));
+                }
+                let bit: usize = channel.get().unwrap();
+                got.fetch_or(bit, Ordering::SeqCst);
+            }
+        });
+        let putters = tasks(3, {
+            let got = got.clone();
+            move |n| {
+                channel.put(1 << n).unwrap();
+                assert!(got.load(Ordering::SeqCst) & 1 << n != 0, "it has run on with the item");
+            }
+        });
+        join(putters);
+        join(getters);
+        assert_eq!(got.load(Ordering::SeqCst), 7);
+    });
+}
+
+#[test]
+fn queues_of_other_orders_keep_them() {
+    let _watch = watch();
+    on_a_thousand_seeds(|| {
+        let (smallest, latest) = (PriorityQueue::new(), LifoQueue::new());
+        let putters = tasks(3, {
+            let (smallest, latest) = (smallest.clone(), latest.clone());
+            move |n| {
+                for item in [n, 5 - n] {
+                    smallest.put(item).unwrap();
+                    latest.put(item).unwrap();
+                    yield_now();
+                }
+            }
+        });
+        join(putters);
+        smallest.shutdown();
+        assert!((&smallest).into_iter().eq(0..6));
+        // One gets what was put last, whoever puts and gets meanwhile.
+        latest.put(100).unwrap();
+        assert_eq!(latest.get(), Ok(100));
+        latest.shutdown();
+        let getters = tasks(2, move |_| {
+            let mut sum = 0;
+            for item in &latest {
+                sum += item;
+                yield_now();
+            }
+            sum
+        });
+        assert_eq!(join(getters).into_iter().sum::<u64>(), 15);
+    });
+}
+
+#[test]
+fn every_receiver_of_a_broadcast_gets_all_in_the_order_of_their_sending() {
+    let _watch = watch();
+    on_a_thousand_seeds(|| {
+        let (sender, receiver) = channel::broadcast(8);
+        let listeners = [0, 1, 2].map(|n| {
+            let receiver = receiver.clone();
+            spawn(move || {
+                let received = receiver.iter().inspect(|_| {
+                    if n == 1 {
+                        yield_now();
+                    }
+                });
+                received.collect::<Vec<u64>>()
+            })
+        });
+        drop(receiver);
+        let senders = tasks(2, move |n| {
+            for step in 0..3 {
+                sender.send(10 * n + step).unwrap();
+                yield_now();
+            }
+        });
+        join(senders);
+        let received = join(listeners.into());
+        assert!(received.iter().all(|all| all.len() == 6 && *all == received[0]), "{received:?}");
+        let of = |sender| received[0].iter().copied().filter(move |n| n / 10 == sender).collect::<Vec<_>>();
+        assert_eq!((of(0), of(1)), (vec![0, 1, 2], vec![10, 11, 12]));
+    });
+}
+
+#[test]
+fn every_receiver_of_a_watch_sees_the_last_value() {
+    let _watch = watch();
+    on_a_thousand_seeds(|| {
+        let (sender, receiver) = channel::watch(0);
+        let watchers = tasks(3, move |_| {
+            let seen: Vec<u64> = receiver.clone().iter().collect();
+            assert!(seen.is_sorted() && seen.len() <= 4);
+            receiver.get()
+        });
+        let sending = spawn(move || {
+            for n in 1..=4 {
+                sender.send(n);
+                yield_now();
+            }
+        });
+        sending.join().unwrap();
+        assert_eq!(join(watchers), [4; 3]);
+    });
+}
+
+#[test]
+fn a_value_sent_once_is_received_or_comes_back() {
+    let _watch = watch();
+    on_a_thousand_seeds(|| {
+        let (sender, receiver) = channel::oneshot();
+        let receiving = spawn(move || {
+            let received = receiver.recv_timeout(ms(1)).ok();
+            drop(receiver);
+            received
+        });
+        let sending = spawn(move || {
+            sleep(ms(1));
+            sender.send(7).err().map(channel::SendError::into_inner)
+        });
+        let (received, came_back) = (receiving.join().unwrap(), sending.join().unwrap());
+        assert!(received.or(came_back) == Some(7) && received.and(came_back).is_none());
+    });
+}
+
+#[test]
+fn a_group_waits_for_all_its_members() {
+    let _watch = watch();
+    on_a_thousand_seeds(|| {
+        let (group, done) = (WaitGroup::new(), Arc::new(AtomicUsize::new(0)));
+        let members = tasks(4, {
+            let (group, done) = (group.clone(), done.clone());
+            move |n| {
+                let _member = &group;
+                sleep(ms(n % 2));
+                done.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        group.wait();
+        assert_eq!(done.load(Ordering::SeqCst), 4);
+        join(members);
+    });
+}
+
+#[test]
+fn a_pool_has_at_most_as_many_members_as_places_and_loses_none() {
+    let _watch = watch();
+    on_a_thousand_seeds(|| {
+        let (pool, inside) = (Pool::new(2), Arc::new(AtomicUsize::new(0)));
+        let spawners = tasks(3, {
+            let (pool, inside) = (pool.clone(), inside.clone());
+            move |n| {
+                let inside = inside.clone();
+                let member = pool.spawn(move || {
+                    assert!(inside.fetch_add(1, Ordering::SeqCst) < 2);
+                    let _leaves = common::OnDrop(|| _ = inside.fetch_sub(1, Ordering::SeqCst));
+                    yield_now();
+                    sleep(ms(n));
+                    n
+                });
+                if n == 1 {
+                    member.cancel();
+                }
+                member.join().ok()
+            }
+        });
+        let ended = join(spawners);
+        assert!(ended[0] == Some(0) && ended[2] == Some(2), "{ended:?}");
+        assert_eq!((pool.free(), pool.map(0..4, |n| n * n)), (2, vec![0, 1, 4, 9]));
+    });
+}
+
+#[test]
+fn a_scope_ends_after_its_tasks_also_when_it_is_given_up() {
+    let _watch = watch();
+    on_a_thousand_seeds(|| {
+        let running = AtomicUsize::new(0);
+        let ended = timeout(ms(2), || {
+            scope(|s| {
+                for n in 0..4 {
+                    let running = &running;
+                    s.spawn(move || {
+                        running.fetch_add(1, Ordering::SeqCst);
+                        let _ends = common::OnDrop(|| _ = running.fetch_sub(1, Ordering::SeqCst));
+                        let _waits = common::OnDrop(yield_now);
+                        sleep(ms(n));
+                    });
+                }
+            });
+        });
+        assert!(ended.is_err());
+        assert_eq!(running.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn a_shielded_step_is_done_as_a_whole_or_not_at_all() {
+    let _watch = watch();
+    on_a_thousand_seeds(|| {
+        let steps = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+        let transfer = spawn({
+            let steps = steps.clone();
+            move || {
+                for _ in 0..3 {
+                    shield(|| {
+                        steps.0.fetch_add(1, Ordering::SeqCst);
+                        yield_now();
+                        sleep(ms(1));
+                        steps.1.fetch_add(1, Ordering::SeqCst);
+                    });
+                    yield_now();
+                }
+            }
+        });
+        let cancels = spawn({
+            let transfer = transfer.task();
+            move || {
+                yield_now();
+                transfer.cancel();
+            }
+        });
+        cancels.join().unwrap();
+        let ended = transfer.join();
+        let (begun, done) = (steps.0.load(Ordering::SeqCst), steps.1.load(Ordering::SeqCst));
+        assert_eq!(begun, done);
+        assert!(ended.is_err() || done == 3);
+    });
+}
+
+#[test]
+fn of_nested_timeouts_the_one_that_is_over_first_ends() {
+    let _watch = watch();
+    on_a_thousand_seeds(|| {
+        let limits = [(10, 20, 30), (20, 10, 30), (30, 20, 10), (10, 10, 20), (20, 20, 10)];
+        let nested = limits.map(|(outer, inner, work)| {
+            spawn(move || {
+                let start = time::now();
+                let ended = timeout(ms(outer), || timeout(ms(inner), || sleep(ms(work))).is_ok());
+                (ended.ok(), (time::now() - start).as_millis())
+            })
+        });
+        let ended = join(nested.into());
+        assert_eq!(ended, [(None, 10), (Some(false), 10), (Some(true), 10), (None, 10), (Some(true), 10)]);
     });
 }

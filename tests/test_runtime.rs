@@ -53,6 +53,47 @@ fn a_seed_replays_and_seeds_differ() {
     assert!(different.len() > 40, "{} different orders of 50", different.len());
 }
 
+// A join must not decide it: that would run the one that is joined first.
+#[test]
+fn who_starts_first_is_drawn_also_of_tasks_that_are_joined_in_their_order() {
+    let _watch = watch();
+    let started = |seed| {
+        let log = Log::default();
+        test_runtime(seed).run(|| {
+            let tasks: Vec<_> = (0..3)
+                .map(|n| {
+                    let log = log.clone();
+                    spawn(move || log.push(n.to_string()))
+                })
+                .collect();
+            tasks.into_iter().for_each(|t| t.join().unwrap());
+        });
+        log.take().concat()
+    };
+    let orders: HashSet<_> = (0..100).map(started).collect();
+    assert_eq!(orders.len(), 6, "{orders:?}");
+}
+
+#[test]
+fn which_of_two_that_are_ready_a_select_takes_depends_on_the_seed_alone() {
+    let _watch = watch();
+    let taken = |seed| {
+        test_runtime(seed).run(|| {
+            let ((a, from_a), (b, from_b)) = (channel::bounded(1), channel::bounded(1));
+            a.send(0).unwrap();
+            b.send(1).unwrap();
+            osier::select! {
+                recv(from_a) -> n => n.unwrap(),
+                recv(from_b) -> n => n.unwrap(),
+            }
+        })
+    };
+    let firsts: Vec<u32> = (0..100).map(taken).collect();
+    let ones = firsts.iter().sum::<u32>();
+    assert!((20..80).contains(&ones), "{ones} of 100");
+    assert_eq!(firsts, (0..100).map(taken).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_year_passes_at_once() {
     let _watch = watch();

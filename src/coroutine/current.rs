@@ -504,7 +504,8 @@ pub(crate) fn now() -> Instant {
     THREAD.with(|thread| thread.virtual_now.get()).unwrap_or_else(Instant::now)
 }
 
-/// A random number, for fairness alone: the same series on every thread. Xorshift (Marsaglia, "Xorshift RNGs", 2003).
+/// A random number, for fairness alone: the same series on every thread whose series was not seeded. Xorshift (Marsaglia,
+/// "Xorshift RNGs", 2003).
 #[cfg(feature = "runtime")]
 pub(crate) fn random() -> u32 {
     THREAD.with(|thread| {
@@ -515,6 +516,14 @@ pub(crate) fn random() -> u32 {
         thread.random.set(random);
         random
     })
+}
+
+/// Gives this thread's random numbers another beginning.
+#[cfg(feature = "runtime")]
+pub(crate) fn seed_random(seed: u64) {
+    // Neighbouring seeds shall differ in all bits, and the series of zero is zeros.
+    let mixed = (seed ^ 0x5851_F42D_4C95_7F2D).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    THREAD.with(|thread| thread.random.set(mixed as u32 | 1));
 }
 
 /// Whether the switches of this thread's greenlets are traced.

@@ -1,7 +1,8 @@
 //! A runtime for tests: one worker, that chooses by a seed what runs next, and whose time is made up.
 //!
-//! Everything that is ready stands in the one queue of ready tasks, fresh ones too, and each time one of them is drawn. When
-//! none is ready, time jumps to the next timer. So what tasks do depends on the seed alone, as long as nothing comes from
+//! Everything that is ready stands in the one queue of ready tasks, fresh ones too, and each time one of them is drawn: who
+//! joins a fresh one waits for its turn. Where a `select!` begins to ask comes from the seed, too. When none is ready, time
+//! jumps to the next timer. So what tasks do depends on the seed alone, as long as nothing comes from
 //! other threads.
 
 use std::cell::Cell;
@@ -31,6 +32,7 @@ impl Worker {
         self.seeds = Some(Seeds(Cell::new(seed)));
         self.lines_up = true;
         self.until_far_end.set(0);
+        current::seed_random(seed);
         current::set_virtual_now(Some(Instant::now()));
     }
 
