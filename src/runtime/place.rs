@@ -53,6 +53,8 @@ impl Shared {
         if self.is_closing() {
             return Err(self.refusal());
         }
+        // SAFETY: it is queued below.
+        unsafe { task.is_made_now() };
         let home = self.home_for(way, None);
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if !gate.open {

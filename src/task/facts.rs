@@ -59,7 +59,7 @@ impl RawTask {
             may_hold: header.name.may_hold(),
             waits_in: None,
             awaits: None,
-            born: header.born,
+            born: header.born.get(),
             since: header.since(),
             spawned_at: header.site,
             registers: None,

@@ -1,7 +1,8 @@
 //! A clock that costs one load: it shows when it was last wound, in milliseconds.
 //!
 //! Tasks note when they were made and when they suspended last, and a look at the system's clock would cost more than
-//! either. It is wound by whoever wakes up from sleep, and while workers work by the monitor of their runtime.
+//! either. It is wound by whoever wakes up from sleep or spawns from outside, and while workers work by the monitor of their
+//! runtime.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -43,6 +43,8 @@ pub(crate) fn install() -> io::Result<()> {
     if !is_set {
         return Err(io::Error::last_os_error());
     }
+    // It stays open as well, whatever becomes of the thread: a write that nobody can read is a signal that ends the process.
+    let reader: &'static io::PipeReader = Box::leak(Box::new(reader));
     drop(thread::start("osier-quit".to_owned(), move || dump_when_told(reader))?);
     PROCESS.store(std::process::id().cast_signed(), Ordering::SeqCst);
     PIPE.store(writer.into_raw_fd(), Ordering::SeqCst);
@@ -93,11 +95,18 @@ unsafe fn errno() -> *mut libc::c_int {
     return unsafe { libc::__errno_location() };
 }
 
-fn dump_when_told(mut reader: io::PipeReader) {
+fn dump_when_told(mut reader: &io::PipeReader) {
     // It wakes no task.
     Rest::of_monitors().begins();
     let mut bytes = [0; 64];
-    while reader.read(&mut bytes).is_ok_and(|len| len > 0) {
+    loop {
+        match reader.read(&mut bytes) {
+            Ok(0) => return,
+            Ok(_) => {}
+            // By a handler of the program's, perhaps, that was set without `SA_RESTART`.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return,
+        }
         let dumps: Vec<_> = fork::runtimes().iter().map(|shared| Dump::of(shared)).collect();
         for (n, dump) in dumps.iter().enumerate() {
             eprintln!("osier: runtime {} of {}: {dump}", n + 1, dumps.len());

@@ -29,7 +29,7 @@ const PURPOSES: &[(&str, &str)] = &[
     ("runtime::quiet", "its runtime to be idle"),
     ("runtime::reactor", "a descriptor"),
     ("future", "a future"),
-    ("task::spawn_later", "its time to start"),
+    ("task::builder", "its time to start"),
     ("time::", "its time"),
 ];
 

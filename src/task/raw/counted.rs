@@ -60,7 +60,7 @@ impl TaskRef {
             must_run: Cell::new(plan.must_run),
             is_local: plan.is_local,
             is_daemon: plan.is_daemon,
-            born: clock::shown(),
+            born: Cell::new(clock::shown()),
             since: AtomicU32::new(clock::shown()),
             token: AtomicBool::new(false),
             id: AtomicU64::new(0),

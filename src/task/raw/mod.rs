@@ -87,8 +87,8 @@ pub(crate) struct Header {
     must_run: Cell<bool>,
     /// The token of `task::park`.
     pub(super) token: AtomicBool,
-    /// What the clock showed when it was made, and when it last suspended.
-    pub(super) born: u32,
+    /// What the clock showed when it was made, which does not change once it is queued; and when it last suspended.
+    pub(super) born: Cell<u32>,
     since: AtomicU32,
     /// The worker that started it or will, for life; [`NO_HOME`] while any may start it.
     home: AtomicU32,
@@ -190,6 +190,16 @@ impl RawTask {
     /// - The task is fresh and in no queue, and `runtime` stays valid until it has ended.
     pub(crate) unsafe fn set_runtime(self, runtime: *const Shared) {
         self.header().runtime.set(runtime);
+    }
+
+    /// Winds the clock for a fresh task: where all workers sleep nobody has for long.
+    ///
+    /// # Safety
+    /// - The task is in no queue.
+    pub(crate) unsafe fn is_made_now(self) {
+        let now = clock::wind();
+        self.header().born.set(now);
+        self.header().since.store(now, Ordering::Relaxed);
     }
 
     /// The task's number, which no other task of the process ever has.
