@@ -75,3 +75,40 @@ fn a_cancelled_task_goes_on_and_can_ask() {
     let _watch = watch();
     assert_done(&run("cancel"));
 }
+
+// H21
+#[cfg(feature = "runtime")]
+#[test]
+fn a_timeout_that_is_late_is_told_when_its_closure_returns() {
+    program();
+    let _watch = watch();
+    assert_done(&run("late timeout"));
+}
+
+// H21
+#[cfg(feature = "runtime")]
+#[test]
+fn a_join_of_a_cancelled_task_ends_as_cancelled() {
+    program();
+    let _watch = watch();
+    assert_done(&run("join"));
+    assert_done(&run("shielded join"));
+}
+
+#[cfg(feature = "runtime")]
+#[test]
+fn a_kill_only_asks_and_with_a_limit_waits_for_that_long() {
+    program();
+    let _watch = watch();
+    assert_done(&run("kill"));
+}
+
+#[cfg(feature = "runtime")]
+#[test]
+fn a_runtime_that_is_dropped_leaves_tasks_that_wait_behind_and_says_so() {
+    program();
+    let _watch = watch();
+    let output = run("shutdown");
+    assert_done(&output);
+    assert!(stderr(&output).contains("1 tasks did not end before the deadline"), "{}", stderr(&output));
+}

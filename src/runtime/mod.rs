@@ -81,8 +81,8 @@ use crate::task::{self, JoinError, JoinHandle, SpawnError};
 
 /// How long a task may hold a worker before that is reported, unless the builder says otherwise.
 const WATCHDOG: Duration = Duration::from_millis(100);
-/// How long dropping a runtime waits for its tasks to unwind.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long dropping a runtime waits for its tasks to unwind; where nothing unwinds, for those that end by themselves.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(panic = "abort") { 1 } else { 10 });
 
 /// A set of workers and their tasks.
 ///

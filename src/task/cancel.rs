@@ -17,6 +17,11 @@ pub(crate) fn is_due(task: RawTask) -> bool {
     task.header().has_request() && may_throw(task)
 }
 
+/// Whether the running task is cancelled, in a build where it cannot unwind: a wait that can say so ends, others go on.
+pub(super) fn is_due_without_unwind(task: RawTask) -> bool {
+    cfg!(panic = "abort") && task.header().is_cancelled() && !region::is_shielded()
+}
+
 #[cold]
 fn may_throw(task: RawTask) -> bool {
     if cfg!(panic = "abort") || !task.settle_requests() || region::is_shielded() {

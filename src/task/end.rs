@@ -156,6 +156,10 @@ impl Leave for Watching<'_> {
     fn awaits(&self) -> Option<String> {
         Some(self.task.header().name.as_str().to_owned())
     }
+
+    fn ends_with_a_cancel(&self) -> bool {
+        true
+    }
 }
 
 impl RawTask {
@@ -211,7 +215,8 @@ impl RawTask {
         unsafe { self.watchers().queue.remove(waiter) }
     }
 
-    /// Waits until the task has ended, or `deadline` has passed.
+    /// Waits until the task has ended, or `deadline` has passed. Where nothing unwinds, also until the caller is cancelled:
+    /// [`JoinError::of_a_join_that_ended_early`] knows.
     pub(super) fn wait_for_end(self, deadline: Option<Instant>) -> Woken {
         check_fork(self.runtime());
         let waiter = Waiter::new();

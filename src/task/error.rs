@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::cancel::is_cancelled;
 use crate::coroutine::unwind::{self, Payload};
 use crate::exception::{self, Exception, Leaving, Raise, raise};
 
@@ -59,6 +60,12 @@ impl JoinError {
 
     pub(crate) fn timeout() -> Self {
         Self { kind: Kind::Timeout }
+    }
+
+    /// Of a wait for a task that has ended before the task: for its time is up, or, where nothing unwinds, for the caller is
+    /// cancelled.
+    pub(super) fn of_a_join_that_ended_early() -> Self {
+        if cfg!(panic = "abort") && is_cancelled() { Self::cancelled() } else { Self::timeout() }
     }
 
     pub(crate) fn taken() -> Self {

@@ -171,7 +171,7 @@ impl Task {
             && (deadline.is_some() || !Worker::join_in_place(task))
             && task.wait_for_end(deadline) == Woken::Elapsed
         {
-            return Err(JoinError::timeout());
+            return Err(JoinError::of_a_join_that_ended_early());
         }
         self.error().map_or(Ok(()), Err)
     }
@@ -221,7 +221,8 @@ impl Task {
     /// Cancels the task and waits until it has ended, as gevent's `kill()` does.
     ///
     /// A task that has not started never runs. One that catches its exit is waited for until it ends; see
-    /// [`kill_timeout`](Self::kill_timeout). Killing a task that has ended changes nothing.
+    /// [`kill_timeout`](Self::kill_timeout). Killing a task that has ended changes nothing. In a program that is built with
+    /// `panic = "abort"` no task can be made to end, and so this only asks, as [`cancel`](Self::cancel) does.
     ///
     /// # Suspends
     /// The calling task, until the other has ended; on a plain thread, the thread. A cancelled caller unwinds from here;
@@ -275,6 +276,10 @@ impl RawTask {
             return false;
         }
         let Some(patience) = patience else {
+            if cfg!(panic = "abort") {
+                // Nothing makes it end: it may wait for ever.
+                return false;
+            }
             return Worker::join_in_place(self) || self.wait_for_end(None) == Woken::Notified;
         };
         self.wait_for_end(clock::now().checked_add(patience)) == Woken::Notified

@@ -115,8 +115,8 @@ impl<T, P> JoinHandle<T, P> {
     /// Inside [`no_suspend`](crate::no_suspend), if the task has not ended.
     pub fn join(self) -> Result<T, JoinError> {
         let task = self.raw();
-        if !self.is_finished() && !Worker::join_in_place(task) {
-            task.wait_for_end(None);
+        if !self.is_finished() && !Worker::join_in_place(task) && task.wait_for_end(None) == Woken::Elapsed {
+            return Err(JoinError::of_a_join_that_ended_early());
         }
         if task.header().end.is_linked() {
             task.wait_for_links(None);
@@ -171,7 +171,7 @@ impl<T, P> JoinHandle<T, P> {
     fn join_until(&mut self, deadline: Option<Instant>) -> Result<T, JoinError> {
         let task = self.raw();
         if !self.is_finished() && task.wait_for_end(deadline) == Woken::Elapsed {
-            return Err(JoinError::timeout());
+            return Err(JoinError::of_a_join_that_ended_early());
         }
         if task.header().end.is_linked() && task.wait_for_links(deadline) == Woken::Elapsed {
             return Err(JoinError::timeout());
@@ -238,6 +238,9 @@ impl<T, P> JoinHandle<T, P> {
     ///
     /// A task that has not started never runs; one that has ended keeps its result. Joining a cancelled task gives a
     /// [`JoinError`] that [is cancelled](JoinError::is_cancelled), unless it returned a value first.
+    ///
+    /// In a program that is built with `panic = "abort"` nothing unwinds: a task that has started goes on, and ends early if
+    /// it asks [`is_cancelled`](super::is_cancelled), or is told so by a join.
     ///
     /// # Examples
     /// ```

@@ -49,6 +49,12 @@ pub(crate) trait Leave {
     fn awaits(&self) -> Option<String> {
         None
     }
+
+    /// Whether the wait ends, as if its time were up, when its task is cancelled and nothing can be unwound: whoever waits
+    /// says why it has ended.
+    fn ends_with_a_cancel(&self) -> bool {
+        false
+    }
 }
 
 impl<F: Fn() -> bool> Leave for F {
@@ -66,7 +72,7 @@ impl<F: Fn() -> bool> Leave for F {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Woken {
     Notified,
-    /// The deadline has passed, and `give_up` agreed.
+    /// The deadline has passed, and `give_up` agreed; or it is [`Leave::ends_with_a_cancel`]'s.
     Elapsed,
 }
 
@@ -191,7 +197,9 @@ impl Sleeper {
                 if give_up.leave() {
                     cancel::throw(task);
                 }
-            } else if alarm.is_some_and(Alarm::has_fired) {
+            } else if alarm.is_some_and(Alarm::has_fired)
+                || (give_up.ends_with_a_cancel() && cancel::is_due_without_unwind(task))
+            {
                 if give_up.leave() {
                     return Self::elapse(&scan, own);
                 }

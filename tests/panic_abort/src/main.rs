@@ -2,8 +2,10 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use osier::generator::ResumeError;
+use osier::time::timeout;
 use osier::{Generator, Step, Yielder, raise};
 
 #[derive(Debug)]
@@ -66,6 +68,62 @@ fn main() {
                 task.join().unwrap()
             });
             assert_eq!(ended, (Ok(7), true));
+            // One that has not started never runs.
+            let fresh = osier::run(|| {
+                let task = osier::task::Builder::new().place(osier::task::Place::Here).spawn(|| panic!("it runs"));
+                task.cancel();
+                task.join()
+            });
+            assert!(fresh.unwrap_err().is_cancelled());
+        }
+        "late timeout" => osier::run(|| {
+            let (ms, began) = (Duration::from_millis, Instant::now());
+            assert!(timeout(ms(2), || osier::sleep(ms(10))).is_err());
+            assert!(began.elapsed() >= ms(10), "what is inside goes on");
+            assert_eq!(timeout(ms(60_000), || 1), Ok(1));
+        }),
+        "join" => osier::run(|| {
+            let parked = osier::spawn(osier::task::park);
+            let (waits, then) = (parked.task(), parked.task());
+            let joiner = osier::spawn(move || {
+                let mut parked = parked;
+                let hour = Duration::from_secs(3600);
+                let errors = [waits.join(), waits.join_timeout(hour), parked.join_timeout(hour), parked.join()];
+                errors.map(|ended| ended.is_err_and(|error| error.is_cancelled()))
+            });
+            osier::sleep(Duration::from_millis(5));
+            joiner.cancel();
+            assert_eq!(joiner.join().unwrap(), [true; 4]);
+            assert!(!then.is_finished());
+            then.unpark();
+            then.join().unwrap();
+        }),
+        "shielded join" => osier::run(|| {
+            let (sender, receiver) = osier::sync::channel::bounded(1);
+            let slow = osier::spawn(move || receiver.recv().unwrap());
+            let joiner = osier::spawn(move || osier::task::shield(|| slow.join()));
+            osier::sleep(Duration::from_millis(5));
+            joiner.cancel();
+            osier::sleep(Duration::from_millis(5));
+            sender.send(7).unwrap();
+            assert_eq!(joiner.join().unwrap().unwrap(), 7);
+        }),
+        "kill" => osier::run(|| {
+            let parked = osier::spawn(osier::task::park);
+            osier::sleep(Duration::from_millis(5));
+            parked.kill();
+            assert!(!parked.kill_timeout(Duration::from_millis(5)) && !parked.is_finished());
+            assert!(osier::kill_all([&parked], None).is_err());
+            parked.task().unpark();
+            parked.join().unwrap();
+        }),
+        "shutdown" => {
+            let runtime = osier::Runtime::builder().workers(2).build().unwrap();
+            drop(runtime.spawn(osier::task::park));
+            runtime.run(|| osier::sleep(Duration::from_millis(5)));
+            let began = Instant::now();
+            drop(runtime);
+            assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
         }
         other => panic!("{other}?"),
     }
