@@ -142,6 +142,8 @@ fn a_task_spawned_for_later_runs_then() {
         let asked = Instant::now();
         assert!(spawn_later(ms(3), Instant::now).join().unwrap() >= asked + ms(3));
         assert_eq!(spawn_later(Duration::ZERO, || 1).join().unwrap(), 1);
+        let named = task::Builder::new().name("later").spawn_later(ms(1), || task::current().name().to_owned());
+        assert_eq!(named.join().unwrap(), "later");
     });
 }
 
@@ -237,6 +239,26 @@ fn an_interval_iterates_resets_and_keeps_a_tick_that_was_interrupted() {
         assert!(Instant::now() >= due);
     });
     assert_eq!(panic_text(|| interval(Duration::ZERO)), "an interval's period must not be zero");
+}
+
+#[test]
+fn an_interval_begins_a_new_schedule_whenever_it_shall() {
+    let _watch = watch();
+    // Its time stands still while tasks run.
+    Runtime::builder().test(1).build().unwrap().run(|| {
+        let start = osier::time::now();
+        let mut ticks = interval(ms(10));
+        assert_eq!([ticks.tick(), ticks.tick()], [start, start + ms(10)]);
+        ticks.reset_after(ms(3));
+        assert_eq!([ticks.tick(), ticks.tick()], [start + ms(13), start + ms(23)]);
+        ticks.reset_immediately();
+        assert_eq!([ticks.tick(), ticks.tick()], [start + ms(23), start + ms(33)]);
+        ticks.reset_at(start + ms(100));
+        assert_eq!([ticks.tick(), ticks.tick()], [start + ms(100), start + ms(110)]);
+        ticks.reset();
+        assert_eq!(ticks.tick(), start + ms(120));
+        assert_eq!(osier::time::now(), start + ms(120));
+    });
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use common::{FOR_EVER, Log, OnDrop, Tally, hold_thread, ms, panic_text, until, watch};
 use osier::generator::ResumeError;
 use osier::sync::channel::{self, RecvTimeoutError};
-use osier::time::{Elapsed, sleep_until, timeout, timeout_raise};
+use osier::time::{Elapsed, sleep_until, timeout, timeout_at, timeout_raise, timeout_raise_at};
 use osier::{
     Generator, Greenlet, OrRaise, Runtime, Yielder, catch, catch_exit, no_suspend, raise, run, sleep, spawn, task,
     yield_now,
@@ -397,6 +397,47 @@ fn a_join_is_given_up_and_the_child_runs_on() {
         assert!(began.elapsed() >= ms(10) && began.elapsed() < ms(1000), "{:?}", began.elapsed());
         drop(stop);
         until(|| ran.load(Ordering::SeqCst));
+    });
+}
+
+// A fresh child, joined in place, that sleeps for longer than its joiner has time.
+#[test]
+fn a_join_of_one_that_sleeps_is_given_up_in_time() {
+    let _watch = watch();
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let took = runtime.run(|| {
+        let once = |_| {
+            let child = spawn(|| sleep(ms(1000)));
+            let task = child.task();
+            let began = Instant::now();
+            assert!(timeout(ms(10), || child.join()).is_err());
+            let took = began.elapsed();
+            assert!(took >= ms(10) && !task.is_finished());
+            task.kill();
+            took
+        };
+        // The machine may be busy with other tests: one of these is not held up.
+        (0..20).map(once).min().unwrap()
+    });
+    assert!(took <= ms(12), "{took:?}");
+}
+
+#[test]
+fn one_deadline_holds_for_several_steps() {
+    let _watch = watch();
+    in_task_and_thread(|| {
+        let deadline = Instant::now() + ms(20);
+        let steps = Cell::new(0);
+        while timeout_at(deadline, || sleep(ms(2))).is_ok() {
+            steps.set(steps.get() + 1);
+        }
+        assert!(Instant::now() >= deadline && steps.get() < 10, "{steps:?}");
+        // One that has passed ends the first wait, and not what need not wait.
+        assert!(timeout_at(deadline, || sleep(FOR_EVER)).is_err());
+        assert_eq!(timeout_at(deadline, || 7), Ok(7));
+        let raised = catch(|| timeout_raise_at(Instant::now() + ms(2), Late(5), || sleep(FOR_EVER)));
+        assert_eq!(raised.unwrap_err().downcast_ref(), Some(&Late(5)));
+        assert_eq!(timeout_raise_at(Instant::now() + ms(60_000), Late(6), || 8), 8);
     });
 }
 

@@ -34,6 +34,18 @@ pub struct WorkerMetrics {
     pub woken: u64,
 }
 
+/// What the workers of the caller's runtime have done, else of the default one: see [`Runtime::metrics`](crate::Runtime::metrics).
+///
+/// # Examples
+/// ```
+/// let ran = || osier::runtime::metrics().ran();
+/// let before = ran();
+/// osier::run(|| assert!(ran() > before));
+/// ```
+pub fn metrics() -> Metrics {
+    Shared::with_current(Metrics::read)
+}
+
 impl Metrics {
     pub(super) fn read(shared: &Shared) -> Self {
         let workers = shared.remotes.iter().map(|remote| WorkerMetrics {

@@ -41,9 +41,9 @@ mod thread;
 mod timer;
 mod worker;
 
-pub use diagnosis::{Deadlock, Dump, OnDeadlock, StackFrame, TaskDump, WorkerDump};
+pub use diagnosis::{Deadlock, Dump, OnDeadlock, StackFrame, TaskDump, WorkerDump, dump};
 pub use local::LocalRuntime;
-pub use metrics::{Metrics, WorkerMetrics};
+pub use metrics::{Metrics, WorkerMetrics, metrics};
 
 #[cfg(debug_assertions)]
 pub(crate) use diagnosis::report_held;
@@ -163,7 +163,8 @@ impl Runtime {
     ///
     /// # Errors
     /// It was certain that neither `f` nor any other task could go on, since they waited for each other, or for nobody. `f`
-    /// was cancelled therefore, and has unwound. [`Deadlock`] says what was waited for, and when that is certain.
+    /// was cancelled therefore, and has unwound. [`Deadlock`] says what was waited for, and when that is certain: without
+    /// [`closed_world`](Builder::closed_world) not after a blocking call, for the threads that make those stay.
     ///
     /// # Panics
     /// As [`run`](Self::run), but for deadlocks.
@@ -522,8 +523,10 @@ impl Builder {
     ///
     /// Then a [`Deadlock`] is certain when its own workers sleep and its tasks wait for none of these. Without the promise it is
     /// only where every thread of the process is osier's and sleeps, or waits for a task or in a wait of [`sync`](crate::sync);
-    /// which is so in most programs whose `main` calls [`run`], and never in tests, since their harness has a thread. A promise
-    /// that is not kept ends programs that would have gone on.
+    /// which is so in most programs whose `main` calls [`run`], and never in tests, since their harness has a thread. After one
+    /// blocking call, by `task::unblock`, for a file or to look a name up, it is not so any more: the threads that make such
+    /// calls do not end, and the process may use them for anything. A promise that is not kept ends programs that would have
+    /// gone on.
     pub fn closed_world(mut self, closed: bool) -> Self {
         self.world.is_closed = closed;
         self

@@ -1,17 +1,20 @@
 //! How a task is to be made.
 
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::error::{Refusal, SpawnError};
 use super::handle::Task;
 use super::join::{JoinHandle, LocalHandle};
 use super::name::{Data, Name};
 use super::raw::{Plan, TaskRef};
+use super::sleeper::Sleeper;
 use super::stepped::Body;
+use crate::coroutine::current;
 use crate::runtime::{Shared, Way, Worker};
 use crate::stack::StackSize;
 
@@ -272,6 +275,23 @@ impl Builder {
         Shared::with_current(|shared| self.spawn_on(shared, f))
     }
 
+    /// Spawns a task that runs `f` after `d`, as [`spawn_later`](super::spawn_later) does.
+    ///
+    /// # Panics
+    /// If the runtime is shutting down.
+    #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
+    pub fn spawn_later<F, T>(self, d: Duration, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let deadline = current::now().checked_add(d);
+        self.name_after(type_name::<F>()).spawn(move || {
+            _ = Sleeper::current().wait(deadline, || false, || true);
+            f()
+        })
+    }
+
     /// Spawns `f`, as [`try_spawn`](super::try_spawn) does.
     ///
     /// # Errors
@@ -390,7 +410,7 @@ impl Builder {
     where
         F: Body<T>,
     {
-        let name = self.name.unwrap_or(Cow::Borrowed(std::any::type_name::<F>()));
+        let name = self.name.unwrap_or(Cow::Borrowed(type_name::<F>()));
         let plan = Plan {
             name: match (self.data, self.may_hold) {
                 (None, false) => Name::from(name),

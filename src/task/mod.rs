@@ -92,7 +92,6 @@ pub(crate) use wait_queue::{WaitQueue, Waiter};
 
 use std::time::Duration;
 
-use crate::coroutine::current as context;
 use crate::runtime::Worker;
 
 /// Spawns a task that runs `f`, on the runtime of the running task; elsewhere on the default runtime.
@@ -185,17 +184,14 @@ where
 /// let later = osier::task::spawn_later(Duration::from_millis(10), Instant::now);
 /// assert!(later.join().unwrap() - began >= Duration::from_millis(10));
 /// ```
+#[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
 #[track_caller]
 pub fn spawn_later<F, T>(d: Duration, f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let deadline = context::now().checked_add(d);
-    Builder::new().name(std::any::type_name::<F>()).spawn(move || {
-        _ = sleeper::Sleeper::current().wait(deadline, || false, || true);
-        f()
-    })
+    Builder::new().spawn_later(d, f)
 }
 
 /// Spawns a task as [`spawn`] does, or says why it cannot.

@@ -130,7 +130,33 @@ impl Interval {
 
     /// Begins a new schedule now: the next tick is due after one period.
     pub fn reset(&mut self) {
-        self.next = current::now().checked_add(self.period);
+        self.reset_after(self.period);
+    }
+
+    /// Begins a new schedule now, whose first tick is due at once.
+    pub fn reset_immediately(&mut self) {
+        self.reset_at(current::now());
+    }
+
+    /// Begins a new schedule, whose first tick is due after `d`.
+    pub fn reset_after(&mut self, d: Duration) {
+        self.next = current::now().checked_add(d);
+    }
+
+    /// Begins a new schedule, whose first tick is due at `deadline`.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::time::interval;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let mut ticks = interval(Duration::from_secs(3600));
+    /// let soon = Instant::now() + Duration::from_millis(5);
+    /// ticks.reset_at(soon);
+    /// assert_eq!(ticks.tick(), soon);
+    /// ```
+    pub fn reset_at(&mut self, deadline: Instant) {
+        self.next = Some(deadline);
     }
 
     /// The time between two ticks.

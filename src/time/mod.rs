@@ -4,7 +4,7 @@ mod interval;
 mod timeout;
 
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
-pub use timeout::{Elapsed, timeout, timeout_raise};
+pub use timeout::{Elapsed, timeout, timeout_at, timeout_raise, timeout_raise_at};
 
 use std::time::{Duration, Instant};
 

@@ -73,7 +73,38 @@ impl Raise for Elapsed {
 /// });
 /// ```
 pub fn timeout<T>(d: impl Into<Option<Duration>>, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
-    let Some(deadline) = deadline_after(d.into()) else { return Ok(f()) };
+    match deadline_after(d.into()) {
+        Some(deadline) => timeout_at(deadline, f),
+        None => Ok(f()),
+    }
+}
+
+/// Runs `f` as [`timeout`] does, and ends it if it still waits at `deadline`: one limit for several steps, however long each
+/// of them takes.
+///
+/// # Suspends
+/// As `f` does.
+///
+/// # Cancel safety
+/// As [`timeout`].
+///
+/// # Errors
+/// As [`timeout`].
+///
+/// # Examples
+/// ```
+/// use osier::{sleep, time::timeout_at};
+/// use std::time::{Duration, Instant};
+///
+/// osier::run(|| {
+///     let deadline = Instant::now() + Duration::from_millis(50);
+///     assert!(timeout_at(deadline, || sleep(Duration::from_millis(1))).is_ok());
+///     assert!(timeout_at(deadline, || sleep(Duration::from_secs(60))).is_err());
+///     assert!(Instant::now() >= deadline);
+/// });
+/// ```
+pub fn timeout_at<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
+    current::set_checkpoints_left(0);
     let region = Region::deadline(deadline, None);
     match unwind::intercept(|| region.run(f)) {
         // Where nothing unwinds, it is told when it is over.
@@ -110,7 +141,24 @@ pub fn timeout<T>(d: impl Into<Option<Duration>>, f: impl FnOnce() -> T) -> Resu
 /// });
 /// ```
 pub fn timeout_raise<T>(d: impl Into<Option<Duration>>, e: impl Into<Exception>, f: impl FnOnce() -> T) -> T {
-    let Some(deadline) = deadline_after(d.into()) else { return f() };
+    match deadline_after(d.into()) {
+        Some(deadline) => timeout_raise_at(deadline, e, f),
+        None => f(),
+    }
+}
+
+/// Runs `f` as [`timeout_raise`] does, and raises `e` from the wait that `f` is in at `deadline`.
+///
+/// # Suspends
+/// As `f` does.
+///
+/// # Cancel safety
+/// As [`timeout`].
+///
+/// # Panics
+/// As [`timeout_raise`].
+pub fn timeout_raise_at<T>(deadline: Instant, e: impl Into<Exception>, f: impl FnOnce() -> T) -> T {
+    current::set_checkpoints_left(0);
     let exception = e.into();
     if cfg!(panic = "abort") {
         let value = f();
@@ -122,6 +170,5 @@ pub fn timeout_raise<T>(d: impl Into<Option<Duration>>, e: impl Into<Exception>,
 
 /// When `d` will have passed; `None` for never.
 fn deadline_after(d: Option<Duration>) -> Option<Instant> {
-    current::set_checkpoints_left(0);
     current::now().checked_add(d?)
 }

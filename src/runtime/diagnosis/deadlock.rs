@@ -26,7 +26,8 @@ pub(crate) const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::f
 /// Given by [`Runtime::try_run`](crate::Runtime::try_run), and told by the panic of [`Runtime::run`](crate::Runtime::run). It
 /// was certain since every worker slept, no task waited for a time, a descriptor or a blocking call, and no other thread
 /// was there to wake one; or since [`Builder::closed_world`](super::super::Builder::closed_world) says so. Where that is
-/// not known nothing is claimed: see [`Runtime::dump`](crate::Runtime::dump) for what waits.
+/// not known nothing is claimed: see [`Runtime::dump`](crate::Runtime::dump) for what waits. It is not known any more after
+/// the process has made one blocking call, for a file, a name, or by `task::unblock`: the threads that make them stay.
 ///
 /// Its `Display` has a line for each task, and one for where its code waits.
 #[derive(Clone)]

@@ -36,8 +36,9 @@ pub struct WorkerDump {
     pub is_asleep: bool,
     /// The name of the task that it runs, if it runs one.
     pub running: Option<String>,
-    /// How long it has been in one and the same task, if that is longer than its tasks should hold a worker: it is stuck,
-    /// and what waits for it waits on.
+    /// How long it has been in one and the same task, if that is 100 ms or longer: it is stuck, and what waits for it waits
+    /// on. `None` always where nobody watches: without a [watchdog](crate::runtime::Builder::watchdog), on a local runtime,
+    /// and on one for tests. The limit is the same whatever the watchdog's is.
     pub stuck: Option<Duration>,
 }
 
@@ -106,6 +107,25 @@ impl Runtime {
     pub fn dump(&self) -> Dump {
         Dump::of(self.shared())
     }
+}
+
+/// Tells of the tasks of the caller's runtime, else of the default one: see [`Runtime::dump`].
+///
+/// # Examples
+/// ```
+/// use osier::{runtime, task};
+///
+/// let text = osier::run(|| {
+///     let parked = task::Builder::new().name("parked").spawn_local(task::park);
+///     osier::yield_now();
+///     let text = runtime::dump().to_string();
+///     parked.task().unpark();
+///     text
+/// });
+/// assert!(text.contains("'parked'") && text.contains("being unparked"), "{text}");
+/// ```
+pub fn dump() -> Dump {
+    Shared::with_current(Dump::of)
 }
 
 impl LocalRuntime {

@@ -28,7 +28,7 @@ mod thread_times;
 mod watched;
 
 pub use deadlock::{Deadlock, OnDeadlock};
-pub use dump::{Dump, TaskDump, WorkerDump};
+pub use dump::{Dump, TaskDump, WorkerDump, dump};
 pub use stack::StackFrame;
 
 pub(crate) use deadlock::{PAUSES, Roots, Waits, deciding, look_at_process};
