@@ -67,6 +67,31 @@ fn two_tasks_that_wait_for_each_other_are_told() {
     assert_eq!(runtime.run(|| 7), 7, "the runtime goes on");
 }
 
+/// How long it takes until a deadlock is told, at best: the machine may be busy with other tests, and names of functions
+/// are looked up the first time.
+fn soonest(mut told: impl FnMut()) -> Duration {
+    let time = |_| {
+        let began = Instant::now();
+        told();
+        began.elapsed()
+    };
+    (0..5).map(time).min().unwrap()
+}
+
+// H34
+#[test]
+fn it_is_told_within_a_second() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        let runtime = closed(workers);
+        let took = soonest(|| assert!(runtime.try_run(wait_for_oneself).is_err()));
+        assert!(took < Duration::from_secs(1), "{workers} workers: {took:?}");
+    }
+    let local = Runtime::builder().closed_world(true).build_local();
+    let took = soonest(|| assert!(local.try_run(wait_for_oneself).is_err()));
+    assert!(took < Duration::from_secs(1), "a local runtime: {took:?}");
+}
+
 // GV-023
 #[test]
 fn a_task_that_joins_itself_is_told() {
@@ -331,10 +356,11 @@ fn a_deadlock_may_only_be_reported() {
 /// What a program does alone in its process, by its name.
 const PROGRAMS: &[(&str, fn())] = &[
     ("root", || {
-        let began = Instant::now();
-        let told = panic_text(|| run(wait_for_oneself));
-        assert!(told.contains("waits for a channel"), "{told}");
-        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        let took = soonest(|| {
+            let told = panic_text(|| run(wait_for_oneself));
+            assert!(told.contains("waits for a channel"), "{told}");
+        });
+        assert!(took < Duration::from_secs(1), "{took:?}");
     }),
     ("two runtimes", || {
         let runtimes = [1, 2].map(|workers| Runtime::builder().workers(workers).build().unwrap());

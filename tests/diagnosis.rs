@@ -213,6 +213,64 @@ fn a_task_may_dump_its_own_runtime() {
     assert!(text.contains("being unparked") && text.contains("runs task"), "{text}");
 }
 
+#[test]
+fn ages_and_times_since_are_told() {
+    let _watch = watch();
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let waits = |name: &'static str| {
+        let waits = move |dump: &Dump| named(dump, name).is_some_and(|task| task.state == TaskState::Waiting);
+        let dump = dump_when(&runtime, waits);
+        named(&dump, name).map(|task| (task.age, task.since)).unwrap()
+    };
+    let ms = Duration::from_millis;
+    // All sleep, and nobody winds the clock.
+    common::hold_thread(ms(1000));
+    let began = Instant::now();
+    let parks_twice = || {
+        task::park();
+        task::park();
+    };
+    let old = task::Builder::new().name("old");
+    let old = runtime.spawn(move || {
+        let parked = old.spawn_local(parks_twice);
+        parked.task()
+    });
+    let old = old.join().unwrap();
+    let outside = runtime.spawn(task::park);
+    let from_outside = dump_when(&runtime, |dump| dump.tasks.len() == 2);
+    let from_outside = from_outside.tasks.iter().find(|task| task.name != "old").unwrap();
+    assert!(from_outside.age <= began.elapsed() + ms(30), "{from_outside}");
+    common::hold_thread(ms(200));
+    let (age, since) = waits("old");
+    let most = began.elapsed() + ms(30);
+    assert!(age >= ms(150) && age <= most && since >= ms(150) && since <= age, "{age:?} {since:?}");
+    // Once it was woken, only its age goes on.
+    let woken = Instant::now();
+    old.unpark();
+    common::until(|| waits("old").1 < since);
+    let (age, since) = waits("old");
+    assert!(age >= ms(150) && since <= woken.elapsed() + ms(30), "{age:?} {since:?}");
+    let text = runtime.dump().to_string();
+    assert!(
+        text.lines().any(|line| line.contains("'old'") && line.contains(" since ") && line.contains("ms old, ")),
+        "{text}"
+    );
+    old.unpark();
+    outside.task().unpark();
+    outside.join().unwrap();
+}
+
+#[test]
+fn the_callers_runtime_is_told_without_a_handle_of_it() {
+    let _watch = watch();
+    let runtime = Runtime::builder().workers(3).build().unwrap();
+    let (dump, metrics) = runtime.run(|| (osier::runtime::dump(), osier::runtime::metrics()));
+    assert_eq!((dump.workers.len(), metrics.workers.len()), (3, 3));
+    assert!(metrics.ran() >= 1 && runtime.metrics().ran() >= metrics.ran());
+    let default = osier::run(osier::runtime::dump);
+    assert_eq!(osier::runtime::dump().workers.len(), default.workers.len());
+}
+
 /// What the watchdog has reported in this process.
 fn blocked() -> &'static std::sync::Mutex<Vec<String>> {
     static SEEN: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
@@ -264,6 +322,59 @@ fn a_task_that_blocks_its_worker_is_reported_with_those_that_it_holds_up() {
     let told = told.unwrap_or_else(|| panic!("{lines:?}"));
     assert!(told.contains(&format!("{}:{line}", file!())) && told.contains("has held worker 0 for"), "{told}");
     assert!(told.contains("held up meanwhile") && told.contains("'has it'"), "{told}");
+}
+
+// GV-212
+#[test]
+fn a_task_that_holds_its_worker_for_100_ms_is_reported_unless_asked_otherwise() {
+    let _watch = watch();
+    let seen = blocked();
+    let told = |name: &str| {
+        let lines = seen.lock().unwrap();
+        let line = lines.iter().find(|line| line.contains(&format!("'{name}', spawned")))?;
+        let time = line.split_once(" for ")?.1.split_once(" ms")?.0;
+        Some(time.parse::<u64>().unwrap())
+    };
+    let hold_until = |runtime: &Runtime, name: &'static str, is_over: &(dyn Fn(Duration) -> bool + Sync)| {
+        let began = Instant::now();
+        let holds = task::Builder::new().name(name);
+        runtime.run(|| osier::scope(|s| drop(holds.spawn_scoped(s, || while !is_over(began.elapsed()) {}))));
+    };
+    let default = Runtime::new().unwrap();
+    hold_until(&default, "holds it by default", &|_| told("holds it by default").is_some());
+    assert!(told("holds it by default").unwrap() >= 100);
+    let unwatched = Runtime::builder().workers(1).watchdog(None).build().unwrap();
+    hold_until(&unwatched, "nobody watches", &|held| held >= Duration::from_millis(300));
+    assert_eq!(told("nobody watches"), None);
+}
+
+#[test]
+fn a_dump_says_which_worker_is_stuck_in_which_task() {
+    let _watch = watch();
+    static RELEASE: AtomicBool = AtomicBool::new(false);
+    let spin = || {
+        while !RELEASE.load(Ordering::SeqCst) {
+            std::hint::spin_loop();
+        }
+    };
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let stuck = task::Builder::new().name("sticks");
+    let stuck = runtime.run(|| stuck.spawn(spin));
+    let dump = dump_when(&runtime, |dump| dump.workers.iter().any(|worker| worker.stuck.is_some()));
+    let worker = dump.workers.iter().find(|worker| worker.stuck.is_some()).unwrap();
+    assert_eq!(worker.running.as_deref(), Some("sticks"));
+    assert!(worker.stuck.unwrap() >= Duration::from_millis(100));
+    let text = dump.to_string();
+    assert!(text.contains(&format!("worker {}: stuck in task 'sticks' for ", worker.index)), "{text}");
+    // Where nobody watches nobody knows.
+    let unwatched = Runtime::builder().workers(1).watchdog(None).build().unwrap();
+    let unknown = unwatched.spawn(spin);
+    common::hold_thread(Duration::from_millis(300));
+    let dump = dump_when(&unwatched, |dump| dump.workers[0].running.is_some());
+    assert_eq!(dump.workers[0].stuck, None);
+    RELEASE.store(true, Ordering::SeqCst);
+    stuck.join().unwrap();
+    unknown.join().unwrap();
 }
 
 // GV-212
@@ -397,6 +508,27 @@ fn a_task_that_computes_for_ever_is_reported_and_holds_up_neither_others_nor_the
     drop(endless);
 }
 
+/// Makes the system call that a thread waits in fail with `EINTR`.
+fn interrupt_thread(name: &str) {
+    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+    extern "C" fn note(_: libc::c_int) {
+        INTERRUPTED.store(true, Ordering::SeqCst);
+    }
+    let has_name =
+        |thread: &std::path::Path| std::fs::read_to_string(thread.join("comm")).is_ok_and(|comm| comm.trim() == name);
+    let mut threads = std::fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path());
+    let thread: i32 =
+        threads.find(|path| has_name(path)).unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap();
+    // SAFETY: a struct of zeros is one without flags, and so without `SA_RESTART`; the handler only sets a flag.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = note as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        assert_eq!(libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()), 0);
+        assert_eq!(libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGUSR1), 0);
+    }
+    common::until(|| INTERRUPTED.load(Ordering::SeqCst));
+}
+
 /// Started by another test, in a process of its own.
 #[test]
 fn in_a_process_of_its_own() {
@@ -413,13 +545,16 @@ fn in_a_process_of_its_own() {
     let (mut output, input) = std::io::pipe().unwrap();
     // SAFETY: plain calls; standard error is put back before anybody else writes.
     let before = unsafe { libc::dup(2) };
-    for round in 0..3 {
+    for round in 0..4 {
+        if round == 3 {
+            interrupt_thread("osier-quit");
+        }
         // SAFETY: as above.
         unsafe { libc::dup2(input.as_raw_fd(), 2) };
         // To the process, while its workers sleep and its tasks are on their stacks; then while one runs.
         match round {
             // SAFETY: a signal that has a handler.
-            0 | 1 => assert_eq!(unsafe { libc::kill(libc::getpid(), libc::SIGQUIT) }, 0),
+            0 | 1 | 3 => assert_eq!(unsafe { libc::kill(libc::getpid(), libc::SIGQUIT) }, 0),
             // SAFETY: as above.
             _ => assert_eq!(runtime.run(|| unsafe { libc::raise(libc::SIGQUIT) }), 0),
         }
