@@ -397,6 +397,10 @@ impl<M: Send + 'static> Inbox<M> {
     /// Sends, waiting for room.
     ///
     /// # Suspends
+    /// As [`Address::send`].
+    ///
+    /// # Cancel safety
+    /// As [`Address::send`].
     fn send(&self, message: M) -> Result<(), SendError<M>> {
         self.address.send(message)?;
         match &self.receipts {
