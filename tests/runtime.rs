@@ -738,10 +738,10 @@ fn nothing_is_left_of_many_runtimes() {
     // The most workers at once first, so that the allocator's arenas and the stacks are there.
     (0..32).for_each(use_one);
     let (threads, fds, maps) = usage();
-    (0..200).for_each(use_one);
+    (0..1000).for_each(use_one);
     let (threads_after, fds_after, maps_after) = usage();
     assert_eq!((threads_after, fds_after), (threads, fds));
-    // The allocator may map a little more; one mapping a runtime would be 200.
+    // The allocator may map a little more; one mapping a runtime would be 1000.
     assert!(maps_after < maps + 50, "{maps} mappings before, {maps_after} after");
 }
 
@@ -975,4 +975,62 @@ fn a_workers_thread_locals_go_with_the_runtime() {
     assert_eq!(tally.dropped(), 0);
     drop(runtime);
     tally.assert_all_dropped(10);
+}
+
+#[test]
+fn pushes_that_a_running_worker_will_see_wake_nobody() {
+    let _watch = watch();
+    let runtime = runtime(2);
+    let (hold, holds) = (Arc::new(Barrier::new(2)), Arc::new(AtomicBool::new(true)));
+    let busy = runtime.spawn({
+        let (hold, holds) = (hold.clone(), holds.clone());
+        move || {
+            hold.wait();
+            while holds.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        }
+    });
+    runtime.run(|| {
+        // Both workers run from here on: one in each task.
+        hold.wait();
+        let woken = |metrics: osier::runtime::Metrics| metrics.workers.iter().map(|worker| worker.woken).sum::<u64>();
+        let before = woken(runtime.metrics());
+        let tasks: Vec<_> = (0..1000_u64)
+            .map(|n| {
+                let (sender, receiver) = channel::bounded(1);
+                let task = spawn(move || receiver.recv().unwrap() + n);
+                sender.send(1).unwrap();
+                task
+            })
+            .collect();
+        assert_eq!(tasks.into_iter().map(|task| task.join().unwrap()).sum::<u64>(), 1000 + 499_500);
+        assert_eq!(woken(runtime.metrics()), before, "a system call for nothing");
+    });
+    holds.store(false, Ordering::Relaxed);
+    busy.join().unwrap();
+}
+
+#[test]
+fn a_sleeping_worker_is_woken_once_for_a_task() {
+    let _watch = watch();
+    let runtime = runtime(1);
+    let (started, starts) = channel::bounded(1);
+    let parked = runtime.spawn(move || {
+        started.send(()).unwrap();
+        for _ in 0..10 {
+            task::park();
+        }
+    });
+    starts.recv().unwrap();
+    let worker = || runtime.metrics().workers[0];
+    until(|| worker().parked > 0);
+    for _ in 0..9 {
+        let before = worker();
+        parked.task().unpark();
+        until(|| worker().parked > before.parked);
+        assert_eq!(worker().woken, before.woken + 1);
+    }
+    parked.task().unpark();
+    parked.join().unwrap();
 }

@@ -113,7 +113,7 @@ fn a_started_task_never_changes_its_thread_while_fresh_ones_are_stolen() {
     const TASKS: usize = 64;
     const YIELDS: u64 = 2000;
     let _watch = watch();
-    let runtime = runtime(8);
+    let runtime = runtime(16);
     let (at_end, ends) = mpsc::channel();
     let (spawner, threads) = runtime.run(|| {
         // All from one task, which computes until others have taken some.
@@ -123,14 +123,13 @@ fn a_started_task_never_changes_its_thread_while_fresh_ones_are_stolen() {
                 spawn(move || keep_a_thread_for(YIELDS, n as u64, &at_end))
             })
             .collect();
-        while runtime.metrics().stolen() == 0 {
+        while runtime.metrics().stolen() < TASKS as u64 / 2 {
             std::hint::spin_loop();
         }
         (thread::current().id(), handles.into_iter().map(|handle| handle.join().unwrap()).collect::<Vec<_>>())
     });
-    assert!(runtime.metrics().stolen() > 0);
     // Perhaps all on one, if that thread alone gets a core for a while.
-    assert!(threads.iter().any(|&id| id != spawner), "stolen tasks run on other threads");
+    assert!(threads.iter().filter(|&&id| id != spawner).count() >= TASKS / 2, "stolen tasks run on other threads");
     let mut counts = HashMap::new();
     threads.iter().for_each(|&id| *counts.entry(id).or_insert(0) += 1);
 

@@ -679,6 +679,7 @@ mod tasks {
     use crate::common::{FOR_EVER, count_in_proc, ms, until};
     use osier::sync::channel;
     use osier::{Runtime, task};
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Barrier};
 
     pub(super) fn runtime_program(program: &str) {
@@ -687,6 +688,7 @@ mod tasks {
                 let task = task::Builder::new().name("deep-task").stack_size(96 * 1024);
                 _ = task.spawn(|| eat::<64>(0)).join();
             }
+            "bursts of tasks" => bursts_of_tasks(),
             "task without a name overflows" => _ = osier::spawn(|| eat::<64>(0)).join(),
             "task overflows after it waited" => {
                 let task = task::Builder::new().name("deep-task").stack_size(96 * 1024);
@@ -917,5 +919,45 @@ mod tasks {
         assert_eq!(runtime.run(|| osier::spawn(|| go(2000)).join().unwrap()), 2000);
         let small = runtime.run(|| task::Builder::new().stack_size(MIN_STACK_SIZE).spawn(|| 7).join().unwrap());
         assert_eq!(small, 7);
+    }
+
+    fn bursts_of_tasks() {
+        const COUNT: usize = 30_000;
+        let runtime = Runtime::builder().workers(1).build().unwrap();
+        let burst = |count| {
+            runtime.run(|| {
+                let (hold, held) = channel::bounded::<()>(0);
+                let started = Arc::new(AtomicUsize::new(0));
+                let tasks: Vec<_> = (0..count)
+                    .map(|_| {
+                        let (held, started) = (held.clone(), started.clone());
+                        osier::spawn(move || {
+                            started.fetch_add(1, Ordering::Relaxed);
+                            _ = held.recv();
+                        })
+                    })
+                    .collect();
+                until(|| started.load(Ordering::Relaxed) == count);
+                let most = resident();
+                drop(hold);
+                tasks.into_iter().for_each(|task| task.join().unwrap());
+                most
+            })
+        };
+        burst(100);
+        let before = resident();
+        let most = (0..3).map(|_| burst(COUNT)).max().unwrap();
+        assert!(most - before > COUNT * 4, "each has touched a page: {before}, {most}");
+        // What is left: the stacks that every thread keeps, and what the allocator does.
+        until(|| {
+            let left = resident().saturating_sub(before);
+            left < (most - before) / 3
+        });
+    }
+
+    #[test]
+    fn what_bursts_of_tasks_used_is_given_back_when_there_is_nothing_to_do() {
+        let _watch = watch();
+        assert_ended_well(&run_program("bursts of tasks"));
     }
 }

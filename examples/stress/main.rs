@@ -8,6 +8,7 @@
 //! cargo run --release --example stress -- parks=100_000_000
 //! cargo run --release --example stress -- actors=1_000_000
 //! cargo run --release --example stress -- restarts=1_000_000
+//! cargo run --release --example stress -- suspended=100_000
 //! 100000000 parked and were woken in N s: nothing lost
 //! cargo run --release --example stress -- sockets=10_000
 //! 10000 connections, idle and echoing, twice: 100000 messages in N s, N bytes of memory each: nothing left
@@ -28,6 +29,7 @@ mod books;
 mod broadcasts;
 mod cast;
 mod channels;
+mod crowds;
 mod groups;
 mod holes;
 mod locks;
@@ -141,6 +143,12 @@ fn many_restarts(count: u64) {
     assert!(grown <= (1 << 20) + 4 * count, "a restart leaves nothing");
 }
 
+/// Tasks that wait for ever, unwound by a shutdown.
+fn many_suspended(count: u64) {
+    let time = crowds::unwind(count);
+    println!("{count} suspended tasks unwound in {} ms", time.as_millis());
+}
+
 /// Many connections between this process and another.
 #[cfg(all(feature = "net", target_os = "linux"))]
 fn many_sockets(count: u64, server: process::Command) {
@@ -171,47 +179,50 @@ fn was_server(argument: Option<&str>) -> bool {
 /// Names that server on the command line, and to the test that is it.
 const SERVER: &str = "serve-sockets";
 
+/// Something that is done once, with so many.
+type Many = fn(u64);
+
+const COUNTED: &[(&str, Many)] = &[
+    ("parks", many_parks),
+    ("actors", many_actors),
+    ("restarts", many_restarts),
+    ("suspended", many_suspended),
+    ("sockets", |count| {
+        let mut server = process::Command::new(std::env::current_exe().expect("the path of this program"));
+        server.arg(SERVER);
+        many_sockets(count, server);
+    }),
+];
+
 fn main() {
     if was_server(std::env::args().nth(1).as_deref()) {
         return;
     }
-    let (mut seed, mut seconds, mut only, mut parks, mut sockets) = (None, 10, None, None, None);
-    let (mut actors, mut restarts) = (None, None);
+    let (mut seed, mut seconds, mut only) = (None, 10, None);
     for argument in std::env::args().skip(1) {
-        let known = match argument.split_once('=') {
-            Some(("seed", n)) => n.parse().map(|n| seed = Some(n)).is_ok(),
-            Some(("seconds", n)) => n.parse().map(|n| seconds = n).is_ok(),
-            Some(("parks", n)) => n.replace('_', "").parse().map(|n| parks = Some(n)).is_ok(),
-            Some(("actors", n)) => n.replace('_', "").parse().map(|n| actors = Some(n)).is_ok(),
-            Some(("restarts", n)) => n.replace('_', "").parse().map(|n| restarts = Some(n)).is_ok(),
-            Some(("sockets", n)) => n.replace('_', "").parse().map(|n| sockets = Some(n)).is_ok(),
-            Some(("only", name)) if ROUNDS.iter().any(|(known, _)| *known == name) => {
-                only = Some(name.to_owned());
+        let (key, value) = argument.split_once('=').unwrap_or((&argument, ""));
+        if let Some((_, run)) = COUNTED.iter().find(|(name, _)| *name == key)
+            && let Ok(count) = value.replace('_', "").parse()
+        {
+            return run(count);
+        }
+        let known = match key {
+            "seed" => value.parse().map(|n| seed = Some(n)).is_ok(),
+            "seconds" => value.parse().map(|n| seconds = n).is_ok(),
+            "only" if ROUNDS.iter().any(|(known, _)| *known == value) => {
+                only = Some(value.to_owned());
                 true
             }
             _ => false,
         };
         if !known {
             let names: Vec<_> = ROUNDS.iter().map(|(name, _)| name).collect();
+            let counted: Vec<_> = COUNTED.iter().map(|(name, _)| name).collect();
             eprintln!(
-                "'{argument}': expected parks=N, actors=N, restarts=N, sockets=N, seed=N, seconds=N or only=NAME, of {names:?}"
+                "'{argument}': expected a number for one of {counted:?}, seed=N, seconds=N or only=NAME, of {names:?}"
             );
             process::exit(2);
         }
-    }
-    if let Some(count) = parks {
-        return many_parks(count);
-    }
-    if let Some(count) = actors {
-        return many_actors(count);
-    }
-    if let Some(count) = restarts {
-        return many_restarts(count);
-    }
-    if let Some(count) = sockets {
-        let mut server = process::Command::new(std::env::current_exe().expect("the path of this program"));
-        server.arg(SERVER);
-        return many_sockets(count, server);
     }
     let seed = seed.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs()) << 20);
     println!("seed {seed}, {seconds} s");
@@ -226,6 +237,11 @@ fn main() {
 fn many_actors_and_many_restarts() {
     actors::crowd(2_000);
     actors::restarts(2_000);
+}
+
+#[test]
+fn many_suspended_tasks_are_unwound() {
+    many_suspended(5_000);
 }
 
 // H32

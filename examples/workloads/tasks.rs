@@ -5,7 +5,7 @@ use std::hint::black_box;
 use osier::{JoinHandle, Runtime, spawn, yield_now};
 
 use crate::Failure;
-use crate::args::Params;
+use crate::args::{Key, Params, count};
 use crate::line::work::{SEED, branches, compute, fib_by_sums, fib_calls, fib_index, share, sum_below};
 use crate::measure::{Report, Sample, check, timed};
 
@@ -114,6 +114,62 @@ fn parallel_round(n: u64, steps: u64) -> Result<Sample, Failure> {
     });
     check("tasks that found the right number", right?, n)?;
     Ok(sample)
+}
+
+/// The keys of `spawn_outside`.
+pub(crate) const OUTSIDE: &[Key] = &[count("n", 200_000), count("batch", 1000), count("threads", 1)];
+
+/// As `spawn_join`, from a thread that is no worker.
+pub(crate) fn spawn_outside(params: &Params) -> Result<Report, Failure> {
+    let runtime = Runtime::builder().workers(params.size("threads")).build();
+    let runtime = runtime.map_err(|error| Failure::Wrong(format!("no runtime: {error}")))?;
+    let batch = params.size("batch");
+    Report::of(params, params.number("n"), |n| {
+        let (sample, joined) = timed(|| {
+            let mut handles = Vec::with_capacity(batch);
+            let mut joined = 0;
+            while joined < n {
+                handles.extend((joined..n).take(batch).map(|_| runtime.spawn(|| ())));
+                for handle in handles.drain(..) {
+                    value_of(handle)?;
+                    joined += 1;
+                }
+            }
+            Ok(joined)
+        });
+        check("tasks joined", joined?, n)?;
+        Ok(sample)
+    })
+}
+
+/// The keys of `unbalanced`.
+pub(crate) const UNBALANCED: &[Key] = &[count("n", 10_000), count("iters", 30_000), count("threads", 1)];
+
+/// A tree of `n` tasks that compute, of which one branch has nine tenths of what is left; the number of its tasks.
+fn lopsided(n: u64, steps: u64, expected: u64) -> u64 {
+    let rest = n - 1;
+    let small = spawn_branch(rest / 10, steps, expected);
+    let large = spawn_branch(rest - rest / 10, steps, expected);
+    let right = u64::from(compute(black_box(SEED), steps) == expected);
+    let sum_of = |branch: JoinHandle<u64>| branch.join().expect("a branch has no reason to fail");
+    right + [small, large].into_iter().flatten().map(sum_of).sum::<u64>()
+}
+
+fn spawn_branch(n: u64, steps: u64, expected: u64) -> Option<JoinHandle<u64>> {
+    (n > 0).then(|| spawn(move || lopsided(n, steps, expected)))
+}
+
+/// As `parallel_speedup`, with a tree that is as lopsided as trees get: all work begins in one task, and most of it lies in
+/// one branch of each.
+pub(crate) fn unbalanced(params: &Params) -> Result<Report, Failure> {
+    let steps = params.number("iters");
+    let expected = compute(SEED, steps);
+    let round = |n| {
+        let (sample, right) = timed(|| lopsided(n, steps, expected));
+        check("tasks that found the right number", right, n)?;
+        Ok(sample)
+    };
+    on_workers(params, || Report::of(params, params.number("n"), round)).map(Report::with_total)
 }
 
 pub(crate) fn spawn_join(params: &Params) -> Result<Report, Failure> {

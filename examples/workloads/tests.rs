@@ -145,6 +145,8 @@ const TINY: &[&str] = &[
     "fib k=12 reps=2 wait=1",
     "idle_mem n=500 reps=2",
     "parallel_speedup n=50 iters=1000 reps=2",
+    "spawn_outside n=1001 reps=2",
+    "unbalanced n=101 iters=1000 reps=2",
     "sleep_many n=50 reps=1",
     "timeout_churn n=1000 reps=2",
     "timeout_churn n=1000 reps=2 wait=1",

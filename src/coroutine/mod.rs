@@ -42,6 +42,8 @@ pub(crate) use thread_end::{is_here as is_thread_ending, vouching};
 
 use std::io;
 
+#[cfg(feature = "runtime")]
+use crate::stack::StackCache;
 use crate::stack::{self, Stack, StackSize};
 
 /// Usable bytes from which on a panic hook runs on the coroutine's own stack.
@@ -89,6 +91,24 @@ pub(crate) fn on_big_stack<T>(name: &str, f: impl FnOnce() -> T) -> io::Result<T
     }
     let big = take_spare(StackSize::BIG)?;
     Ok(on_spare(StackSize::BIG, big, name, f))
+}
+
+/// Makes this thread keep as many free stacks as it asks for again and again, until [`give_stacks_back`].
+#[cfg(feature = "runtime")]
+pub(crate) fn keep_stacks() {
+    current::with_stack_cache(|cache| cache.into_iter().for_each(StackCache::adapt));
+}
+
+/// Whether this thread keeps more free stacks than a thread usually does.
+#[cfg(feature = "runtime")]
+pub(crate) fn keeps_many_stacks() -> bool {
+    current::with_stack_cache(|cache| cache.is_some_and(|cache| cache.is_large()))
+}
+
+/// Gives the memory of some of them back.
+#[cfg(feature = "runtime")]
+pub(crate) fn give_stacks_back() {
+    current::with_stack_cache(|cache| cache.into_iter().for_each(StackCache::shrink));
 }
 
 /// Takes a stack; a thread that panics may do so too.

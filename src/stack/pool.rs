@@ -1,7 +1,8 @@
 //! Which free stack is handed out next: the thread's own hottest, then the depot's, then a newly cut one.
 //!
 //! A thread keeps up to [`CACHED`] free stacks with their pages; when it has more, half of them go to the depot, which
-//! every thread shares and which keeps address space and guards but no memory.
+//! every thread shares and which keeps address space and guards but no memory. A worker keeps more if it asks for
+//! those again that it has given away, until it has nothing to do.
 //!
 //! # Invariants
 //! - A stack is in one place: in use, in one cache, or in one depot.
@@ -20,6 +21,12 @@ use super::{StackSize, overflow, sys};
 /// A batch of a thousand tasks that all wait needs a thousand stacks at once, again and again; giving their pages back
 /// each time would cost a system call and a page fault a task.
 const CACHED: usize = 1024;
+
+/// The most that a worker keeps, however often it asks.
+const MOST_CACHED: usize = 1 << 17;
+
+/// How many go to the depot at once.
+const BATCH: usize = CACHED / 2;
 
 /// The bytes of the first region of a size, and the most that later ones double to.
 const FIRST_REGION: usize = if cfg!(miri) { 1 << 20 } else { 16 << 20 };
@@ -142,23 +149,77 @@ impl Depot {
 #[derive(Default)]
 pub(crate) struct StackCache {
     sizes: Vec<CachedSize>,
+    /// Whether it keeps more if it is asked for more: somebody calls `shrink` when the thread has nothing to do.
+    adapts: bool,
 }
 
 struct CachedSize {
     size: StackSize,
     depot: &'static Depot,
     free: Vec<Stack>,
+    /// About how many are kept.
+    limit: usize,
+    /// How many went to the depot and have not been asked for since; of a cache that adapts.
+    given: usize,
+}
+
+impl CachedSize {
+    /// Notes that there was none. If one was given away before, one more will be kept.
+    #[cold]
+    fn miss(&mut self) {
+        if self.given > 0 {
+            self.given -= 1;
+            self.limit = (self.limit + 1).min(MOST_CACHED);
+        }
+    }
+
+    /// How many there are beyond what every thread keeps.
+    #[cfg(feature = "runtime")]
+    fn extra(&self) -> usize {
+        self.free.len().saturating_sub(CACHED)
+    }
 }
 
 impl StackCache {
     pub(crate) const fn new() -> Self {
-        Self { sizes: Vec::new() }
+        Self { sizes: Vec::new(), adapts: false }
+    }
+
+    /// Makes it keep what it is asked for again and again.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn adapt(&mut self) {
+        self.adapts = true;
     }
 
     /// Hands out a free stack, if this thread keeps one.
     #[inline(always)]
     pub(crate) fn take(&mut self, size: StackSize) -> Option<Stack> {
-        self.sizes.iter_mut().find(|cached| cached.size == size)?.free.pop()
+        let cached = self.sizes.iter_mut().find(|cached| cached.size == size)?;
+        let stack = cached.free.pop();
+        if stack.is_none() {
+            cached.miss();
+        }
+        stack
+    }
+
+    /// Whether it keeps more than every thread does.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn is_large(&self) -> bool {
+        self.sizes.iter().any(|cached| cached.extra() > 0)
+    }
+
+    /// Gives some of what it keeps beyond that back.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn shrink(&mut self) {
+        let Some(cached) = self.sizes.iter_mut().find(|cached| cached.extra() > 0) else { return };
+        let count = cached.extra().min(BATCH);
+        let mut free = cached.free.split_off(cached.free.len() - count);
+        cached.depot.put(&mut free, count);
+        (cached.limit, cached.given) = (CACHED, 0);
+        if cached.extra() == 0 {
+            // `put` fills what room there is.
+            cached.free.shrink_to(CACHED);
+        }
     }
 
     /// Takes back a stack that nobody runs on.
@@ -175,12 +236,14 @@ impl StackCache {
     #[inline(never)]
     fn put_slow(&mut self, size: StackSize, stack: Stack) {
         let index = self.sizes.iter().position(|cached| cached.size == size).unwrap_or_else(|| {
-            self.sizes.push(CachedSize { size, depot: Depot::of(size), free: Vec::new() });
+            let depot = Depot::of(size);
+            self.sizes.push(CachedSize { size, depot, free: Vec::new(), limit: CACHED, given: 0 });
             self.sizes.len() - 1
         });
         let cached = &mut self.sizes[index];
-        if cached.free.len() >= CACHED {
-            cached.depot.put(&mut cached.free, CACHED / 2);
+        if cached.free.len() >= cached.limit {
+            cached.depot.put(&mut cached.free, BATCH);
+            cached.given += if self.adapts { BATCH } else { 0 };
         }
         cached.free.push(stack);
     }
@@ -242,6 +305,32 @@ mod tests {
         tops.sort_unstable();
         tops.dedup();
         assert_eq!(tops.len(), CACHED + 10);
+    }
+
+    #[cfg(feature = "runtime")]
+    #[test]
+    fn a_cache_that_adapts_keeps_what_is_asked_for_again_until_it_shrinks() {
+        const COUNT: usize = 4 * CACHED;
+        let size = StackSize::from_bytes(SIZE + 2 * 4096);
+        for adapts in [false, true] {
+            let mut cache = StackCache::new();
+            if adapts {
+                cache.adapt();
+            }
+            let mut burst = || {
+                let take = |_| cache.take(size).unwrap_or_else(|| take_uncached(size).unwrap());
+                let stacks: Vec<_> = (0..COUNT).map(take).collect();
+                stacks.into_iter().for_each(|stack| cache.put(size, stack));
+                cache.sizes[0].free.len()
+            };
+            assert!(burst() <= CACHED, "nobody has asked again");
+            assert!(if adapts { burst() >= COUNT - BATCH } else { burst() <= CACHED });
+            assert_eq!(cache.is_large(), adapts);
+            while cache.is_large() {
+                cache.shrink();
+            }
+            assert!(cache.sizes[0].free.capacity() < 2 * CACHED);
+        }
     }
 
     #[test]

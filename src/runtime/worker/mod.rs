@@ -171,6 +171,7 @@ impl Worker {
             worker.choose_by(seed);
         }
         worker.remote().watched.begins();
+        coroutine::keep_stacks();
         current::set_worker((&raw const worker).cast());
         // A worker that unwinds or is ended from outside (`pthread_exit`) would take its tasks along, without a word.
         let dies = AbortsOnDrop;

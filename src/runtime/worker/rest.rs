@@ -3,10 +3,14 @@
 //! The protocol is `Idle`'s: arch-notes/scheduler.md, "Going to sleep".
 
 use std::ptr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Job, Worker};
+use crate::coroutine;
 use crate::runtime::shared::Expects;
+
+/// From how long a rest on a worker gives back what it kept for the next burst of tasks.
+const A_WHILE: Duration = Duration::from_millis(10);
 
 impl Worker {
     /// Where the loop has found nothing: searches elsewhere, and then sleeps until there is a job; `None` when the worker shall
@@ -41,6 +45,9 @@ impl Worker {
             if self.jump() {
                 continue;
             }
+            if self.gives_stacks_back() {
+                continue;
+            }
             self.say_expectation();
             let gave_up = searching;
             idle.fall_asleep(self.index, searching);
@@ -63,6 +70,17 @@ impl Worker {
                 return Some(job);
             }
         }
+    }
+
+    /// Gives the memory of some free stacks back, if there are many, and nothing to do for a while. True if it did.
+    fn gives_stacks_back(&self) -> bool {
+        let rests =
+            || self.next_deadline().is_none_or(|next| next.saturating_duration_since(Instant::now()) >= A_WHILE);
+        let gives = coroutine::keeps_many_stacks() && rests();
+        if gives {
+            coroutine::give_stacks_back();
+        }
+        gives
     }
 
     /// Gives up searching; the last searcher wakes another worker if there is more to be had.
