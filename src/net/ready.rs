@@ -3,15 +3,19 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::when::When;
 use crate::runtime::{Direction, Registration};
+use crate::time;
 
 /// A descriptor of whatever kind, to wait for: a library's connection, a pipe, a terminal, an inotify instance.
 ///
 /// The descriptor is put into non-blocking mode, which belongs to the open file and is seen by everybody who shares it. A
 /// regular file is always ready.
+///
+/// One descriptor belongs in one `Ready`, which any number of tasks may share: a worker watches a descriptor once. For more, make
+/// duplicates.
 ///
 /// [`io`](Self::io) tries a call and waits when it would block; [`readable`](Self::readable) and
 /// [`writable`](Self::writable) are for code that wants to try by itself.
@@ -63,6 +67,11 @@ impl<T: AsFd> Ready<T> {
         &self.io
     }
 
+    /// What was put in. It must keep its descriptor: put nothing else in its place.
+    pub fn get_mut(&mut self) -> &mut T {
+        &mut self.io
+    }
+
     /// Gives back what was put in, in non-blocking mode.
     pub fn into_inner(self) -> T {
         let Self { registration, io } = self;
@@ -79,9 +88,38 @@ impl<T: AsFd> Ready<T> {
     /// Nothing is lost: what is ready stays so.
     ///
     /// # Errors
-    /// The system cannot wait for this kind of descriptor, or it was closed.
+    /// The system cannot wait for this kind of descriptor, or it was closed. `EEXIST` if this worker watches it already for
+    /// another `Ready`.
     pub fn readable(&self) -> io::Result<()> {
-        self.wait(Direction::Read)
+        self.wait(Direction::Read, None)
+    }
+
+    /// Waits as [`readable`](Self::readable) does, for at most `timeout`.
+    ///
+    /// # Suspends
+    /// As [`readable`](Self::readable).
+    ///
+    /// # Cancel safety
+    /// As [`readable`](Self::readable).
+    ///
+    /// # Errors
+    /// As [`readable`](Self::readable); [`TimedOut`](io::ErrorKind::TimedOut) when the time is over.
+    pub fn readable_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.wait(Direction::Read, Some(timeout))
+    }
+
+    /// Waits as [`readable`](Self::readable) does, until `deadline` at most.
+    ///
+    /// # Suspends
+    /// As [`readable`](Self::readable).
+    ///
+    /// # Cancel safety
+    /// As [`readable`](Self::readable).
+    ///
+    /// # Errors
+    /// As [`readable_timeout`](Self::readable_timeout).
+    pub fn readable_deadline(&self, deadline: Instant) -> io::Result<()> {
+        self.readable_timeout(deadline.saturating_duration_since(time::now()))
     }
 
     /// Waits until a write is worth trying, as [`readable`](Self::readable) does.
@@ -95,7 +133,35 @@ impl<T: AsFd> Ready<T> {
     /// # Errors
     /// As [`readable`](Self::readable).
     pub fn writable(&self) -> io::Result<()> {
-        self.wait(Direction::Write)
+        self.wait(Direction::Write, None)
+    }
+
+    /// Waits as [`writable`](Self::writable) does, for at most `timeout`.
+    ///
+    /// # Suspends
+    /// As [`readable`](Self::readable).
+    ///
+    /// # Cancel safety
+    /// As [`readable`](Self::readable).
+    ///
+    /// # Errors
+    /// As [`readable_timeout`](Self::readable_timeout).
+    pub fn writable_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.wait(Direction::Write, Some(timeout))
+    }
+
+    /// Waits as [`writable`](Self::writable) does, until `deadline` at most.
+    ///
+    /// # Suspends
+    /// As [`readable`](Self::readable).
+    ///
+    /// # Cancel safety
+    /// As [`readable`](Self::readable).
+    ///
+    /// # Errors
+    /// As [`readable_timeout`](Self::readable_timeout).
+    pub fn writable_deadline(&self, deadline: Instant) -> io::Result<()> {
+        self.writable_timeout(deadline.saturating_duration_since(time::now()))
     }
 
     /// That it becomes readable, as one of several things to wait for.
@@ -109,8 +175,8 @@ impl<T: AsFd> Ready<T> {
     }
 
     /// Asks the system before it returns: what is known may be old.
-    fn wait(&self, direction: Direction) -> io::Result<()> {
-        self.registration.ready(direction, || is_ready(self.io.as_fd(), direction))
+    fn wait(&self, direction: Direction, timeout: Option<Duration>) -> io::Result<()> {
+        self.registration.ready(direction, timeout, || is_ready(self.io.as_fd(), direction))
     }
 
     /// Calls `call` until it does not fail with [`WouldBlock`](io::ErrorKind::WouldBlock), and waits in between until the

@@ -14,6 +14,8 @@ use crate::runtime::{Direction, closed};
 
 /// No limit, in the nanoseconds of a timeout.
 const FOR_EVER: u64 = u64::MAX;
+/// How many slices the system takes at most (`IOV_MAX`): std passes no more of them on, so that less is moved than was asked for.
+const MOST_SLICES: usize = 1024;
 
 /// One of std's socket types, in one or more hands.
 #[derive(Debug)]
@@ -119,11 +121,15 @@ impl<S: AsFd> Socket<S> {
         When::new(&self.0.ready, direction)
     }
 
-    /// Waits until what has been begun, a connection, has become of something.
-    pub(super) fn wait_for(&self, is_done: impl Fn(&S) -> io::Result<bool>) -> io::Result<()> {
+    /// Waits until what has been begun, a connection, has become of something; for at most `timeout`.
+    pub(super) fn wait_for(
+        &self,
+        timeout: Option<Duration>,
+        is_done: impl Fn(&S) -> io::Result<bool>,
+    ) -> io::Result<()> {
         let registration = &self.0.ready.registration;
         registration.begin(Direction::Write);
-        registration.ready(Direction::Write, || is_done(self.get()))
+        registration.ready(Direction::Write, timeout, || is_done(self.get()))
     }
 
     /// Closes the socket for everybody who shares it.
@@ -133,7 +139,10 @@ impl<S: AsFd> Socket<S> {
         if !self.0.ready.registration.close() {
             return Err(closed());
         }
-        let substitute = OwnedFd::from(std::os::unix::net::UnixDatagram::unbound()?);
+        let substitute = std::os::unix::net::UnixDatagram::unbound()?;
+        // As what it replaces: whoever is about to call must not be held in there.
+        substitute.set_nonblocking(true)?;
+        let substitute = OwnedFd::from(substitute);
         let number = self.get().as_fd().as_raw_fd();
         replace(number, substitute.as_fd())
     }
@@ -169,19 +178,40 @@ impl<S: AsFd> AsFd for Socket<S> {
     }
 }
 
-/// Streams: what was asked for and not had is not there.
-impl<S: AsFd> Socket<S>
+/// A stream of std's, and what a call tells of it that moved less than it was asked to.
+pub(super) trait Bytes {
+    /// Whether a read that gives less has emptied it. Not so in a Unix socket: a read stops at a message that carries
+    /// descriptors or another sender's name, and no event comes for what lies behind.
+    const SHORT_READ_EMPTIES: bool;
+}
+
+impl Bytes for std::net::TcpStream {
+    const SHORT_READ_EMPTIES: bool = true;
+}
+
+impl Bytes for std::os::unix::net::UnixStream {
+    const SHORT_READ_EMPTIES: bool = false;
+}
+
+/// Streams: what was asked for and not had is not there, as far as the kind of stream says so.
+impl<S: AsFd + Bytes> Socket<S>
 where
     for<'a> &'a S: Read + Write,
 {
+    /// `size` is what is asked for; none where the system was not asked for all of it.
+    fn read_with(&self, size: Option<usize>, read: impl FnMut(&S) -> io::Result<usize>) -> io::Result<usize> {
+        let is_short = |&count: &usize| S::SHORT_READ_EMPTIES && 0 < count && size.is_some_and(|size| count < size);
+        self.call_with(Direction::Read, read, is_short)
+    }
+
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let size = buffer.len();
-        self.call_with(Direction::Read, |mut stream| stream.read(buffer), |&count| 0 < count && count < size)
+        self.read_with(Some(buffer.len()), |mut stream| stream.read(buffer))
     }
 
     pub(super) fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let size = buffers.iter().map(|buffer| buffer.len()).sum();
-        self.call_with(Direction::Read, |mut stream| stream.read_vectored(buffers), |&count| 0 < count && count < size)
+        let size = (buffers.len() <= MOST_SLICES).then_some(size);
+        self.read_with(size, |mut stream| stream.read_vectored(buffers))
     }
 
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -190,7 +220,8 @@ where
 
     pub(super) fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let size = buffers.iter().map(|buffer| buffer.len()).sum();
-        self.call_with(Direction::Write, |mut stream| stream.write_vectored(buffers), |&count| count < size)
+        let is_short = |&count: &usize| buffers.len() <= MOST_SLICES && count < size;
+        self.call_with(Direction::Write, |mut stream| stream.write_vectored(buffers), is_short)
     }
 }
 

@@ -12,7 +12,6 @@ use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 use super::resolve::{ToSocketAddrs, for_each_address};
 use super::socket::{ReadHalf, Socket, Stream, WriteHalf, socket_type, stream_type, timeouts};
 use crate::runtime::Direction;
-use crate::time;
 
 /// How many connections a listener lets wait to be accepted, where nothing else is said: as std's.
 const BACKLOG: i32 = 4096;
@@ -57,7 +56,7 @@ impl TcpStream {
     /// # Errors
     /// That of the last address; there is none.
     pub fn connect<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
-        for_each_address(address, |address| Self::connect_to(&address))
+        for_each_address(address, |address| Self::connect_to(&address, None))
     }
 
     /// Connects within `timeout`.
@@ -74,11 +73,10 @@ impl TcpStream {
         if timeout.is_zero() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a timeout must not be zero"));
         }
-        time::timeout(timeout, || Self::connect_to(address))
-            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "connection timed out")))
+        Self::connect_to(address, Some(timeout))
     }
 
-    fn connect_to(address: &SocketAddr) -> io::Result<Self> {
+    fn connect_to(address: &SocketAddr, timeout: Option<Duration>) -> io::Result<Self> {
         let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         let begun = socket.connect(&(*address).into());
@@ -89,7 +87,7 @@ impl TcpStream {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => {}
             Err(error) => return Err(error),
         }
-        stream.socket.wait_for(|socket| {
+        stream.socket.wait_for(timeout, |socket| {
             if let Some(error) = socket.take_error()? {
                 return Err(error);
             }
@@ -173,6 +171,10 @@ impl TcpStream {
     }
 
     /// Sets how long the system goes on sending after a close; with zero, a close is a reset.
+    ///
+    /// With more, the system holds whoever closes it, or drops the last handle, until all is sent or the time is over: a task
+    /// holds its worker so long, for this is no wait of ours. Close such a stream in [`unblock`](crate::task::unblock); or
+    /// shut it down for writing and read to the peer's end before you drop it, and set none.
     ///
     /// # Errors
     /// As the system's.

@@ -265,9 +265,25 @@ struct Watchers {
     others: Vec<Watcher>,
     /// How often in a row the first of them was the only one to wait.
     alone: u32,
-    /// A pipe whose end tells threads outside of all tasks that the source is closed.
-    #[allow(clippy::type_complexity, reason = "the ends of one pipe")]
-    closing: Option<(Arc<io::PipeReader>, io::PipeWriter)>,
+    /// While threads outside of all tasks wait.
+    closing: Option<Closing>,
+}
+
+/// A pipe whose end tells threads outside of all tasks that the source is closed.
+#[derive(Debug)]
+struct Closing {
+    reader: Arc<io::PipeReader>,
+    /// Closed with this, which is what the threads see.
+    _writer: io::PipeWriter,
+    /// How many wait. The last one to leave takes the pipe along: most sockets are never waited for on a thread again.
+    threads: usize,
+}
+
+impl Closing {
+    fn new() -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        Ok(Self { reader: Arc::new(reader), _writer: writer, threads: 0 })
+    }
 }
 
 /// A reactor that watches a source.
@@ -367,7 +383,7 @@ pub(crate) fn closed() -> io::Error {
 
 impl Source {
     fn take_event(&self, event: Event) {
-        let read = event.readable.then_some((Direction::Read, event.read_hung_up));
+        let read = event.readable.then_some((Direction::Read, event.read_in_doubt));
         let write = event.writable.then_some((Direction::Write, event.hung_up));
         self.readiness.set_ready(read.into_iter().chain(write));
     }
@@ -399,23 +415,10 @@ impl Source {
 
     #[cold]
     fn wait_on_thread(&self, direction: Direction, deadline: Option<Instant>) -> io::Result<Woken> {
-        let closing = {
-            let mut under_lock = self.readiness.lock();
-            if self.readiness.look(direction).is_closed() {
-                return Err(closed());
-            }
-            let pipe = match under_lock.extra.closing.take() {
-                Some(pipe) => pipe,
-                None => {
-                    let (reader, writer) = io::pipe()?;
-                    (Arc::new(reader), writer)
-                }
-            };
-            under_lock.extra.closing.insert(pipe).0.clone()
-        };
+        let waits = WaitingThread::enter(self, direction)?;
         let mut failed = None;
         let woken =
-            Sleeper::wait_on_thread(deadline, |until| match wait_by_poll(self.fd, direction, &closing, until) {
+            Sleeper::wait_on_thread(deadline, |until| match wait_by_poll(self.fd, direction, &waits.closing, until) {
                 Ok(is_ready) => is_ready,
                 Err(error) => {
                     failed = Some(error);
@@ -426,6 +429,38 @@ impl Source {
             self.readiness.set_ready([(direction, false)]);
         }
         failed.map_or(Ok(woken), Err)
+    }
+}
+
+/// A thread that waits for a source, until it leaves; also by an unwind.
+struct WaitingThread<'a> {
+    source: &'a Source,
+    closing: Arc<io::PipeReader>,
+}
+
+impl<'a> WaitingThread<'a> {
+    fn enter(source: &'a Source, direction: Direction) -> io::Result<Self> {
+        let mut under_lock = source.readiness.lock();
+        if source.readiness.look(direction).is_closed() {
+            return Err(closed());
+        }
+        let mut pipe = under_lock.extra.closing.take().map_or_else(Closing::new, Ok)?;
+        pipe.threads += 1;
+        let closing = under_lock.extra.closing.insert(pipe).reader.clone();
+        Ok(Self { source, closing })
+    }
+}
+
+impl Drop for WaitingThread<'_> {
+    fn drop(&mut self) {
+        let mut under_lock = self.source.readiness.lock();
+        // None if it was closed meanwhile.
+        if let Some(pipe) = &mut under_lock.extra.closing {
+            pipe.threads -= 1;
+            if pipe.threads == 0 {
+                under_lock.extra.closing = None;
+            }
+        }
     }
 }
 
@@ -504,7 +539,8 @@ pub(crate) struct Registration(Arc<Source>);
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.0.readiness.lock().extra.leave_all(self.0.fd);
+        // Not only leaves: a task that watches for a thread may be about to begin, and the number is somebody else's soon.
+        self.close();
     }
 }
 
@@ -557,7 +593,38 @@ impl Registration {
                 deadline = current::now().checked_add(timeout);
             }
             if self.0.wait(direction, deadline)? == Woken::Elapsed {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "timed out"));
+                return self.last_try(direction, call, is_short);
+            }
+        }
+    }
+
+    /// Calls for the last time when the time is over: something may have come that the worker, busy with others, has not heard
+    /// of; or there is a little room, of which the system does not tell.
+    #[cold]
+    fn last_try<T>(
+        &self,
+        direction: Direction,
+        mut call: impl FnMut() -> io::Result<T>,
+        is_short: impl Fn(&T) -> bool,
+    ) -> io::Result<T> {
+        loop {
+            if self.is_closed() {
+                return Err(closed());
+            }
+            match call() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "timed out"));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) if self.is_closed() => return Err(closed()),
+                Err(error) => return Err(error),
+                Ok(value) => {
+                    if !is_short(&value) {
+                        // The next call is worth trying, too, and not after another wait for all of the time.
+                        self.0.readiness.set_ready([(direction, false)]);
+                    }
+                    return Ok(value);
+                }
             }
         }
     }
@@ -568,10 +635,15 @@ impl Registration {
         readiness.spent(direction, readiness.look(direction));
     }
 
-    /// Waits until `direction` is ready, as far as is known; see [`io`](Self::io).
-    pub(crate) fn ready(&self, direction: Direction, is_ready: impl Fn() -> io::Result<bool>) -> io::Result<()> {
+    /// Waits until `is_ready` says so, which is asked as often as `direction` may have become ready; see [`io`](Self::io).
+    pub(crate) fn ready(
+        &self,
+        direction: Direction,
+        timeout: Option<Duration>,
+        is_ready: impl Fn() -> io::Result<bool>,
+    ) -> io::Result<()> {
         let would_block = || io::ErrorKind::WouldBlock.into();
-        self.io(direction, None, || if is_ready()? { Ok(()) } else { Err(would_block()) }, |()| false)
+        self.io(direction, timeout, || if is_ready()? { Ok(()) } else { Err(would_block()) }, |()| false)
     }
 
     /// Whether a call in `direction` is said not to block by `asks`, which asks the system. So says one that fails; and what
@@ -631,5 +703,23 @@ impl Registration {
             watchers.leave_all(self.0.fd);
             watchers.closing = None;
         })
+    }
+}
+
+#[cfg(all(test, not(osier_loom)))]
+mod tests {
+    use super::*;
+
+    // The task that watches for a thread's select, and comes to its wait only after the thread has closed the descriptor.
+    #[test]
+    fn who_comes_to_wait_after_the_registration_has_gone_watches_nothing() {
+        let (reader, _writer) = io::pipe().unwrap();
+        let registration = Registration::new(std::os::fd::AsRawFd::as_raw_fd(&reader));
+        let source = registration.0.clone();
+        registration.begin(Direction::Read);
+        drop(registration);
+        drop(reader);
+        let enter = |_: &mut Watchers, _| panic!("the number is somebody else's");
+        assert_eq!(source.readiness.wait(Direction::Read, None, enter).unwrap(), Woken::Notified);
     }
 }

@@ -11,8 +11,9 @@ pub(super) struct Event {
     pub(super) key: u64,
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// The peer will send no more; where this is not known, it is always said.
-    pub(super) read_hung_up: bool,
+    /// A read that gets less than it asked for says nothing about the next: the peer will send no more, or has sent urgent
+    /// data. Where this is not known, it is always said.
+    pub(super) read_in_doubt: bool,
     pub(super) hung_up: bool,
 }
 
@@ -129,7 +130,7 @@ mod imp {
                     key,
                     readable: hung_up || has(READ),
                     writable: hung_up || has(WRITE),
-                    read_hung_up: hung_up || has(libc::EPOLLRDHUP),
+                    read_in_doubt: hung_up || has(libc::EPOLLRDHUP | libc::EPOLLPRI),
                     hung_up,
                 }
             }));
@@ -151,10 +152,11 @@ mod imp {
                     let count = unsafe {
                         libc::syscall(libc::SYS_epoll_pwait2, epoll, first, max, &raw const spec, ptr::null::<()>(), 0)
                     };
-                    if count >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS) {
+                    if count >= 0 || io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
                         return i32::try_from(count).unwrap_or(0);
                     }
-                    // Before Linux 5.11. Rounded up: who wakes too early only looks and sleeps again.
+                    // Before Linux 5.11, or where a filter knows no newer calls and forbids them in its own way. Rounded up:
+                    // who wakes too early only looks and sleeps again.
                     i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(i32::MAX)
                 }
             };
@@ -234,7 +236,7 @@ mod imp {
                     readable: event.readable || hung_up,
                     writable: event.writable || hung_up,
                     // Whether the end came along with the data cannot be told.
-                    read_hung_up: true,
+                    read_in_doubt: true,
                     hung_up,
                 }
             }));

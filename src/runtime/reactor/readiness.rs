@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   word   31 ........ 3      2        1        0
-//!          tick            CLOSED   HUNG_UP   READY
+//!          tick            CLOSED    DOUBT    READY
 //! ```
 //!
 //! READY means that a call is worth trying. Events set it; a call that found nothing, or less than it asked for, takes it
@@ -22,8 +22,9 @@ use crate::task::{WaitQueue, Waiter, Wakeup, Woken};
 
 /// A call may be worth trying.
 const READY: u32 = 1;
-/// The peer will send no more, or all is over: a call that gets less than it asked for says nothing about the next.
-const HUNG_UP: u32 = 2;
+/// A call that gets less than it asked for says nothing about the next: the peer has ended, or has sent urgent data, at which
+/// a read stops.
+const DOUBT: u32 = 2;
 /// It was closed while others use it.
 const CLOSED: u32 = 4;
 /// One event, in the rest of the word, which may wrap around.
@@ -54,7 +55,7 @@ impl Seen {
 impl std::fmt::Debug for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let flag = |bit, name| if self.0 & bit == 0 { "" } else { name };
-        let names = [flag(READY, "ready "), flag(HUNG_UP, "hung up "), flag(CLOSED, "closed ")];
+        let names = [flag(READY, "ready "), flag(DOUBT, "in doubt "), flag(CLOSED, "closed ")];
         write!(f, "{}after {} events", names.concat(), self.0 / TICK)
     }
 }
@@ -135,18 +136,22 @@ impl<E> Readiness<E> {
     }
 
     /// After a call that found nothing, and that began after `seen` was: takes READY back, unless an event has come since.
+    /// What is closed stays ready, so that nobody enters.
     #[inline]
     pub(super) fn spent(&self, direction: Direction, seen: Seen) {
         let Seen(word) = seen;
+        if seen.is_closed() {
+            return;
+        }
         // Relaxed: it says nothing about other memory. If it fails, somebody knows better.
         _ = self.word(direction).compare_exchange(word, word & !READY, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// As `spent`, after a call on a stream that got less than it asked for. What a peer that has hung up has sent before
-    /// that, and its end, came with one event: then the end is still to be read.
+    /// As `spent`, after a call on a stream that got less than it asked for. What a peer that has ended has sent before that,
+    /// and its end, came with one event: then the end is still to be read. So did what lies before urgent data, and behind.
     #[inline]
     pub(super) fn fell_short(&self, direction: Direction, seen: Seen) {
-        if seen.0 & HUNG_UP == 0 {
+        if seen.0 & DOUBT == 0 {
             self.spent(direction, seen);
         }
     }
@@ -164,12 +169,12 @@ impl<E> Readiness<E> {
         wakeups.collect(under_lock.queue(direction));
     }
 
-    /// Notes that directions are ready; of each, whether it has hung up, and so is ready for good.
+    /// Notes that directions are ready; of each, whether short calls are in doubt from now on.
     pub(super) fn set_ready(&self, directions: impl IntoIterator<Item = (Direction, bool)>) {
         let mut wakeups = Wakeups::default();
         let mut under_lock = self.lock();
-        for (direction, hung_up) in directions {
-            let flags = if hung_up { READY | HUNG_UP } else { READY };
+        for (direction, in_doubt) in directions {
+            let flags = if in_doubt { READY | DOUBT } else { READY };
             self.set(&mut under_lock, direction, flags, &mut wakeups);
         }
         drop(under_lock);
@@ -242,6 +247,32 @@ impl<E> Readiness<E> {
     pub(super) fn leave(&self, direction: Direction, waiter: &Waiter) -> bool {
         // SAFETY: it was pushed there by `enter`.
         unsafe { self.lock().queue(direction).remove(waiter) }
+    }
+}
+
+#[cfg(all(test, not(osier_loom)))]
+mod tests {
+    use super::*;
+
+    fn is_refused(readiness: &Readiness<()>, direction: Direction) -> bool {
+        let enter = |(): &mut (), _| -> io::Result<()> { panic!("nothing is to be watched any more") };
+        readiness.wait(direction, None, enter).is_ok_and(|woken| woken == Woken::Notified)
+    }
+
+    #[test]
+    fn nobody_enters_what_is_closed_whatever_a_late_call_found() {
+        for direction in [Direction::Read, Direction::Write] {
+            let readiness = Readiness::new(());
+            let before = readiness.look(direction);
+            readiness.spent(direction, before);
+            assert!(readiness.close(|()| ()));
+            assert!(!readiness.close(|()| panic!("it was closed before")));
+            assert!(is_refused(&readiness, direction));
+            // One call began before the close, the other one after it.
+            readiness.spent(direction, before);
+            readiness.spent(direction, readiness.look(direction));
+            assert!(is_refused(&readiness, direction));
+        }
     }
 }
 

@@ -41,9 +41,10 @@ impl Worker {
         }
         let now = current::now();
         let mut next = timers.pop_due(now);
-        if next.is_some() {
-            self.fired_at.set(Some(now));
+        if next.is_none() {
+            return;
         }
+        self.fired_at.set(Some(now));
         while let Some(task) = next {
             next = timers.pop_due(now);
             // It was set long ago, and nothing of it is in a cache.
@@ -52,6 +53,10 @@ impl Worker {
                 self.push_ready(task);
             }
         }
+        drop(timers);
+        // Before any of them runs: one that waits for a descriptor with a limit finds what came in time, also where a task has
+        // held the worker until the time was over.
+        self.poll_reactor();
     }
 
     /// When the earliest timer is due. May look at many of them.
