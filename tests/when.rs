@@ -309,3 +309,34 @@ fn a_select_with_a_socket_is_no_deadlock() {
     });
     assert!(deadlock.is_err());
 }
+
+// What has come is not waited for any more, whoever still holds the branch.
+#[cfg(all(feature = "blocking", target_os = "linux", panic = "unwind"))]
+#[test]
+fn a_socket_that_has_come_does_not_hide_a_deadlock() {
+    let _watch = watch();
+    let runtime = Runtime::builder().workers(1).closed_world(true).build().unwrap();
+    let deadlock = runtime.try_run(|| {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let (readable, never) = (near.when_readable(), Event::new());
+        let objects: [&dyn Wait; 2] = [&readable, &never];
+        let mut ready = wait(&objects);
+        let writes = spawn(move || far.write_all(b"!").map(|()| far));
+        assert_eq!(ready.next(), Some(0));
+        let _far = writes.join().unwrap().unwrap();
+        // Nobody sets it.
+        ready.next()
+    });
+    assert!(deadlock.is_err());
+    // Nor when it was given up, or had come, in a wait that is over.
+    let deadlock = runtime.try_run(|| {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let readable = near.when_readable();
+        assert_eq!(wait(&[&readable]).timeout(ms(1)).next(), None);
+        let writes = spawn(move || far.write_all(b"!").map(|()| far));
+        assert_eq!(wait(&[&readable]).next(), Some(0));
+        let _far = writes.join().unwrap().unwrap();
+        Event::new().wait();
+    });
+    assert!(deadlock.is_err());
+}

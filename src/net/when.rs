@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::ready::{self, Ready};
@@ -18,6 +19,12 @@ use crate::task::Waiter;
 /// make a descriptor ready, and are told by that call.
 ///
 /// On a plain thread a task of the default runtime watches the descriptor meanwhile.
+///
+/// It stays on its thread, for it counts as something that a task of its worker waits for:
+/// ```compile_fail
+/// fn check<T: Send>() {}
+/// check::<osier::net::When<'static>>();
+/// ```
 ///
 /// # Examples
 /// ```
@@ -44,12 +51,14 @@ pub struct When<'a> {
     registration: &'a Registration,
     fd: BorrowedFd<'a>,
     direction: Direction,
-    /// How many waiters have entered and not left. Those that were notified need not leave.
+    /// How many waiters have entered and not left.
     waiters: Cell<usize>,
     /// What has the descriptor watched for them.
     watched: RefCell<Option<Watched>>,
     /// Whether it cannot be watched. Then it is ready: the call that follows says why.
     has_failed: Cell<bool>,
+    /// `watched` is dropped by the worker that it was made by.
+    _here: PhantomData<*mut ()>,
 }
 
 impl<'a> When<'a> {
@@ -61,6 +70,14 @@ impl<'a> When<'a> {
             waiters: Cell::new(0),
             watched: RefCell::new(None),
             has_failed: Cell::new(false),
+            _here: PhantomData,
+        }
+    }
+
+    fn left(&self) {
+        self.waiters.set(self.waiters.get() - 1);
+        if self.waiters.get() == 0 {
+            self.watched.take();
         }
     }
 }
@@ -90,10 +107,11 @@ impl Operand for When<'_> {
 
     fn unwatch(&self, waiter: &Waiter) {
         self.registration.unwatch(self.direction, waiter);
-        self.waiters.set(self.waiters.get().saturating_sub(1));
-        if self.waiters.get() == 0 {
-            self.watched.take();
-        }
+        self.left();
+    }
+
+    fn forget(&self) {
+        self.left();
     }
 
     fn collect(&self, _token: &mut Token) -> bool {

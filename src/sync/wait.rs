@@ -1,5 +1,6 @@
 //! Waiting for several objects of different kinds: each one as it gets ready.
 
+use std::cell::Cell;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::ptr::NonNull;
@@ -204,6 +205,10 @@ impl Iterator for Waiting<'_> {
             Limit::None | Limit::For(_) => None,
         };
         let next = self.places.as_ref().and_then(|places| places.next(deadline));
+        if let (Some(index), Some(places)) = (next, &self.places) {
+            // It is not waited for any more, while the others are.
+            places.leave(index, self.objects[index].__osier_wait().operand());
+        }
         self.left = if next.is_some() { self.left - 1 } else { 0 };
         if self.left == 0 {
             self.leave();
@@ -237,11 +242,14 @@ struct Places(NonNull<PlacesInner>);
 struct PlacesInner {
     crowd: Crowd,
     waiters: Vec<Waiter>,
+    /// Which of them have entered their object, and not left.
+    entered: Vec<Cell<bool>>,
 }
 
 impl Places {
     fn new(count: usize) -> Self {
-        let inner = Box::leak(Box::new(PlacesInner { crowd: Crowd::new(count), waiters: Vec::new() }));
+        let entered = vec![Cell::new(false); count];
+        let inner = Box::leak(Box::new(PlacesInner { crowd: Crowd::new(count), waiters: Vec::new(), entered }));
         let inner = NonNull::from(inner);
         let crowd = inner.as_ptr().cast_const();
         // SAFETY: made just now; this makes no reference.
@@ -260,14 +268,23 @@ impl Places {
     fn enter(&self, index: usize, object: &dyn Operand) {
         let inner = self.inner();
         // SAFETY: the waiters stay where they are until every object has been left; forgotten, for ever.
-        if !unsafe { object.watch(&raw const inner.waiters[index]) } {
+        let entered = unsafe { object.watch(&raw const inner.waiters[index]) };
+        inner.entered[index].set(entered);
+        if !entered {
             inner.crowd.report(index).fire();
         }
     }
 
+    /// Leaves an object, unless that was done before.
     fn leave(&self, index: usize, object: &dyn Operand) {
-        let waiter = &self.inner().waiters[index];
-        if !waiter.is_notified() {
+        let inner = self.inner();
+        if !inner.entered[index].replace(false) {
+            return;
+        }
+        let waiter = &inner.waiters[index];
+        if waiter.is_notified() {
+            object.forget();
+        } else {
             object.unwatch(waiter);
         }
     }

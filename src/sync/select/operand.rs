@@ -38,6 +38,9 @@ pub(crate) trait Operand {
     /// Takes a waiter out that was entered by `watch`, if it is still there.
     fn unwatch(&self, waiter: &Waiter);
 
+    /// Notes that a waiter goes that was entered by `watch` and notified: where not even `unwatch` is called for such.
+    fn forget(&self) {}
+
     /// Begins the operation if that needs no waiting, and notes in the token what completing it takes.
     fn begin(&self, _token: &mut Token) -> bool {
         self.is_ready()
