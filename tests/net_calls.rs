@@ -8,19 +8,21 @@ mod common;
 
 use std::any::Any;
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{OnDrop, count_in_proc, ms, until, watch};
+use common::{FOR_EVER, OnDrop, count_in_proc, ms, until, watch};
 use osier::net::selector::{Interest, Selector};
 use osier::net::{
-    Listener, PipeReader, PipeWriter, Ready, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream,
-    pipe,
+    DatagramServer, Listener, PipeReader, PipeWriter, Ready, StreamServer, TcpListener, TcpStream, UdpSocket,
+    UnixDatagram, UnixListener, UnixStream, pipe,
 };
-use osier::{Runtime, catch_exit, spawn, time, yield_now};
+use osier::sync::{Event, channel};
+use osier::{Runtime, catch_exit, spawn, task, time, yield_now};
 
 /// What a pipe that is full has no room for, however little it has.
 const PAGE: &[u8] = &[0; 4096];
@@ -130,6 +132,10 @@ macro_rules! writing {
     ($pair:expr, |$to:ident| $write:expr) => {{
         let ($to, from) = $pair;
         fill(&*$to);
+        // Until there is not even a little room, of which the system does not tell.
+        $to.set_write_timeout(Some(ms(60))).unwrap();
+        while (&*$to).write(&[0]).is_ok() {}
+        $to.set_write_timeout(None).unwrap();
         let [limits, closes] = [$to.clone(), $to.clone()];
         let reader = Shared(from.clone());
         Call::new(move || $write.map(drop), move || swallow(reader), from)
@@ -152,6 +158,7 @@ const CALLS: &[(&str, Make)] = &[
     ("UnixStream::write", || writing!(unix_pair(), |to| (&*to).write(&[0]))),
     ("TcpListener::accept", tcp_accept),
     ("TcpStream::connect", tcp_connect),
+    ("TcpStream::connect_timeout", tcp_connect_timeout),
     ("UnixListener::accept", unix_accept),
     ("UnixStream::connect", unix_connect),
     ("UdpSocket::recv", || udp(|socket| socket.recv(&mut [0]).map(drop))),
@@ -168,7 +175,12 @@ const CALLS: &[(&str, Make)] = &[
     ("Ready::io", || ready_read(|ready| ready.io(|| ready.get_ref().read(&mut [0])).map(drop))),
     ("Ready::writable", || ready_write(|ready| ready.writable())),
     ("Ready::io_write", || ready_write(|ready| ready.io_write(|| ready.get_ref().write(PAGE)).map(drop))),
+    ("Ready::readable_timeout", ready_timeout),
     ("Selector::select", select),
+    ("StreamServer::serve_forever", serve_forever),
+    ("StreamServer::stop", stream_stop),
+    ("StreamServer::pause", stream_pause),
+    ("DatagramServer::stop", datagram_stop),
 ];
 
 fn tcp_accept() -> Call {
@@ -187,17 +199,52 @@ fn accept_all<L: Listener>(listener: L) -> (impl FnOnce() + Send + 'static, impl
     (move || drop(spawn(move || while listener.accept().is_ok() {})), OnDrop(move || closes.close().unwrap()))
 }
 
-fn tcp_connect() -> Call {
+/// A listener whose backlog is full, so that it does not answer, and who fills it.
+fn full_listener() -> (TcpListener, SocketAddr, Vec<TcpStream>) {
     let address = "127.0.0.1:0".parse().unwrap();
     let listener = TcpListener::bind_with(&address, 0, false).unwrap();
     let address = listener.local_addr().unwrap();
-    // A listener whose backlog is full does not answer.
     let mut queued = Vec::new();
     while let Ok(stream) = TcpStream::connect_timeout(&address, ms(50)) {
         queued.push(stream);
     }
+    (listener, address, queued)
+}
+
+fn tcp_connect() -> Call {
+    let (listener, address, queued) = full_listener();
     let (allow, keep) = accept_all(listener);
     Call::new(move || TcpStream::connect(address).map(drop), allow, (queued, keep))
+}
+
+/// A limit that a call is given as an argument: an hour, where there is none.
+#[derive(Clone)]
+struct Limit(Arc<Mutex<Duration>>);
+
+impl Limit {
+    const NONE: Duration = Duration::from_secs(3600);
+
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Self::NONE)))
+    }
+
+    fn get(&self) -> Duration {
+        *common::lock(&self.0)
+    }
+
+    fn setter(&self) -> impl Fn(Option<Duration>) + 'static {
+        let this = self.clone();
+        move |limit| *common::lock(&this.0) = limit.unwrap_or(Self::NONE)
+    }
+}
+
+fn tcp_connect_timeout() -> Call {
+    let (listener, address, queued) = full_listener();
+    let (allow, keep) = accept_all(listener);
+    let limit = Limit::new();
+    let set = limit.setter();
+    let connect = move || TcpStream::connect_timeout(&address, limit.get()).map(drop);
+    Call::new(connect, allow, (queued, keep)).limited(set)
 }
 
 fn unix_accept() -> Call {
@@ -270,7 +317,10 @@ fn unix_send_to() -> Call {
     // All of it: the system calls a socket writable once most of its memory is free.
     let allow = move || while time::timeout(ms(10), || receives.recv(&mut [0; 1000])).is_ok() {};
     let to = path.0.clone();
+    let socket = Arc::new(socket);
+    let limits = socket.clone();
     Call::new(move || socket.send_to(&[1], &to).map(drop), allow, (path, reader))
+        .limited(move |limit| limits.set_write_timeout(limit).unwrap())
 }
 
 fn pipe_read() -> Call {
@@ -299,6 +349,94 @@ fn ready_write(wait: fn(&Ready<io::PipeWriter>) -> io::Result<()>) -> Call {
     while (&mut ready.get_ref()).write(PAGE).is_ok() {}
     let reader = PipeReader::try_from(std::os::fd::OwnedFd::from(reader)).unwrap();
     Call::new(move || wait(&ready), move || swallow(reader), ())
+}
+
+fn ready_timeout() -> Call {
+    let (reader, mut writer) = io::pipe().unwrap();
+    let keep = writer.try_clone().unwrap();
+    let ready = Ready::new(reader).unwrap();
+    let limit = Limit::new();
+    let set = limit.setter();
+    let allow = move || writer.write_all(&[7; 16]).unwrap();
+    Call::new(move || ready.readable_timeout(limit.get()), allow, keep).limited(set)
+}
+
+fn serve_forever() -> Call {
+    let server = StreamServer::new(TcpListener::bind("127.0.0.1:0").unwrap(), |_, _| ());
+    // Here: a thread's call would start it in the default runtime.
+    server.start();
+    let stops = server.clone();
+    let serve = move || {
+        server.serve_forever();
+        Ok(())
+    };
+    Call::new(serve, move || assert!(stops.stop(ms(0))), ())
+}
+
+fn stream_stop() -> Call {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (go_on, address) = (Event::new(), listener.local_addr().unwrap());
+    let waits = go_on.clone();
+    let server = StreamServer::new(listener, move |_stream, _| waits.wait());
+    server.start();
+    let client = TcpStream::connect(address).unwrap();
+    until(|| server.connections() == 1);
+    let stop = move || {
+        assert!(server.stop(FOR_EVER));
+        Ok(())
+    };
+    Call::new(stop, move || go_on.set(), client)
+}
+
+/// Accepts nobody, and cannot be interrupted once it has begun.
+struct Stubborn {
+    begun: Event,
+    go_on: Event,
+}
+
+impl Listener for Stubborn {
+    type Stream = ();
+    type Address = ();
+
+    fn accept(&self) -> io::Result<((), ())> {
+        self.begun.set();
+        task::shield(|| self.go_on.wait());
+        Err(io::Error::from_raw_os_error(libc::EBADF))
+    }
+
+    fn close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn stream_pause() -> Call {
+    let (begun, go_on) = (Event::new(), Event::new());
+    let server = StreamServer::new(Stubborn { begun: begun.clone(), go_on: go_on.clone() }, |(), ()| ());
+    server.start();
+    begun.wait();
+    let pause = move || {
+        server.pause();
+        Ok(())
+    };
+    Call::new(pause, move || go_on.set(), ())
+}
+
+fn datagram_stop() -> Call {
+    let go_on = Event::new();
+    let waits = go_on.clone();
+    let (heard, hears) = channel::unbounded();
+    let server = DatagramServer::new(UdpSocket::bind("127.0.0.1:0").unwrap(), move |_, _, _| {
+        heard.send(()).unwrap();
+        waits.wait();
+    });
+    server.start();
+    server.socket().send_to(&[7], server.socket().local_addr().unwrap()).unwrap();
+    hears.recv().unwrap();
+    let stop = move || {
+        assert!(server.stop(FOR_EVER));
+        Ok(())
+    };
+    Call::new(stop, move || go_on.set(), ())
 }
 
 fn select() -> Call {
@@ -403,6 +541,23 @@ fn out_of_its_own_time_it_says_so_and_the_next_one_goes_through() {
 }
 
 #[test]
+fn a_thread_that_was_out_of_time_leaves_no_descriptor_behind() {
+    for_each_call(|call| {
+        if let Some(limit) = &call.limit {
+            let before = open_files();
+            limit(Some(ms(3)));
+            let wait = call.wait.clone();
+            assert_eq!(thread::spawn(move || wait().unwrap_err().kind()).join().unwrap(), ErrorKind::TimedOut);
+            let wait = call.wait.clone();
+            assert!(thread::spawn(move || time::timeout(ms(1), || wait()).is_err()).join().unwrap());
+            assert_eq!(open_files(), before);
+            limit(None);
+        }
+        goes_through(call);
+    });
+}
+
+#[test]
 fn cancelled_when_it_may_go_on_it_has_gone_through_or_leaves_all_for_the_next() {
     for_each_call(|call| {
         let waits = spawn({
@@ -434,7 +589,7 @@ fn a_thread_goes_through_when_it_may() {
 #[test]
 fn closed_by_another_it_fails_and_so_does_the_next() {
     for_each_call(|call| {
-        let Some(close) = call.close else { return };
+        let Some(close) = call.close else { return goes_through(call) };
         let waits = spawn({
             let wait = call.wait.clone();
             move || wait()

@@ -6,18 +6,24 @@
 
 mod common;
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::{ms, until, watch};
-use osier::net::{StreamServer, TcpListener, TcpStream, UnixListener, UnixStream};
-use osier::sync::channel;
-use osier::{run, time};
+use osier::net::{DatagramServer, Listener, StreamServer, TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
+use osier::sync::{Event, channel};
+use osier::task::{Builder, Place};
+use osier::{Group, Pool, Runtime, run, time};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+fn runtime(workers: usize) -> Runtime {
+    Runtime::builder().workers(workers).build().unwrap()
+}
 
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -223,6 +229,482 @@ fn too_few_descriptors_slow_a_server_down_and_hang_nobody() {
             assert!(Instant::now() < patience);
             osier::sleep(ms(5));
         }
+        assert!(server.stop(PATIENCE));
+    });
+}
+
+// ---- how a stop goes
+
+/// A server whose handlers wait for an event, and a connection that is being served.
+fn busy_server() -> (StreamServer<TcpListener>, TcpStream, Event) {
+    let (listener, address) = listener();
+    let go_on = Event::new();
+    let waits = go_on.clone();
+    let server = StreamServer::new(listener, move |_stream, _| waits.wait());
+    server.start();
+    let client = TcpStream::connect(address).unwrap();
+    until(|| server.connections() == 1);
+    (server, client, go_on)
+}
+
+// GV-230: after a start of its own, too.
+#[test]
+fn serving_forever_ends_when_a_stop_has_ended_not_when_it_begins() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let (server, _client, go_on) = busy_server();
+            let serves = osier::spawn({
+                let server = server.clone();
+                move || {
+                    server.serve_forever();
+                    server.connections()
+                }
+            });
+            let stops = osier::spawn({
+                let server = server.clone();
+                move || server.stop(PATIENCE)
+            });
+            until(|| !server.is_accepting());
+            (0..20).for_each(|_| osier::yield_now());
+            assert_eq!(server.connections(), 1, "it is served on, and counted");
+            assert!(!serves.is_finished() && !stops.is_finished());
+            go_on.set();
+            assert!(stops.join().unwrap());
+            assert_eq!(serves.join().unwrap(), 0);
+            // Once more changes nothing.
+            assert!(server.stop(ms(1)));
+            server.serve_forever();
+        });
+    }
+}
+
+#[test]
+fn a_second_stop_waits_for_the_same_connections_and_has_its_own_patience() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let (server, _client, _go_on) = busy_server();
+            let stops = osier::spawn({
+                let server = server.clone();
+                move || server.stop(PATIENCE)
+            });
+            until(|| !server.is_accepting());
+            assert!(!server.stop(ms(10)), "one was left, and cancelled");
+            assert_eq!(server.connections(), 0);
+            assert!(stops.join().unwrap(), "in its time none was left");
+        });
+    }
+}
+
+#[test]
+fn a_stop_that_is_cancelled_has_closed_the_listener_and_can_be_made_again() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let (server, _client, go_on) = busy_server();
+            let serves = osier::spawn({
+                let server = server.clone();
+                move || server.serve_forever()
+            });
+            let stops = osier::spawn({
+                let server = server.clone();
+                move || server.stop(PATIENCE)
+            });
+            // Whether it waits for the acceptor or for the connection then.
+            until(|| !server.is_accepting());
+            stops.kill();
+            assert!(stops.join().unwrap_err().is_cancelled());
+            serves.join().unwrap();
+            assert_eq!(server.listener().accept().unwrap_err().raw_os_error(), Some(libc::EBADF));
+            assert_eq!(server.connections(), 1);
+            go_on.set();
+            assert!(server.stop(PATIENCE));
+            assert_eq!(server.connections(), 0);
+        });
+    }
+}
+
+#[test]
+fn a_listener_that_somebody_else_closes_ends_accepting() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let (server, _client, go_on) = busy_server();
+            let serves = osier::spawn({
+                let server = server.clone();
+                move || server.serve_forever()
+            });
+            osier::yield_now();
+            server.listener().close().unwrap();
+            serves.join().unwrap();
+            assert!(!server.is_accepting());
+            server.start();
+            assert!(!server.is_accepting());
+            assert_eq!(server.connections(), 1);
+            go_on.set();
+            assert!(server.stop(PATIENCE));
+        });
+    }
+}
+
+// GV-232
+#[test]
+fn a_handler_that_panics_during_a_stop_is_reported() {
+    let _watch = watch();
+    let reports = common::reports(|| {
+        runtime(1).run(|| {
+            let (listener, address) = listener();
+            let go_on = Event::new();
+            let waits = go_on.clone();
+            let server = StreamServer::new(listener, move |_stream, _| {
+                waits.wait();
+                panic!("too late");
+            });
+            server.start();
+            let _client = TcpStream::connect(address).unwrap();
+            until(|| server.connections() == 1);
+            let stops = osier::spawn({
+                let server = server.clone();
+                move || server.stop(PATIENCE)
+            });
+            until(|| !server.is_accepting());
+            osier::yield_now();
+            go_on.set();
+            assert!(stops.join().unwrap());
+        });
+    });
+    assert!(reports.iter().any(|report| report.contains("too late")), "{reports:?}");
+}
+
+// ---- who accepts, and what fails
+
+/// A listener that fails as it is told, and then waits for ever. Notes when it was asked.
+struct Failing {
+    answers: Mutex<VecDeque<Option<i32>>>,
+    asked: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Listener for Failing {
+    type Stream = ();
+    type Address = ();
+
+    fn accept(&self) -> io::Result<((), ())> {
+        common::lock(&self.asked).push(time::now());
+        let answer = common::lock(&self.answers).pop_front();
+        match answer {
+            None => {
+                osier::sleep(common::FOR_EVER);
+                Err(io::Error::from_raw_os_error(libc::EBADF))
+            }
+            Some(None) => Ok(((), ())),
+            Some(Some(code)) => Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+
+    fn close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+// GV-232: in made-up time.
+#[test]
+fn errors_make_the_server_pause_ever_longer_and_a_connection_makes_it_begin_anew() {
+    let _watch = watch();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let fails = [Some(libc::ENOBUFS); 9].into_iter().chain([None]).chain([Some(libc::EPERM); 2]);
+    let listener = Failing { answers: Mutex::new(fails.collect()), asked: asked.clone() };
+    let served = Arc::new(AtomicUsize::new(0));
+    let serves = served.clone();
+    Runtime::builder().test(1).build().unwrap().run(move || {
+        let server = StreamServer::new(listener, move |(), ()| _ = serves.fetch_add(1, Ordering::Relaxed));
+        server.start();
+        osier::sleep(Duration::from_secs(60));
+        assert!(server.is_accepting());
+        assert!(server.stop(PATIENCE));
+        assert!(!server.is_accepting());
+    });
+    let asked = common::lock(&asked);
+    let pauses: Vec<_> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let doubled = [10, 20, 40, 80, 160, 320, 640, 1000, 1000];
+    let expected: Vec<_> = doubled.into_iter().chain([0, 10, 20]).map(ms).collect();
+    assert_eq!(pauses, expected);
+    assert_eq!(served.load(Ordering::Relaxed), 1);
+}
+
+// GV-232: a failure for good, of a listener that is none, too.
+#[test]
+fn a_listener_that_is_no_socket_ends_accepting_at_once() {
+    let _watch = watch();
+    for code in [libc::EBADF, libc::EINVAL, libc::ENOTSOCK] {
+        run(|| {
+            let asked = Arc::default();
+            let listener = Failing { answers: Mutex::new([Some(code)].into()), asked: Arc::clone(&asked) };
+            let server = StreamServer::new(listener, |(), ()| ());
+            server.serve_forever();
+            assert!(!server.is_accepting());
+            assert!(server.stop(PATIENCE));
+            assert_eq!(common::lock(&asked).len(), 1);
+        });
+    }
+}
+
+// GV-233: gevent's `spawn=pool`.
+#[test]
+fn two_servers_share_the_places_of_a_pool() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let pool = Pool::new(2);
+            let (served, serves) = channel::unbounded();
+            let servers = [1, 2].map(|number| {
+                let (listener, address) = listener();
+                let served = served.clone();
+                let server = StreamServer::with_spawner(listener, pool.clone(), move |mut stream: TcpStream, _| {
+                    served.send(number).unwrap();
+                    // Until the client goes.
+                    while stream.read(&mut [0]).is_ok_and(|n| n > 0) {}
+                });
+                server.start();
+                (server, address)
+            });
+            let one = TcpStream::connect(servers[0].1).unwrap();
+            assert_eq!(serves.recv(), Ok(1));
+            let other = TcpStream::connect(servers[1].1).unwrap();
+            assert_eq!(serves.recv(), Ok(2));
+            let waits = TcpStream::connect(servers[0].1).unwrap();
+            assert!(serves.recv_timeout(ms(30)).is_err());
+            assert!(pool.is_full());
+            assert_eq!((servers[0].0.connections(), servers[1].0.connections()), (1, 1));
+            drop(other);
+            assert_eq!(serves.recv_timeout(PATIENCE), Ok(1));
+            // A stop ends the server's own, and leaves the pool to others.
+            drop(one);
+            assert!(!servers[0].0.stop(ms(10)));
+            assert_eq!((&waits).read(&mut [0]).unwrap(), 0);
+            let _last = TcpStream::connect(servers[1].1).unwrap();
+            assert_eq!(serves.recv_timeout(PATIENCE), Ok(2));
+            until(|| pool.len() == 1);
+            pool.kill();
+            assert!(servers[1].0.stop(PATIENCE));
+        });
+    }
+}
+
+#[test]
+fn a_group_serves_without_a_limit() {
+    let _watch = watch();
+    run(|| {
+        let group = Group::new();
+        let (listener, address) = listener();
+        let server = StreamServer::with_spawner(listener, group.clone(), |stream, _| answer(stream));
+        server.start();
+        let waiting: Vec<_> = (0..50).map(|_| TcpStream::connect(address).unwrap()).collect();
+        until(|| group.len() == 50);
+        drop(waiting);
+        group.join().unwrap();
+        assert!(server.stop(PATIENCE));
+    });
+}
+
+// ---- ports
+
+#[test]
+fn a_server_starts_again_on_the_port_that_it_had() {
+    let _watch = watch();
+    run(|| {
+        let (mut listener, address) = listener();
+        for round in 0..3 {
+            // Writes and closes first, so that the port stays in the system's books for a minute.
+            let server = StreamServer::new(listener, |mut stream, _| _ = stream.write_all(b"hello"));
+            server.start();
+            assert_eq!(io::read_to_string(TcpStream::connect(address).unwrap()).unwrap(), "hello", "{round}");
+            assert!(server.stop(PATIENCE));
+            drop(server);
+            listener = TcpListener::bind(address).unwrap();
+        }
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn listeners_that_share_a_port_are_dealt_connections_and_others_are_refused_it() {
+    let _watch = watch();
+    runtime(2).run(|| {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let first = TcpListener::bind_with(&any, 128, true).unwrap();
+        let address = first.local_addr().unwrap();
+        assert_eq!(TcpListener::bind(address).unwrap_err().kind(), ErrorKind::AddrInUse);
+        let second = TcpListener::bind_with(&address, 128, true).unwrap();
+        let counts = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+        let servers = [first, second].into_iter().zip(&counts).map(|(listener, count)| {
+            let count = count.clone();
+            let server = StreamServer::new(listener, move |stream, _| {
+                count.fetch_add(1, Ordering::Relaxed);
+                answer(stream);
+            });
+            server.start();
+            server
+        });
+        let servers: Vec<_> = servers.collect();
+        let clients: Vec<_> = (0..100).map(|_| osier::spawn(move || ask(address).unwrap())).collect();
+        assert_eq!(osier::join_all(clients).unwrap(), [7; 100]);
+        let [first, second] = counts.map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(first + second, 100);
+        assert!(first > 0 && second > 0, "{first} and {second}");
+        assert!(servers.iter().all(|server| server.stop(PATIENCE)));
+    });
+}
+
+#[test]
+fn acceptors_on_several_workers_share_one_listener() {
+    let _watch = watch();
+    const EACH: usize = 20;
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let (listener, address) = listener();
+            let (listener, counted) = (Arc::new(listener), Arc::new(AtomicUsize::new(0)));
+            let acceptors: Vec<_> = (0..4)
+                .map(|_| {
+                    let (listener, counted) = (listener.clone(), counted.clone());
+                    Builder::new().place(Place::Spread).spawn(move || {
+                        while let Ok((stream, _)) = listener.accept() {
+                            counted.fetch_add(1, Ordering::Relaxed);
+                            answer(stream);
+                        }
+                    })
+                })
+                .collect();
+            let clients: Vec<_> = (0..4 * EACH).map(|_| osier::spawn(move || ask(address).unwrap())).collect();
+            assert_eq!(osier::join_all(clients).unwrap(), [7; 4 * EACH]);
+            assert_eq!(counted.load(Ordering::Relaxed), 4 * EACH);
+            listener.close().unwrap();
+            osier::join_all(acceptors).unwrap();
+        });
+    }
+}
+
+// ---- datagrams
+
+/// A server of datagrams that tells of each, and a client that is connected to it.
+fn datagrams(make: impl FnOnce(UdpSocket) -> DatagramServer) -> (DatagramServer, UdpSocket) {
+    let server = make(UdpSocket::bind("127.0.0.1:0").unwrap());
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(server.socket().local_addr().unwrap()).unwrap();
+    server.start();
+    (server, client)
+}
+
+#[test]
+fn a_handler_of_datagrams_that_panics_ends_alone() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let (server, client) = datagrams(|socket| {
+                DatagramServer::new(socket, |socket, data, peer| {
+                    assert!(data != b"bad", "what was asked for");
+                    socket.send_to(&data, peer).unwrap();
+                })
+            });
+            client.send(b"bad").unwrap();
+            client.send(b"good").unwrap();
+            let mut buffer = [0; 8];
+            assert_eq!(client.recv(&mut buffer).unwrap(), 4);
+            assert!(server.stop(PATIENCE));
+        });
+    }
+}
+
+#[test]
+fn a_server_of_datagrams_stops_in_time_answering_to_the_end_and_closes_then() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let (go_on, (heard, hears)) = (Event::new(), channel::unbounded());
+            let waits = go_on.clone();
+            let (server, client) = datagrams(move |socket| {
+                DatagramServer::new(socket, move |socket, data, peer| {
+                    heard.send(()).unwrap();
+                    waits.wait();
+                    socket.send_to(&data, peer).unwrap();
+                })
+            });
+            let serves = osier::spawn({
+                let server = server.clone();
+                move || server.serve_forever()
+            });
+            client.send(b"one").unwrap();
+            hears.recv().unwrap();
+            let stops = osier::spawn({
+                let server = server.clone();
+                move || server.stop(PATIENCE)
+            });
+            (0..20).for_each(|_| osier::yield_now());
+            assert!(!serves.is_finished() && !stops.is_finished());
+            go_on.set();
+            let mut buffer = [0; 8];
+            assert_eq!(client.recv(&mut buffer).unwrap(), 3, "the socket was open until then");
+            assert!(stops.join().unwrap());
+            serves.join().unwrap();
+            assert_eq!(server.socket().recv(&mut buffer).unwrap_err().raw_os_error(), Some(libc::EBADF));
+
+            // One that does not end is cancelled.
+            let (heard, hears) = channel::unbounded();
+            let (server, client) = datagrams(move |socket| {
+                DatagramServer::new(socket, move |_, _, _| {
+                    heard.send(()).unwrap();
+                    osier::sleep(common::FOR_EVER);
+                })
+            });
+            client.send(b"two").unwrap();
+            hears.recv().unwrap();
+            assert!(!server.stop(ms(10)));
+            assert!(server.stop(ms(10)), "none is left");
+            server.start();
+            assert!(server.socket().recv(&mut buffer).is_err());
+        });
+    }
+}
+
+#[test]
+fn a_full_server_of_datagrams_leaves_the_next_one_to_the_system() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let (go_on, (heard, hears)) = (Event::new(), channel::unbounded());
+            let waits = go_on.clone();
+            let (server, client) = datagrams(move |socket| {
+                DatagramServer::with_limit(socket, 2, move |_, data, _| {
+                    heard.send(data[0]).unwrap();
+                    waits.wait();
+                })
+            });
+            (0..4).for_each(|n| _ = client.send(&[n]).unwrap());
+            let mut first = [hears.recv().unwrap(), hears.recv().unwrap()];
+            first.sort_unstable();
+            assert_eq!(first, [0, 1]);
+            assert!(hears.recv_timeout(ms(20)).is_err());
+            go_on.set();
+            let mut second = [hears.recv().unwrap(), hears.recv().unwrap()];
+            second.sort_unstable();
+            assert_eq!(second, [2, 3]);
+            assert!(server.stop(PATIENCE));
+        });
+    }
+}
+
+#[test]
+fn a_socket_that_somebody_else_closes_ends_a_server_of_datagrams() {
+    let _watch = watch();
+    run(|| {
+        let (server, _client) = datagrams(|socket| DatagramServer::new(socket, |_, _, _| ()));
+        let serves = osier::spawn({
+            let server = server.clone();
+            move || server.serve_forever()
+        });
+        osier::yield_now();
+        server.socket().close().unwrap();
+        serves.join().unwrap();
         assert!(server.stop(PATIENCE));
     });
 }

@@ -10,6 +10,7 @@
 //! | `pool.imap_unordered(f, xs, maxsize=n)` | `pool.imap_unordered(xs, f).maxsize(n)` |
 //! | `pool.join(raise_error=True)` | `pool.join()?` |
 //! | `pool.kill()`, `pool.kill(block=False)` | `pool.kill()`, `pool.cancel()` |
+//! | `StreamServer(listener, f, spawn=pool)` | `StreamServer::with_spawner(listener, pool, f)` |
 //!
 //! Groups and pools are handles: clones are the same one, and dropping all of them detaches the members. Those of
 //! [`Group::local`] and [`Pool::local`] share their spawner's worker, and ask nothing to be `Send`.
@@ -22,7 +23,7 @@
 //! - `members`: who belongs to a group, `failures`: what of theirs nobody was told. `crew`: spawning, and bodies that
 //!   borrow. `imap`: lazy maps.
 //! - `executor`: jobs and their results, on tasks or on threads.
-//! - `remote`: a generator whose body runs as a task, on another core.
+//! - `remote`: a generator whose body runs as a task, on another core. `servers`: groups and pools that spawn for a server.
 
 mod calls;
 mod crew;
@@ -32,6 +33,8 @@ mod group;
 mod imap;
 mod members;
 mod remote;
+#[cfg(feature = "net")]
+mod servers;
 
 pub use executor::{Coroutines, Executor, Job, LazyMap, Threads, UnorderedMap};
 #[cfg(feature = "processes")]

@@ -1,0 +1,164 @@
+//! Datagrams: a task receives, and makes a task for each.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::PAUSE;
+use super::service::Service;
+use crate::net::UdpSocket;
+use crate::sync::Semaphore;
+use crate::task::{Builder, Place};
+use crate::time;
+
+/// Calls a function for each datagram that arrives, in a task of its own: gevent's `DatagramServer`.
+///
+/// A handle: clones are the same server. Dropping all of them does not stop it.
+///
+/// A handler that panics, or raises, ends alone, and the failure is reported as that of any task that nobody joins. When
+/// receiving fails, the server tries again after 10 ms. A socket that somebody else closes ends it, as a stop does.
+///
+/// # Examples
+/// ```
+/// use osier::net::{DatagramServer, UdpSocket};
+/// use std::time::Duration;
+///
+/// osier::run(|| {
+///     let server = DatagramServer::new(UdpSocket::bind("127.0.0.1:0")?, |socket, data, peer| {
+///         _ = socket.send_to(&data, peer);
+///     });
+///     server.start();
+///     let client = UdpSocket::bind("127.0.0.1:0")?;
+///     client.send_to(b"hello", server.socket().local_addr()?)?;
+///     let mut buffer = [0; 16];
+///     assert_eq!(client.recv(&mut buffer)?, 5);
+///     assert!(server.stop(Duration::from_secs(1)));
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct DatagramServer {
+    inner: Arc<Inner>,
+}
+
+type Handle = Box<dyn Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync>;
+
+struct Inner {
+    socket: UdpSocket,
+    handle: Handle,
+    /// A place for each datagram that may be handled at the same time.
+    places: Option<Semaphore>,
+    service: Service,
+}
+
+impl DatagramServer {
+    /// A server that calls `handle` with each datagram and its sender. It does not receive before
+    /// [`start`](Self::start).
+    pub fn new(socket: UdpSocket, handle: impl Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync + 'static) -> Self {
+        Self::build(socket, Box::new(handle), None)
+    }
+
+    /// As [`new`](Self::new), with at most `limit` datagrams handled at the same time. Others wait with the system, which drops
+    /// what it has no room for.
+    ///
+    /// # Panics
+    /// If `limit` is 0.
+    pub fn with_limit(
+        socket: UdpSocket,
+        limit: usize,
+        handle: impl Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync + 'static,
+    ) -> Self {
+        assert!(limit > 0, "a server needs room for one datagram at least");
+        Self::build(socket, Box::new(handle), Some(Semaphore::new(limit)))
+    }
+
+    fn build(socket: UdpSocket, handle: Handle, places: Option<Semaphore>) -> Self {
+        Self { inner: Arc::new(Inner { socket, handle, places, service: Service::default() }) }
+    }
+
+    /// The socket, to send by.
+    pub fn socket(&self) -> &UdpSocket {
+        &self.inner.socket
+    }
+
+    /// Starts receiving, in a task. Does nothing if it receives, or has been stopped.
+    pub fn start(&self) {
+        let inner = self.inner.clone();
+        self.inner.service.start("receiver", move || inner.receive());
+    }
+
+    /// Starts, and waits until a [`stop`](Self::stop) has ended, or the socket was closed.
+    ///
+    /// # Suspends
+    /// Until then.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here; the server serves on.
+    pub fn serve_forever(&self) {
+        self.start();
+        self.inner.service.wait_stopped();
+    }
+
+    /// Stops for good: receives no more, waits for the handlers, for at most `patience`, cancels those that are left, and
+    /// closes the socket, which handlers may answer by until then. True if none was left. One that is called while another is
+    /// under way, or after it, waits for the same handlers.
+    ///
+    /// With `panic = "abort"` nothing can be cancelled: those that are left are asked, and not waited for.
+    ///
+    /// # Suspends
+    /// Until all have ended. Not to be called by a handler, which would wait for itself.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here; the server receives no more, handlers that are left go on, and the socket
+    /// stays open, until somebody calls it again. [`serve_forever`](Self::serve_forever) returns then as well.
+    pub fn stop(&self, patience: Duration) -> bool {
+        let stop = self.inner.service.begin_stop();
+        let in_time = stop.drain(patience);
+        // It fails if it was closed before.
+        _ = self.inner.socket.close();
+        in_time
+    }
+}
+
+impl fmt::Debug for DatagramServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatagramServer").field("socket", &self.inner.socket).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn receive(self: Arc<Self>) {
+        // As long as a datagram can be.
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let place = self.places.as_ref().map(Semaphore::hold);
+            match self.socket.recv_from(&mut buffer) {
+                Ok((size, peer)) => {
+                    let (this, data) = (self.clone(), buffer[..size].to_vec());
+                    let serve = move || {
+                        (this.handle)(&this.socket, data, peer);
+                        drop(place);
+                    };
+                    let spawn = |serve| match Builder::new().place(Place::Spread).try_spawn(serve) {
+                        Ok(task) => Ok(task.task()),
+                        Err(error) => Err(error.into_inner()),
+                    };
+                    // One that cannot be spawned is lost, as datagrams may be.
+                    drop(self.service.serve(serve, spawn));
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
+                    // Whoever serves for ever is not kept waiting.
+                    drop(self.service.begin_stop());
+                    return;
+                }
+                // What a peer's system has answered to an earlier datagram.
+                Err(_) => {
+                    drop(place);
+                    time::sleep(PAUSE.0);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! Connections: a task accepts, and makes a task for each.
+//!
+//! # Invariants
+//! - The number of connections that are being served never exceeds the limit: a place is taken before a connection is.
+//! - Out of descriptors, no connection is left to hang: a reserve is given up for the time of taking one and closing it.
+//! - Whatever a worker needs to wait for a connection is made before the first one comes.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::PAUSE;
+use super::service::Service;
+use crate::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use crate::runtime::make_pollers;
+use crate::sync::{Permit, Semaphore};
+use crate::task::{Builder, Place, Task};
+use crate::time;
+
+/// How long it pauses after it has disconnected somebody, which takes two calls: so that there are at most a hundred calls a
+/// second, and nobody waits for long to be disconnected.
+const DISCONNECTING: Duration = Duration::from_millis(20);
+
+/// What a [`StreamServer`] accepts from: [`TcpListener`] or [`UnixListener`].
+pub trait Listener: Send + Sync + 'static {
+    /// A connection.
+    type Stream: Send + 'static;
+    /// A peer's address.
+    type Address: Send + 'static;
+
+    /// Takes the next connection.
+    ///
+    /// # Errors
+    /// As [`TcpListener::accept`].
+    fn accept(&self) -> io::Result<(Self::Stream, Self::Address)>;
+
+    /// Closes it.
+    ///
+    /// # Errors
+    /// As [`TcpListener::close`].
+    fn close(&self) -> io::Result<()>;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+    type Address = SocketAddr;
+
+    fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        Self::accept(self)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        Self::close(self)
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+    type Address = std::os::unix::net::SocketAddr;
+
+    fn accept(&self) -> io::Result<(UnixStream, Self::Address)> {
+        Self::accept(self)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        Self::close(self)
+    }
+}
+
+/// What spawns the tasks of a [`StreamServer`], and says how many: a [`Pool`](crate::Pool), or a [`Group`](crate::Group).
+/// Several servers may share one.
+pub trait Spawner: Send + Sync + 'static {
+    /// Waits until it has a place.
+    ///
+    /// # Suspends
+    /// Until then.
+    ///
+    /// # Cancel safety
+    /// No place is taken.
+    fn wait_free(&self);
+
+    /// Spawns a task that runs `serve`, if it has a place.
+    ///
+    /// # Errors
+    /// It has none; `serve` comes back.
+    fn try_spawn(&self, serve: Serve) -> Result<Task, Serve>;
+}
+
+/// What serves one connection.
+pub type Serve = Box<dyn FnOnce() + Send>;
+
+type Handle<L> = Box<dyn Fn(<L as Listener>::Stream, <L as Listener>::Address) + Send + Sync>;
+
+/// How many may be served at the same time.
+enum Places {
+    All,
+    Limit(Semaphore),
+    Spawner(Box<dyn Spawner>),
+}
+
+/// Serves each connection of a listener in a task of its own: gevent's `StreamServer`.
+///
+/// A handle: clones are the same server. Dropping all of them does not stop it.
+///
+/// A handler that panics, or raises, ends its own connection; the server goes on, and the failure is reported as that of
+/// any task that nobody joins. When accepting or spawning fails, the server tries again after 10 ms, and ever less often up to
+/// once a second. If that is for want of descriptors, those who connect meanwhile are disconnected, up to fifty a second. A
+/// listener that somebody else closes ends the server's accepting for good, as a stop does.
+///
+/// # Examples
+/// ```
+/// use osier::net::{StreamServer, TcpListener, TcpStream};
+/// use std::io::Write;
+/// use std::time::Duration;
+///
+/// osier::run(|| {
+///     let listener = TcpListener::bind("127.0.0.1:0")?;
+///     let address = listener.local_addr()?;
+///     let server = StreamServer::new(listener, |mut stream, _| _ = stream.write_all(b"hello"));
+///     server.start();
+///     assert_eq!(std::io::read_to_string(TcpStream::connect(address)?)?, "hello");
+///     assert!(server.stop(Duration::from_secs(1)));
+///     assert!(server.listener().accept().is_err());
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct StreamServer<L: Listener> {
+    inner: Arc<Inner<L>>,
+}
+
+struct Inner<L: Listener> {
+    listener: L,
+    handle: Handle<L>,
+    places: Places,
+    service: Service,
+}
+
+impl<L: Listener> Clone for StreamServer<L> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<L: Listener> StreamServer<L> {
+    /// A server that calls `handle` for each connection, in a task of its own. It does not accept before
+    /// [`start`](Self::start).
+    pub fn new(listener: L, handle: impl Fn(L::Stream, L::Address) + Send + Sync + 'static) -> Self {
+        Self::build(listener, Box::new(handle), Places::All)
+    }
+
+    /// As [`new`](Self::new), with at most `limit` connections served at the same time. Others wait to be accepted.
+    ///
+    /// # Panics
+    /// If `limit` is 0.
+    pub fn with_limit(
+        listener: L,
+        limit: usize,
+        handle: impl Fn(L::Stream, L::Address) + Send + Sync + 'static,
+    ) -> Self {
+        assert!(limit > 0, "a server needs room for one connection at least");
+        Self::build(listener, Box::new(handle), Places::Limit(Semaphore::new(limit)))
+    }
+
+    /// As [`new`](Self::new), with tasks that `spawner` makes: gevent's `spawn=pool`. While it is full, others wait to be
+    /// accepted; where it is shared, one that was accepted may wait as well. [`stop`](Self::stop) ends those of this server
+    /// alone.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::Pool;
+    /// use osier::net::{StreamServer, TcpListener};
+    /// use std::time::Duration;
+    ///
+    /// osier::run(|| {
+    ///     // At most ten connections, of both together.
+    ///     let pool = Pool::new(10);
+    ///     let servers = [(); 2].map(|()| {
+    ///         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    ///         StreamServer::with_spawner(listener, pool.clone(), |stream, _| _ = std::io::copy(&mut &stream, &mut &stream))
+    ///     });
+    ///     servers.iter().for_each(StreamServer::start);
+    ///     assert!(servers.iter().all(|server| server.stop(Duration::from_secs(1))));
+    /// });
+    /// ```
+    pub fn with_spawner(
+        listener: L,
+        spawner: impl Spawner,
+        handle: impl Fn(L::Stream, L::Address) + Send + Sync + 'static,
+    ) -> Self {
+        Self::build(listener, Box::new(handle), Places::Spawner(Box::new(spawner)))
+    }
+
+    fn build(listener: L, handle: Handle<L>, places: Places) -> Self {
+        Self { inner: Arc::new(Inner { listener, handle, places, service: Service::default() }) }
+    }
+
+    /// What it accepts from.
+    pub fn listener(&self) -> &L {
+        &self.inner.listener
+    }
+
+    /// Starts accepting, or goes on with it, in a task. Does nothing if it accepts, or has been stopped.
+    pub fn start(&self) {
+        let inner = self.inner.clone();
+        self.inner.service.start("acceptor", move || inner.accept());
+    }
+
+    /// Stops accepting for now. Connections that come wait with the system.
+    ///
+    /// # Suspends
+    /// Until the accepting task has ended.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here; the accepting task ends all the same.
+    pub fn pause(&self) {
+        self.inner.service.pause();
+    }
+
+    /// Starts, and waits until a [`stop`](Self::stop) has ended, or the listener was closed: gevent's `serve_forever`.
+    ///
+    /// # Suspends
+    /// Until then.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here; the server serves on.
+    pub fn serve_forever(&self) {
+        self.start();
+        self.inner.service.wait_stopped();
+    }
+
+    /// Whether it accepts.
+    pub fn is_accepting(&self) -> bool {
+        self.inner.service.is_accepting()
+    }
+
+    /// How many connections are being served.
+    pub fn connections(&self) -> usize {
+        self.inner.service.count()
+    }
+
+    /// Stops for good: closes the listener, waits for the connections, for at most `patience`, and cancels those that are
+    /// left. True if none was. One that is called while another is under way, or after it, waits for the same connections.
+    ///
+    /// With `panic = "abort"` nothing can be cancelled: those that are left are asked, and not waited for.
+    ///
+    /// # Suspends
+    /// Until all have ended. Not to be called by a handler, which would wait for itself.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here; the listener is closed, and connections that are left go on, until
+    /// somebody calls it again. [`serve_forever`](Self::serve_forever) returns then as well.
+    pub fn stop(&self, patience: Duration) -> bool {
+        let stop = self.inner.service.begin_stop();
+        // It fails if it was closed before.
+        _ = self.inner.listener.close();
+        stop.drain(patience)
+    }
+}
+
+impl<L: Listener> fmt::Debug for StreamServer<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamServer").field("connections", &self.connections()).finish_non_exhaustive()
+    }
+}
+
+impl<L: Listener> Inner<L> {
+    /// Waits for a place, and gives what has to be kept for it.
+    fn take_place(&self) -> Option<Permit> {
+        match &self.places {
+            Places::All => None,
+            Places::Limit(places) => Some(places.hold()),
+            Places::Spawner(spawner) => {
+                spawner.wait_free();
+                None
+            }
+        }
+    }
+
+    /// Makes a task for a connection. False if there can be none; then the connection is closed.
+    fn serve(self: &Arc<Self>, place: Option<Permit>, stream: L::Stream, address: L::Address) -> bool {
+        let this = self.clone();
+        let serve = move || {
+            (this.handle)(stream, address);
+            drop(place);
+        };
+        let Places::Spawner(spawner) = &self.places else {
+            let spawn = |serve| match Builder::new().place(Place::Spread).try_spawn(serve) {
+                Ok(task) => Ok(task.task()),
+                Err(error) => Err(error.into_inner()),
+            };
+            return self.service.serve(serve, spawn).is_ok();
+        };
+        let mut serve: Serve = Box::new(serve);
+        // Another server may have taken the place.
+        while let Err(refused) = self.service.serve(serve, |serve| spawner.try_spawn(serve)) {
+            serve = refused;
+            spawner.wait_free();
+        }
+        true
+    }
+
+    fn accept(self: Arc<Self>) {
+        // Where this fails, a worker makes its own when it can.
+        _ = make_pollers();
+        let open_reserve = || File::open("/dev/null").ok();
+        let mut reserve = open_reserve();
+        let mut pause = PAUSE.0;
+        loop {
+            let place = self.take_place();
+            let code = match self.listener.accept() {
+                Ok((stream, address)) => {
+                    if self.serve(place, stream, address) {
+                        pause = PAUSE.0;
+                        continue;
+                    }
+                    None
+                }
+                Err(error) => {
+                    drop(place);
+                    error.raw_os_error()
+                }
+            };
+            match code {
+                Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK) => {
+                    // Whoever serves for ever is not kept waiting.
+                    drop(self.service.begin_stop());
+                    return;
+                }
+                Some(libc::EMFILE | libc::ENFILE) if reserve.take().is_some() => {
+                    // There was a connection, or accepting would not have failed; another acceptor may take it.
+                    let disconnects = time::timeout(PAUSE.0, || self.listener.accept().is_ok()) == Ok(true);
+                    reserve = open_reserve();
+                    if disconnects {
+                        time::sleep(DISCONNECTING);
+                        continue;
+                    }
+                }
+                _ => reserve = reserve.or_else(open_reserve),
+            }
+            time::sleep(pause);
+            pause = (2 * pause).min(PAUSE.1);
+        }
+    }
+}
