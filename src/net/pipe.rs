@@ -65,6 +65,15 @@ impl PipeWriter {
 macro_rules! pipe_end {
     ($name:ident, $($std:ty),+) => {
         impl $name {
+            /// Another descriptor of the same end. The mode belongs to the end: while one of them is used here, none should
+            /// be given to a child, which makes it block.
+            ///
+            /// # Errors
+            /// The system is out of descriptors.
+            pub fn try_clone(&self) -> io::Result<Self> {
+                Ok(Self { end: Ready::new(self.end.get_ref().try_clone()?)? })
+            }
+
             /// Gives the descriptor away, in non-blocking mode.
             pub fn into_fd(self) -> OwnedFd {
                 self.end.into_inner().into()

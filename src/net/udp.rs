@@ -199,6 +199,54 @@ impl UdpSocket {
         self.socket.get().set_ttl(ttl)
     }
 
+    /// Whether what it sends to a group comes back to this machine.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn multicast_loop_v4(&self) -> io::Result<bool> {
+        self.socket.get().multicast_loop_v4()
+    }
+
+    /// Sets whether what it sends to a group comes back to this machine.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn set_multicast_loop_v4(&self, comes_back: bool) -> io::Result<()> {
+        self.socket.get().set_multicast_loop_v4(comes_back)
+    }
+
+    /// How many hops a packet to a group may take.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
+        self.socket.get().multicast_ttl_v4()
+    }
+
+    /// Sets how many hops a packet to a group may take.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
+        self.socket.get().set_multicast_ttl_v4(ttl)
+    }
+
+    /// Whether what it sends to a group comes back to this machine, by IPv6.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn multicast_loop_v6(&self) -> io::Result<bool> {
+        self.socket.get().multicast_loop_v6()
+    }
+
+    /// Sets whether what it sends to a group comes back to this machine, by IPv6.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn set_multicast_loop_v6(&self, comes_back: bool) -> io::Result<()> {
+        self.socket.get().set_multicast_loop_v6(comes_back)
+    }
+
     /// Joins a multicast group.
     ///
     /// # Errors

@@ -1,10 +1,12 @@
 //! Unix domain sockets.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::iter::FusedIterator;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{self as std_net, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use socket2::{Domain, SockAddr, Type};
 
 use super::socket::{ReadHalf, Socket, Stream, WriteHalf, socket_type, stream_type, timeouts};
 use crate::runtime::Direction;
+use crate::sync::waiting::after;
 use crate::time;
 
 /// A connection within one machine: `std::os::unix::net::UnixStream`, for tasks.
@@ -54,12 +57,29 @@ impl UnixStream {
     /// # Errors
     /// As std's.
     pub fn connect<P: AsRef<Path>>(path: P) -> io::Result<Self> {
-        let address = SockAddr::unix(path)?;
+        Self::connect_to(&SockAddr::unix(path)?)
+    }
+
+    /// Connects to the socket of that address, which need not be a path.
+    ///
+    /// # Suspends
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn connect_addr(address: &SocketAddr) -> io::Result<Self> {
+        Self::connect_to(&to_system(address)?)
+    }
+
+    fn connect_to(address: &SockAddr) -> io::Result<Self> {
         let mut pause = Duration::from_millis(1);
         loop {
             let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
-            match socket.connect(&address) {
+            match socket.connect(address) {
                 Ok(()) => return Ok(Self { socket: Socket::of_nonblocking(OwnedFd::from(socket).into()) }),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => time::sleep(pause),
                 Err(error) => return Err(error),
@@ -112,6 +132,32 @@ impl UnixListener {
         Self::from_std(std_net::UnixListener::bind(path)?)
     }
 
+    /// Makes a socket of that address, which need not be a path, and listens.
+    ///
+    /// # Errors
+    /// As std's.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(target_os = "linux")]
+    /// osier::run(|| {
+    ///     use osier::net::{UnixListener, UnixStream};
+    ///     use std::os::linux::net::SocketAddrExt;
+    ///     use std::os::unix::net::SocketAddr;
+    ///
+    ///     // A name without a file.
+    ///     let address = SocketAddr::from_abstract_name(format!("willow-{}", std::process::id()))?;
+    ///     let listener = UnixListener::bind_addr(&address)?;
+    ///     UnixStream::connect_addr(&address)?;
+    ///     listener.accept()?;
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
+        Self::from_std(std_net::UnixListener::bind_addr(address)?)
+    }
+
     /// Takes the next connection.
     ///
     /// # Suspends
@@ -138,6 +184,15 @@ impl UnixListener {
     /// As std's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.get().local_addr()
+    }
+}
+
+impl<'a> IntoIterator for &'a UnixListener {
+    type Item = io::Result<UnixStream>;
+    type IntoIter = UnixIncoming<'a>;
+
+    fn into_iter(self) -> UnixIncoming<'a> {
+        self.incoming()
     }
 }
 
@@ -175,6 +230,14 @@ impl UnixDatagram {
         Self::from_std(std_net::UnixDatagram::bind(path)?)
     }
 
+    /// Makes a socket of that address, which need not be a path.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
+        Self::from_std(std_net::UnixDatagram::bind_addr(address)?)
+    }
+
     /// One without an address, to send from.
     ///
     /// # Errors
@@ -198,6 +261,14 @@ impl UnixDatagram {
     /// As std's.
     pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
         self.socket.get().connect(path)
+    }
+
+    /// Sets whom `send` sends to, by an address, which need not be a path.
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
+        self.socket.get().connect_addr(address)
     }
 
     /// Receives a datagram; what does not fit is cut off.
@@ -241,15 +312,32 @@ impl UnixDatagram {
     /// As std's.
     pub fn send_to<P: AsRef<Path>>(&self, bytes: &[u8], path: P) -> io::Result<usize> {
         let path = path.as_ref();
-        let timeout = self.socket.timeout(Direction::Write);
-        let give_up = timeout.and_then(|timeout| std::time::Instant::now().checked_add(timeout));
+        self.send_by(|socket| socket.send_to(bytes, path))
+    }
+
+    /// Sends a datagram to the socket of that address, which need not be a path.
+    ///
+    /// # Suspends
+    /// As [`send_to`](Self::send_to).
+    ///
+    /// # Cancel safety
+    /// As [`send_to`](Self::send_to).
+    ///
+    /// # Errors
+    /// As std's.
+    pub fn send_to_addr(&self, bytes: &[u8], address: &SocketAddr) -> io::Result<usize> {
+        self.send_by(|socket| socket.send_to_addr(bytes, address))
+    }
+
+    fn send_by(&self, mut send: impl FnMut(&std_net::UnixDatagram) -> io::Result<usize>) -> io::Result<usize> {
+        let give_up = self.socket.timeout(Direction::Write).and_then(after);
         let mut pause = Duration::from_millis(1);
         loop {
-            match self.socket.try_call(|socket| socket.send_to(bytes, path)) {
+            match self.socket.try_call(&mut send) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && !self.socket.is_nonblocking() => {}
                 answer => return answer,
             }
-            if give_up.is_some_and(|give_up| give_up <= std::time::Instant::now()) {
+            if give_up.is_some_and(|give_up| give_up <= time::now()) {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "timed out"));
             }
             time::sleep(pause);
@@ -294,4 +382,29 @@ impl UnixDatagram {
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.socket.get().peer_addr()
     }
+}
+
+/// An address of std's as the system has it.
+fn to_system(address: &SocketAddr) -> io::Result<SockAddr> {
+    match (address.as_pathname(), abstract_name(address)) {
+        (Some(path), _) => SockAddr::unix(path),
+        (None, Some(name)) => SockAddr::unix(OsStr::from_bytes(&[b"\0", name].concat())),
+        // Nobody's: as std, the system says so.
+        (None, None) => SockAddr::unix(""),
+    }
+}
+
+/// A name that is no path, which only Linux has.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn abstract_name(address: &SocketAddr) -> Option<&[u8]> {
+    #[cfg(target_os = "android")]
+    use std::os::android::net::SocketAddrExt;
+    #[cfg(target_os = "linux")]
+    use std::os::linux::net::SocketAddrExt;
+    address.as_abstract_name()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn abstract_name(_address: &SocketAddr) -> Option<&[u8]> {
+    None
 }

@@ -1,0 +1,191 @@
+//! Sockets of further kinds, addresses and options: what std's types have beside streams over TCP.
+
+#![cfg(all(feature = "net", target_os = "linux"))]
+
+mod common;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Ipv4Addr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+
+use common::{ms, until, watch};
+use osier::net::{Ready, ToSocketAddrs, UdpSocket, UnixDatagram, UnixListener, UnixStream, pipe};
+use osier::{Runtime, run, spawn, task, yield_now};
+
+/// A name that nobody else has, and that is no path.
+fn name() -> SocketAddr {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::from_abstract_name(format!("osier-kinds-{}-{number}", std::process::id())).unwrap()
+}
+
+#[test]
+fn streams_connect_by_names_that_are_no_paths() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        Runtime::builder().workers(workers).build().unwrap().run(|| {
+            let address = name();
+            assert_eq!(UnixStream::connect_addr(&address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+            let listener = UnixListener::bind_addr(&address).unwrap();
+            assert_eq!(UnixListener::bind_addr(&address).unwrap_err().kind(), ErrorKind::AddrInUse);
+            assert_eq!(listener.local_addr().unwrap().as_abstract_name(), address.as_abstract_name());
+            let server = spawn(move || {
+                for stream in (&listener).into_iter().take(2) {
+                    let mut stream = stream.unwrap();
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    stream.write_all(&byte).unwrap();
+                }
+            });
+            for n in [1, 2] {
+                let mut client = UnixStream::connect_addr(&address).unwrap();
+                client.write_all(&[n]).unwrap();
+                let mut byte = [0];
+                client.read_exact(&mut byte).unwrap();
+                assert_eq!(byte, [n]);
+            }
+            server.join().unwrap();
+            // By an address that is a path, and by one that is nobody's.
+            let path = std::env::temp_dir().join(format!("osier-kinds-{}-{workers}", std::process::id()));
+            let address = SocketAddr::from_pathname(&path).unwrap();
+            let _listener = UnixListener::bind_addr(&address).unwrap();
+            UnixStream::connect_addr(&address).unwrap();
+            std::fs::remove_file(&path).unwrap();
+            let (pair, _other) = UnixStream::pair().unwrap();
+            assert!(UnixStream::connect_addr(&pair.local_addr().unwrap()).is_err());
+        });
+    }
+}
+
+#[test]
+fn datagrams_go_by_names_that_are_no_paths_and_wait_for_room() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        Runtime::builder().workers(workers).build().unwrap().run(|| {
+            let address = name();
+            let server = UnixDatagram::bind_addr(&address).unwrap();
+            let client = UnixDatagram::unbound().unwrap();
+            let to = address.clone();
+            // More than there is room for.
+            let sender = spawn(move || {
+                (0..200_u8).for_each(|n| _ = client.send_to_addr(&[n], &to).unwrap());
+                client.connect_addr(&to).unwrap();
+                client.send(b"last").unwrap();
+            });
+            let mut buffer = [0; 8];
+            for n in 0..200 {
+                assert_eq!((server.recv(&mut buffer).unwrap(), buffer[0]), (1, n));
+            }
+            assert_eq!(server.recv(&mut buffer).unwrap(), 4);
+            sender.join().unwrap();
+            assert!(UnixDatagram::unbound().unwrap().send_to_addr(&[1], &name()).is_err());
+        });
+    }
+}
+
+#[test]
+fn options_of_multicast_are_the_sockets() {
+    let _watch = watch();
+    run(|| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for on in [false, true] {
+            socket.set_multicast_loop_v4(on).unwrap();
+            assert_eq!(socket.multicast_loop_v4().unwrap(), on);
+        }
+        socket.set_multicast_ttl_v4(7).unwrap();
+        assert_eq!(socket.multicast_ttl_v4().unwrap(), 7);
+        socket.join_multicast_v4(&Ipv4Addr::new(239, 255, 7, 7), &Ipv4Addr::LOCALHOST).unwrap();
+        socket.leave_multicast_v4(&Ipv4Addr::new(239, 255, 7, 7), &Ipv4Addr::LOCALHOST).unwrap();
+        // Where there is IPv6.
+        if let Ok(socket) = UdpSocket::bind("[::1]:0") {
+            for on in [false, true] {
+                socket.set_multicast_loop_v6(on).unwrap();
+                assert_eq!(socket.multicast_loop_v6().unwrap(), on);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_pipe_ends_when_all_of_its_writers_have_gone() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        Runtime::builder().workers(workers).build().unwrap().run(|| {
+            let (reader, writer) = pipe().unwrap();
+            let writers = [writer.try_clone().unwrap(), writer.try_clone().unwrap(), writer];
+            let readers = [reader.try_clone().unwrap(), reader];
+            // Both wait, on descriptors of their own.
+            let readers = readers.map(|mut reader| {
+                spawn(move || {
+                    let mut all = Vec::new();
+                    reader.read_to_end(&mut all).unwrap();
+                    all
+                })
+            });
+            yield_now();
+            let writers = writers.map(|mut writer| spawn(move || writer.write_all(&vec![7; 100_000]).unwrap()));
+            writers.into_iter().for_each(|writer| writer.join().unwrap());
+            let read = readers.map(|reader| reader.join().unwrap()).concat();
+            assert!(read == vec![7; 300_000]);
+        });
+    }
+}
+
+#[test]
+fn what_is_waited_for_can_be_changed_in_place() {
+    let _watch = watch();
+    run(|| {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let mut ready = Ready::new(reader).unwrap();
+        assert_eq!(ready.readable_timeout(ms(1)).unwrap_err().kind(), ErrorKind::TimedOut);
+        writer.write_all(b"ab").unwrap();
+        ready.readable().unwrap();
+        let mut byte = [0];
+        ready.get_mut().read_exact(&mut byte).unwrap();
+        assert_eq!(byte, *b"a");
+    });
+}
+
+// ---- names
+
+#[test]
+fn in_a_process_of_its_own() {
+    if common::program().as_deref() == Some("one thread for blocking") {
+        look_up_behind_a_blocking_call();
+    }
+}
+
+fn look_up_behind_a_blocking_call() {
+    Runtime::builder().workers(1).build().unwrap().run(|| {
+        let (release, held) = mpsc::channel::<()>();
+        let holds = Arc::new(AtomicBool::new(false));
+        let begun = holds.clone();
+        let blocks = spawn(move || {
+            task::unblock(move || {
+                begun.store(true, Ordering::Release);
+                held.recv().unwrap();
+            });
+        });
+        until(|| holds.load(Ordering::Acquire));
+        // The only thread that looks names up is held, as by a resolver that does not answer.
+        let looks_up = spawn(|| "localhost:80".to_socket_addrs().map(|addresses| addresses.count()));
+        let others: usize = (0..100).map(|n| spawn(move || n).join().unwrap()).sum();
+        assert_eq!(others, 4950);
+        assert!(!looks_up.is_finished());
+        // What is written out needs nobody.
+        assert_eq!("127.0.0.1:80".to_socket_addrs().unwrap().count(), 1);
+        release.send(()).unwrap();
+        blocks.join().unwrap();
+        assert!(looks_up.join().unwrap().unwrap() > 0);
+    });
+}
+
+#[test]
+fn names_are_looked_up_beside_the_worker() {
+    let _watch = watch();
+    let output = common::run_program_with("one thread for blocking", &[("BLOCKING_MAX_THREADS", "1")]);
+    common::assert_ended_well(&output);
+}
