@@ -63,8 +63,9 @@ fn a_generator_shares_its_resumers() {
 #[test]
 fn every_greenlet_has_its_own_and_drops_it_when_it_ends() {
     let _watch = watch();
-    thread_local! { static DROPS: Cell<u32> = const { Cell::new(0) }; }
-    task_local! { static TOKEN: OnDrop<fn()> = OnDrop(|| DROPS.set(DROPS.get() + 1)); }
+    static DROPS: AtomicUsize = AtomicUsize::new(0);
+    task_local! { static TOKEN: OnDrop<fn()> = OnDrop(|| _ = DROPS.fetch_add(1, Ordering::SeqCst)); }
+    let drops = || DROPS.load(Ordering::SeqCst);
     let root = Greenlet::<u32>::current();
     let make = || {
         let root = root.clone();
@@ -78,14 +79,14 @@ fn every_greenlet_has_its_own_and_drops_it_when_it_ends() {
     let (a, b) = (make(), make());
     a.switch(1);
     b.switch(2);
-    assert_eq!((a.switch(0), DROPS.get()), (1, 1));
-    assert_eq!((b.switch(0), DROPS.get()), (2, 2));
+    assert_eq!((a.switch(0), drops()), (1, 1));
+    assert_eq!((b.switch(0), drops()), (2, 2));
     assert_eq!(NUMBER.with(Cell::get), 7);
     // One that is dropped while suspended.
     let c = make();
     c.switch(3);
     drop(c);
-    assert_eq!(DROPS.get(), 3);
+    assert_eq!(drops(), 3);
 }
 
 // GL-088

@@ -29,7 +29,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 #[cfg(any(miri, osier_threads))]
-use super::group::{Shared, THREAD, TRACER, TREES};
+use super::group::{LOCALS, Shared, THREAD, TRACER, TREES};
 use super::local::Locals;
 use super::memory::BlockCache;
 use crate::stack::StackCache;
@@ -341,6 +341,7 @@ thread_local! {
     static TREES: Trees = const { Trees::new() };
     /// Typed in `greenlet::trace`.
     static TRACER: RefCell<Option<Rc<dyn Any>>> = const { RefCell::new(None) };
+    static LOCALS: Locals = const { Locals::new() };
 }
 
 /// When checkpoints on this thread have last looked at the clock, and how often they do. See `task::checkpoint`.
@@ -355,7 +356,6 @@ pub(crate) struct Pace {
 }
 
 thread_local! {
-    static LOCALS: Locals = const { Locals::new() };
     static STACKS: RefCell<StackCache> = const { RefCell::new(StackCache::new()) };
     static BLOCKS: BlockCache = const { BlockCache::new() };
     #[cfg(feature = "runtime")]

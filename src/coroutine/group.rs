@@ -15,11 +15,13 @@ use std::rc::Rc;
 use std::thread;
 
 use super::current::{Thread, Trees};
+use super::local::Locals;
 
 /// What has a destructor of what the owner keeps, and the notice that it is gone.
 struct Kept {
     trees: Trees,
     tracer: RefCell<Option<Rc<dyn Any>>>,
+    locals: Locals,
 }
 
 impl Drop for Kept {
@@ -30,7 +32,7 @@ impl Drop for Kept {
 
 thread_local! {
     static OWN: Thread = const { Thread::new() };
-    static OWN_KEPT: Kept = const { Kept { trees: Trees::new(), tracer: RefCell::new(None) } };
+    static OWN_KEPT: Kept = const { Kept { trees: Trees::new(), tracer: RefCell::new(None), locals: Locals::new() } };
     /// The context of the group that this thread runs a coroutine of; null on a thread that is nobody's coroutine.
     static JOINED: Cell<*const Thread> = const { Cell::new(ptr::null()) };
 }
@@ -53,6 +55,7 @@ impl Shared {
 pub(super) static THREAD: ThreadKey = ThreadKey;
 pub(super) static TREES: TreesKey = TreesKey;
 pub(super) static TRACER: TracerKey = TracerKey;
+pub(super) static LOCALS: LocalsKey = LocalsKey;
 
 /// Stands where the other backend has a thread-local of this name.
 pub(super) struct ThreadKey;
@@ -82,6 +85,15 @@ pub(super) struct TracerKey;
 impl TracerKey {
     pub(super) fn try_with<T>(&self, f: impl FnOnce(&RefCell<Option<Rc<dyn Any>>>) -> T) -> Result<T, PastEnd> {
         with_kept(|kept| f(&kept.tracer))
+    }
+}
+
+/// Stands where the other backend has a thread-local of this name.
+pub(super) struct LocalsKey;
+
+impl LocalsKey {
+    pub(super) fn try_with<T>(&self, f: impl FnOnce(&Locals) -> T) -> Result<T, PastEnd> {
+        with_kept(|kept| f(&kept.locals))
     }
 }
 
