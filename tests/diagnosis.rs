@@ -226,20 +226,15 @@ fn ages_and_times_since_are_told() {
     // All sleep, and nobody winds the clock.
     common::hold_thread(ms(1000));
     let began = Instant::now();
+    let outside = runtime.spawn(task::park);
+    let dump = dump_when(&runtime, |dump| dump.tasks.len() == 1);
+    assert!(dump.tasks[0].age <= began.elapsed() + ms(30), "{dump}");
     let parks_twice = || {
         task::park();
         task::park();
     };
     let old = task::Builder::new().name("old");
-    let old = runtime.spawn(move || {
-        let parked = old.spawn_local(parks_twice);
-        parked.task()
-    });
-    let old = old.join().unwrap();
-    let outside = runtime.spawn(task::park);
-    let from_outside = dump_when(&runtime, |dump| dump.tasks.len() == 2);
-    let from_outside = from_outside.tasks.iter().find(|task| task.name != "old").unwrap();
-    assert!(from_outside.age <= began.elapsed() + ms(30), "{from_outside}");
+    let old = runtime.run(|| old.spawn_local(parks_twice).task());
     common::hold_thread(ms(200));
     let (age, since) = waits("old");
     let most = began.elapsed() + ms(30);
