@@ -344,6 +344,34 @@ fn a_map_that_is_cancelled_waits_for_what_borrows() {
 }
 
 #[test]
+fn a_map_that_is_cancelled_does_not_wait_for_a_place() {
+    let _watch = watch();
+    both!(Ex, {
+        let ex = Arc::new(Ex::new(1));
+        let go = Event::new();
+        let busy = ex.submit(|go: Event| go.wait(), go.clone());
+        let ran = Arc::new(AtomicUsize::new(0));
+        let mapping = spawn({
+            let (ex, ran) = (ex.clone(), ran.clone());
+            move || {
+                let borrowed = [1, 2, 3];
+                ex.map(|n| ran.fetch_add(*n, Ordering::SeqCst), &borrowed)
+            }
+        });
+        until(|| format!("{ex:?}").contains("pending: 1"));
+        mapping.kill();
+        assert!(mapping.join().unwrap_err().is_cancelled());
+        assert!(!busy.is_ready());
+        // Its place in the line is nobody's.
+        let next = ex.submit(square, 3);
+        go.set();
+        assert_eq!(next.get().unwrap(), 9);
+        assert_eq!(ran.load(Ordering::SeqCst), 0);
+        ex.shutdown(false);
+    });
+}
+
+#[test]
 fn jobs_may_submit_jobs() {
     let _watch = watch();
     both!(Ex, {

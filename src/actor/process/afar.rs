@@ -705,3 +705,19 @@ impl Border {
         relays.iter().for_each(|afar| afar.is_done.wait());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::State;
+
+    #[test]
+    fn what_was_counted_as_lost_is_reported_once() {
+        let mut state = State { sent: 3, received: 1, ..State::default() };
+        // One that was not sent after all is reported by whoever has tried.
+        assert!(!state.take_back());
+        assert_eq!(state.unread(), 1);
+        state.is_counted = true;
+        assert!(state.take_back());
+        assert_eq!(state.unread(), 1);
+    }
+}

@@ -186,6 +186,47 @@ impl Drop for Gone {
     }
 }
 
+/// What the jobs of a batch need to begin: one each. Whoever has no use for those that have not begun takes it away.
+pub(super) struct Pending<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T> Pending<T> {
+    pub(super) fn new(jobs: impl Iterator<Item = T>) -> Self {
+        Self(Arc::new(Mutex::new(jobs.collect())))
+    }
+
+    /// The right of one job to begin.
+    pub(super) fn begins(&self) -> Begins<T> {
+        Begins(Some(Self(self.0.clone())))
+    }
+
+    /// Lets none of them begin.
+    pub(super) fn forget_all(&self) {
+        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(all);
+    }
+
+    fn take_one(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+}
+
+/// The right of a job of a batch to begin. Dropped instead, the job has gone.
+pub(super) struct Begins<T>(Option<Pending<T>>);
+
+impl<T> Begins<T> {
+    /// `None` if nobody waits for it any more: then it must not.
+    pub(super) fn begin(mut self) -> Option<T> {
+        self.0.take()?.take_one()
+    }
+}
+
+impl<T> Drop for Begins<T> {
+    fn drop(&mut self) {
+        let gone = self.0.take().and_then(|pending| pending.take_one());
+        drop(gone);
+    }
+}
+
 /// Runs `f` with each item, `chunk` items to a job, and returns the values in their order.
 pub(super) fn map<F, I, R>(backend: &impl Backend, chunk: usize, f: &F, items: I) -> Vec<R>
 where
@@ -220,7 +261,7 @@ where
 }
 
 /// Lets `backend` run `jobs` jobs on `batch`, and waits for them. An error if the wait was interrupted: then they have
-/// gone as well.
+/// gone as well, those that had begun when they were done with their items, the others at once.
 fn run_jobs<F, A, R>(
     backend: &impl Backend,
     batch: &Batch<'_, F, A, R>,
@@ -234,7 +275,7 @@ where
 {
     let left = Left::new(jobs);
     let abort = AbortOnDrop;
-    for _ in 0..jobs {
+    let works = (0..jobs).map(|_| {
         let gone = Gone(left.clone());
         let work: Box<dyn FnOnce() + Send + '_> = Box::new(move || {
             let _gone = gone;
@@ -243,7 +284,13 @@ where
         // SAFETY: the types differ in a lifetime alone. What the closure borrows, `batch`, outlives this function, which
         // ends only when every `Gone` was dropped, or not at all: `abort` sees to that. A closure holds nothing else that
         // borrows, and touches nothing of that after its `Gone`, whether it runs or is dropped.
-        let work: Work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Work>(work) };
+        unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Work>(work) }
+    });
+    // What the backend queues, and may keep for longer, borrows nothing.
+    let pending = Pending::new(works);
+    for _ in 0..jobs {
+        let begins = pending.begins();
+        let work = Box::new(move || begins.begin().into_iter().for_each(|work| work()));
         if let Err((work, error)) = backend.push(work) {
             refusal.get_or_insert(error);
             drop(work);
@@ -252,6 +299,7 @@ where
     let interrupted = unwind::intercept(|| left.none.wait());
     if interrupted.is_err() {
         batch.is_stopped.store(true, Ordering::Relaxed);
+        pending.forget_all();
         task::shield(|| left.none.wait());
     }
     std::mem::forget(abort);

@@ -357,8 +357,7 @@ macro_rules! closures {
             /// The calling task, or on a plain thread the thread, until all have run.
             ///
             /// # Cancel safety
-            /// A caller that is cancelled waits for those that have begun, and the others never run. If all places are taken by
-            /// other jobs, it waits until one is free.
+            /// A caller that is cancelled waits for those that have begun, and the others never run.
             ///
             /// # Panics
             /// With the failure of the earliest item, after all have run. After a shutdown it raises the error that says

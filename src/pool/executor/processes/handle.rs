@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::batch::Batch;
 use super::place::{Place, Seat, Work};
-use super::{Desk, Gone, Left, Ticket, failure, job, threads};
+use super::{Desk, Gone, Left, Pending, Ticket, failure, job, threads};
 use crate::coroutine::{region, unwind};
 use crate::exception::Raise;
 use crate::process::host::{self, Plan, RemoteError};
@@ -136,7 +136,7 @@ impl Handle {
     fn run_batch(&self, batch: &Arc<Batch>, jobs: usize) -> Option<JoinError> {
         let left = Left::new(jobs);
         let mut refusal = None;
-        let pending = Pending(Arc::new(Mutex::new((0..jobs).map(|_| Gone(left.clone())).collect())));
+        let pending = Pending::new((0..jobs).map(|_| Gone(left.clone())));
         let interrupted = unwind::intercept(|| {
             for _ in 0..jobs {
                 if self.0.desk.is_closed() {
@@ -145,10 +145,10 @@ impl Handle {
                     break;
                 }
                 let permit = self.0.room.hold();
-                let (batch, pending) = (batch.clone(), Begins(Some(pending.clone())));
+                let (batch, begins) = (batch.clone(), pending.begins());
                 let work: Work = Box::new(move |place| {
                     drop(permit);
-                    let Some(gone) = pending.begin() else { return };
+                    let Some(gone) = begins.begin() else { return };
                     place.take_turn(|place, turn| batch.work(place, turn));
                     drop((batch, gone));
                 });
@@ -201,39 +201,6 @@ impl Handle {
 
     pub(super) fn set_places(&self, places: usize) {
         self.0.desk.set_places_of_waiting(places, |number| self.hire(number));
-    }
-}
-
-/// The jobs of a batch that have not begun.
-#[derive(Clone)]
-struct Pending(Arc<Mutex<Vec<Gone>>>);
-
-impl Pending {
-    fn take_one(&self) -> Option<Gone> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
-    }
-
-    /// Lets none of them begin.
-    fn forget_all(&self) {
-        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        drop(all);
-    }
-}
-
-/// The right of one of them to begin. Dropped instead, it never will.
-struct Begins(Option<Pending>);
-
-impl Begins {
-    /// Takes what says that it has gone, once that is dropped. `None` if it was not waited for any more.
-    fn begin(mut self) -> Option<Gone> {
-        self.0.take()?.take_one()
-    }
-}
-
-impl Drop for Begins {
-    fn drop(&mut self) {
-        let gone = self.0.take().and_then(|pending| pending.take_one());
-        drop(gone);
     }
 }
 

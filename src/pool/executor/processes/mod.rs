@@ -26,7 +26,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::desk::Desk;
-use super::job::{self, Gone, Left, Ticket};
+use super::job::{self, Gone, Left, Pending, Ticket};
 use super::{Executor, Job, LazyMap, UnorderedMap, executor, own_calls, threads};
 use crate::exception::Exception;
 use crate::process::host::{Plan, RemoteError};
