@@ -133,7 +133,9 @@ fn many_actors(count: u64) {
     let began = Instant::now();
     let each = actors::crowd(count);
     println!("{count} actors at once, {each} bytes of memory each, in {} ms", began.elapsed().as_millis());
-    assert!(each <= 8 << 10, "two pages for each, of which one is its stack");
+    // A page of stack, and what else there is of it; frames are larger where nothing is optimized.
+    let bound = if cfg!(debug_assertions) { 16 << 10 } else { 8 << 10 };
+    assert!(each <= bound, "more than {bound} bytes for each");
 }
 
 fn many_restarts(count: u64) {
