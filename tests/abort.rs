@@ -112,3 +112,12 @@ fn a_runtime_that_is_dropped_leaves_tasks_that_wait_behind_and_says_so() {
     assert_done(&output);
     assert!(stderr(&output).contains("1 tasks did not end before the deadline"), "{}", stderr(&output));
 }
+
+// H21
+#[cfg(feature = "net")]
+#[test]
+fn sockets_and_servers_keep_to_their_limits() {
+    program();
+    let _watch = watch();
+    assert_done(&run("sockets"));
+}

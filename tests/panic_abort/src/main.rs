@@ -2,9 +2,12 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use osier::generator::ResumeError;
+use osier::net::{StreamServer, TcpListener, TcpStream};
+use osier::sync::Event;
 use osier::time::timeout;
 use osier::{Generator, Step, Yielder, raise};
 
@@ -125,7 +128,44 @@ fn main() {
             drop(runtime);
             assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
         }
+        "sockets" => osier::run(sockets_keep_to_their_limits),
         other => panic!("{other}?"),
     }
     println!("done");
+}
+
+/// Limits of sockets are told by values, and need no unwinding.
+fn sockets_keep_to_their_limits() {
+    let (began, short) = (Instant::now(), Duration::from_millis(20));
+    let is_late = |error: std::io::Error| assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    // A listener whose backlog is full does not answer.
+    let full = TcpListener::bind_with(&"127.0.0.1:0".parse().unwrap(), 0, false).unwrap();
+    let address = full.local_addr().unwrap();
+    let mut queued = Vec::new();
+    let late = loop {
+        match TcpStream::connect_timeout(&address, short) {
+            Ok(stream) => queued.push(stream),
+            Err(error) => break error,
+        }
+    };
+    is_late(late);
+    // A handler that waits is asked to end, and not waited for; the acceptor ends with the listener.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let go_on = Event::new();
+    let waits = go_on.clone();
+    let server = StreamServer::new(listener, move |_stream, _| waits.wait());
+    server.start();
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(short)).unwrap();
+    is_late(client.read(&mut [0]).unwrap_err());
+    assert_eq!(server.connections(), 1);
+    assert!(!server.stop(short));
+    server.serve_forever();
+    assert!(!server.is_accepting());
+    go_on.set();
+    client.set_read_timeout(None).unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    assert!(server.stop(Duration::from_secs(20)));
+    assert!(began.elapsed() < Duration::from_secs(20));
 }
