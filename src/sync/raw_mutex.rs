@@ -313,7 +313,7 @@ mod model {
     }
 
     fn unlock(lock: &RawMutex) {
-        // SAFETY: `World::add` holds the lock.
+        // SAFETY: whoever calls holds the lock.
         unsafe { lock.unlock() };
     }
 
@@ -349,6 +349,39 @@ mod model {
     #[test]
     fn model_three_threads_exclude_each_other_and_all_get_the_lock() {
         contend(3, 1, unlock);
+    }
+
+    /// A waiter that was woken and will not look, beside one that waits on.
+    fn leave_behind(abandon: fn(Turn<'_>)) {
+        loom::model(move || {
+            let lock = Arc::new(RawMutex::new());
+            assert!(lock.try_lock());
+            let waiting = Waiting::new(Place { since: None, handed: false });
+            assert!(lock.enter(&waiting, 0));
+            let other = {
+                let lock = lock.clone();
+                thread::spawn(move || {
+                    assert!(lock.lock_until(None));
+                    unlock(&lock);
+                })
+            };
+            unlock(&lock);
+            abandon(Turn { mutex: &lock, waiting: &waiting });
+            other.join().unwrap();
+            assert_eq!(lock.word.load(Ordering::Relaxed), 0, "everything has been given back");
+        });
+    }
+
+    #[test]
+    fn model_who_is_left_behind_passes_its_turn_on() {
+        leave_behind(|turn| turn.abandon());
+    }
+
+    #[test]
+    #[should_panic(expected = "everything has been given back")]
+    fn model_catches_who_takes_its_turn_along() {
+        // The seeded bug: it was woken, and nobody looks.
+        leave_behind(|turn| _ = turn.leave());
     }
 
     #[test]
