@@ -74,8 +74,7 @@ impl Worker {
 
     /// Gives the memory of some free stacks back, if there are many, and nothing to do for a while. True if it did.
     fn gives_stacks_back(&self) -> bool {
-        let rests =
-            || self.next_deadline().is_none_or(|next| next.saturating_duration_since(Instant::now()) >= A_WHILE);
+        let rests = || self.next_look().is_none_or(|next| next.saturating_duration_since(Instant::now()) >= A_WHILE);
         let gives = coroutine::keeps_many_stacks() && rests();
         if gives {
             coroutine::give_stacks_back();
