@@ -41,7 +41,11 @@ fn select_among(arms: &mut [Arm<'_>], turns: Turns, patience: Patience, begins: 
         spend();
     }
     loop {
-        for index in turns.of(arms.len()) {
+        let count = arms.len();
+        let mut at = turns.first;
+        for _ in 0..count {
+            let index = at;
+            at = turns.next(at, count);
             let arm = &mut arms[index];
             if if begins { arm.begin() } else { arm.object().is_ready() } {
                 return Some(index);
@@ -100,19 +104,23 @@ impl Turns {
         if count < 2 {
             return Self::BIASED;
         }
-        let random = current::random() as usize;
-        let prime = [1, 3, 5, 7][random % 4];
-        // A step that has a factor in common with the count would not come by everywhere.
-        let step = if count.is_multiple_of(prime) { 1 } else { prime % count };
+        let random = current::random();
+        let odd = 2 * (random as usize & 3) + 1;
+        // A step that has a factor in common with the count would not come by everywhere. Divisions are slow.
+        let step = match count {
+            _ if count.is_power_of_two() => odd & (count - 1),
+            _ if count.is_multiple_of(odd) => 1,
+            _ => odd % count,
+        };
         let step = if random & 4 == 0 { step } else { count - step };
-        Self { first: (random >> 3) % count, step }
+        // The upper bits, as a fraction of the count.
+        Self { first: ((u64::from(random) * count as u64) >> 32) as usize, step }
     }
 
-    fn of(self, count: usize) -> impl Iterator<Item = usize> {
-        let Self { first, step } = self;
-        // Neither is larger than the count.
-        let next = move |&at: &usize| Some(if at + step >= count { at + step - count } else { at + step });
-        std::iter::successors(Some(first), next).take(count)
+    /// What comes after `at`. Neither is larger than the count.
+    fn next(self, at: usize, count: usize) -> usize {
+        let next = at + self.step;
+        if next >= count { next - count } else { next }
     }
 }
 
