@@ -591,8 +591,8 @@ fn executors() {
         let (one, two) = (ex.submit(registered!(area), (2, 3)), ex.submit(registered!(area), (4, 5)));
         // | `wait(futures, return_when=FIRST_COMPLETED)`, `timeout=s`
         assert!(osier::wait(&[&one, &two]).timeout(LONG).next().is_some());
-        // | `pool.imap_unordered(f, xs)`, `as_completed(futures)`
-        for i in wait(&[&one, &two]) {
+        // | `as_completed(futures)`, `timeout=s`
+        for i in wait(&[&one, &two]).timeout(LONG) {
             assert!([&one, &two][i].is_ready());
         }
         // | `future.result()`, `future.result(timeout=s)`
@@ -600,11 +600,14 @@ fn executors() {
         // | `future.done()`, `future.exception()`
         assert!(one.is_ready() && one.get().is_ok());
         // | `future.add_done_callback(f)`
-        let called = spawn({
-            let one = one.clone();
-            move || one.get().unwrap()
-        });
-        assert_eq!(called.join().unwrap(), 6);
+        let (called, calls) = channel::bounded(1);
+        one.link(move |result| called.send(*result.as_ref().unwrap()).unwrap());
+        assert_eq!(calls.recv(), Ok(6));
+        // | `future.cancel()`
+        assert!(!one.cancel());
+        // | `pool.imap_unordered(f, xs)`
+        let areas = ex.imap_unordered(registered!(area), (1..).map(|n| (n, n))).ahead(2);
+        assert!(areas.take(2).all(|area| [1, 4, 9].contains(&area)));
         // | `list(ex.map(f, xs))`, `pool.map(f, xs)`, `pool.starmap(f, pairs)`
         assert_eq!(ex.map(registered!(area), [(1, 1), (2, 2)]), [1, 4]);
         // | `for y in ex.map(f, xs):`, `pool.imap(f, xs)`
