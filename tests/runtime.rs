@@ -1024,8 +1024,8 @@ fn a_sleeping_worker_is_woken_once_for_a_task() {
     });
     starts.recv().unwrap();
     let worker = || runtime.metrics().workers[0];
-    until(|| worker().parked > 0);
     for _ in 0..9 {
+        until(|| runtime.dump().workers[0].is_asleep);
         let before = worker();
         parked.task().unpark();
         until(|| worker().parked > before.parked);
