@@ -216,6 +216,7 @@ impl<'a> Select<'a> {
         select_among(&mut self.arms, turns, patience, begins)
     }
 
+    #[inline(always)]
     fn begin(&mut self, patience: Patience) -> Option<SelectedOperation<'a>> {
         self.run(patience, true).map(|place| SelectedOperation::of(&mut self.arms[place], self.indices[place]))
     }
