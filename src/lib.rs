@@ -68,8 +68,8 @@
 //! Inside [`no_suspend`] a suspension panics instead. `arch-notes/coroutines.md`, "Holes", has the programs.
 //!
 //! In a program that is built with `panic = "abort"`, nothing unwinds. A cancelled task that has started goes on: a join that
-//! it waits in ends with an error that [is cancelled](JoinError::is_cancelled), [`task::is_cancelled`] tells, and every
-//! other wait lasts until what it waits for comes, or its own time is up. [`time::timeout`] returns when its closure does,
+//! it waits in ends with an error that [is cancelled](JoinError::is_cancelled), a socket's call with an `io::Error` that says
+//! so, [`task::is_cancelled`] tells, and every other wait lasts until what it waits for comes, or its own time is up. [`time::timeout`] returns when its closure does,
 //! as elapsed if that is late. [`Task::kill`] only asks; [`kill_timeout`](Task::kill_timeout) waits as long as it says.
 //! Dropping a [`Runtime`] waits for one second, leaks the tasks that still wait, and says how many; if one of them borrows
 //! from a caller, as a [`scope`]'s do, it aborts. A generator or a greenlet that is dropped while it is suspended is leaked.

@@ -121,3 +121,12 @@ fn sockets_and_servers_keep_to_their_limits() {
     let _watch = watch();
     assert_done(&run("sockets"));
 }
+
+// H21
+#[cfg(feature = "net")]
+#[test]
+fn a_call_of_a_socket_ends_with_an_error_that_says_that_its_task_was_cancelled() {
+    program();
+    let _watch = watch();
+    assert_done(&run("cancelled sockets"));
+}

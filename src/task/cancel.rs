@@ -22,6 +22,12 @@ pub(super) fn is_due_without_unwind(task: RawTask) -> bool {
     cfg!(panic = "abort") && task.header().is_cancelled() && !region::is_shielded()
 }
 
+/// Whether a wait that has ended before its time, and without what it waited for, was ended by a cancel of the running task.
+#[cfg(feature = "net")]
+pub(crate) fn ends_by_cancel() -> bool {
+    RawTask::current().is_some_and(is_due_without_unwind)
+}
+
 #[cold]
 fn may_throw(task: RawTask) -> bool {
     if cfg!(panic = "abort") || !task.settle_requests() || region::is_shielded() {

@@ -75,6 +75,8 @@ pub use unblock::unblock;
 
 pub(crate) use budget::{give_way, go_last, is_spent, spend};
 pub(crate) use builder::sealed::Sealed as ToTask;
+#[cfg(feature = "net")]
+pub(crate) use cancel::ends_by_cancel;
 pub(crate) use cancel::{is_due, throw_if_due};
 pub(crate) use carrier::{Carrier, Pause};
 pub(crate) use choice::Choice;
@@ -84,9 +86,9 @@ pub(crate) use facts::Facts;
 pub(crate) use link::Unlink;
 pub(crate) use polled::Polled;
 pub(crate) use raw::{Header, RawTask};
-#[cfg(feature = "net")]
-pub(crate) use sleeper::Sleeper;
 pub(crate) use sleeper::{Leave, Wakeup, Woken};
+#[cfg(feature = "net")]
+pub(crate) use sleeper::{Sleeper, Tells};
 pub(crate) use wait_queue::Taken;
 pub(crate) use wait_queue::{WaitQueue, Waiter};
 

@@ -68,6 +68,26 @@ impl<F: Fn() -> bool> Leave for F {
     }
 }
 
+/// A way to leave of somebody who can tell that a cancel has ended the wait: see [`Leave::ends_with_a_cancel`].
+#[cfg(feature = "net")]
+pub(crate) struct Tells<F>(pub(crate) F);
+
+#[cfg(feature = "net")]
+impl<F: Fn() -> bool> Leave for Tells<F> {
+    #[inline(always)]
+    fn leave(&self) -> bool {
+        self.0()
+    }
+
+    fn path(&self) -> &'static str {
+        self.0.path()
+    }
+
+    fn ends_with_a_cancel(&self) -> bool {
+        true
+    }
+}
+
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Woken {

@@ -9,7 +9,7 @@ use super::PAUSE;
 use super::service::Service;
 use crate::net::UdpSocket;
 use crate::sync::Semaphore;
-use crate::task::{Builder, Place};
+use crate::task::{self, Builder, Place};
 use crate::time;
 
 /// Calls a function for each datagram that arrives, in a task of its own: gevent's `DatagramServer`.
@@ -153,6 +153,7 @@ impl Inner {
                     drop(self.service.begin_stop());
                     return;
                 }
+                Err(_) if task::ends_by_cancel() => return,
                 // What a peer's system has answered to an earlier datagram.
                 Err(_) => {
                     drop(place);

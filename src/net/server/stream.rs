@@ -17,7 +17,7 @@ use super::service::Service;
 use crate::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use crate::runtime::make_pollers;
 use crate::sync::{Permit, Semaphore};
-use crate::task::{Builder, Place, Task};
+use crate::task::{self, Builder, Place, Task};
 use crate::time;
 
 /// How long it pauses after it has disconnected somebody, which takes two calls: so that there are at most a hundred calls a
@@ -324,6 +324,9 @@ impl<L: Listener> Inner<L> {
                     error.raw_os_error()
                 }
             };
+            if task::ends_by_cancel() {
+                return;
+            }
             match code {
                 Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK) => {
                     // Whoever serves for ever is not kept waiting.

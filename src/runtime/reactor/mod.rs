@@ -598,7 +598,7 @@ impl Registration {
         }
     }
 
-    /// Calls for the last time when the time is over: something may have come that the worker, busy with others, has not heard
+    /// Calls for the last time when the time is over, or the task is cancelled where nothing unwinds: something may have come that the worker, busy with others, has not heard
     /// of; or there is a little room, of which the system does not tell.
     #[cold]
     fn last_try<T>(
@@ -613,7 +613,11 @@ impl Registration {
             }
             match call() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, "timed out"));
+                    return Err(if task::ends_by_cancel() {
+                        io::Error::other("the task was cancelled")
+                    } else {
+                        io::Error::new(io::ErrorKind::TimedOut, "timed out")
+                    });
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) if self.is_closed() => return Err(closed()),

@@ -18,7 +18,7 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use crate::primitives::{AtomicU32, Mutex, MutexGuard, Ordering};
-use crate::task::{WaitQueue, Waiter, Wakeup, Woken};
+use crate::task::{Tells, WaitQueue, Waiter, Wakeup, Woken};
 
 /// A call may be worth trying.
 const READY: u32 = 1;
@@ -198,7 +198,8 @@ impl<E> Readiness<E> {
         true
     }
 
-    /// Waits for an event, unless one has come, or until `deadline`. `enter` is called under the lock before; with whether
+    /// Waits for an event, unless one has come, or until `deadline`; where nothing unwinds, at most until the task is
+    /// cancelled. `enter` is called under the lock before; with whether
     /// nobody else waits.
     ///
     /// # Errors
@@ -214,7 +215,7 @@ impl<E> Readiness<E> {
         if !unsafe { self.enter(direction, &raw const waiter, enter) }? {
             return Ok(Woken::Notified);
         }
-        Ok(waiter.wait(deadline, || self.leave(direction, &waiter)))
+        Ok(waiter.wait(deadline, Tells(|| self.leave(direction, &waiter))))
     }
 
     /// Enters a waiter, to be notified of the next event. False if one has come: then it was not entered. `enter` is called

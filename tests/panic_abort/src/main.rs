@@ -2,11 +2,11 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::Read;
+use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use osier::generator::ResumeError;
-use osier::net::{StreamServer, TcpListener, TcpStream};
+use osier::net::{StreamServer, TcpListener, TcpStream, UdpSocket};
 use osier::sync::Event;
 use osier::time::timeout;
 use osier::{Generator, Step, Yielder, raise};
@@ -129,9 +129,58 @@ fn main() {
             assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
         }
         "sockets" => osier::run(sockets_keep_to_their_limits),
+        "cancelled sockets" => osier::run(calls_of_a_cancelled_task_end),
         other => panic!("{other}?"),
     }
     println!("done");
+}
+
+/// A socket's call has an error that can say that its task was cancelled.
+fn calls_of_a_cancelled_task_end() {
+    let hour = Duration::from_secs(3600);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut peer = listener.accept().unwrap().0;
+    peer.set_read_timeout(Some(hour)).unwrap();
+    let started = Event::new();
+    let (starts, socket) = (started.clone(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let caller = osier::spawn(move || {
+        starts.set();
+        let mut byte = [0];
+        let errors = [
+            listener.accept().map(drop),
+            peer.read(&mut byte).map(drop),
+            std::io::Read::read_exact(&mut peer, &mut byte),
+            socket.recv_from(&mut byte).map(drop),
+        ];
+        // What has come is read all the same.
+        let late = osier::task::shield(|| peer.read(&mut byte).unwrap());
+        (errors.map(Result::unwrap_err), late, peer.read(&mut byte).unwrap())
+    });
+    started.wait();
+    osier::sleep(Duration::from_millis(5));
+    caller.cancel();
+    osier::sleep(Duration::from_millis(20));
+    client.write_all(b"ab").unwrap();
+    let (errors, late, again) = caller.join().unwrap();
+    for error in errors {
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Other, "the task was cancelled"));
+    }
+    assert_eq!((late, again), (1, 1));
+    // A server that is stopped for a while takes no more connections.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = StreamServer::new(listener, |mut stream, _| _ = stream.write_all(b"served"));
+    server.start();
+    assert_eq!(std::io::read_to_string(TcpStream::connect(address).unwrap()).unwrap(), "served");
+    server.pause();
+    osier::sleep(Duration::from_millis(20));
+    let mut waits = TcpStream::connect(address).unwrap();
+    waits.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    assert_eq!(waits.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+    server.start();
+    waits.set_read_timeout(None).unwrap();
+    assert_eq!(std::io::read_to_string(waits).unwrap(), "served");
 }
 
 /// Limits of sockets are told by values, and need no unwinding.
