@@ -7,11 +7,13 @@
 //! ```
 //!
 //! The body of the first stage is the same both times; only the way it is started differs. How many times as fast that is
-//! depends on the machine, and on what else it does. That both stages compute at once does not, and is asserted.
+//! depends on the machine, and on what else it does. That both stages compute at once is asserted where there are two cores.
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use osier::{Generator, Runtime, Yielder};
@@ -56,7 +58,8 @@ fn main() {
         let ((count, sum, none), alone) = timed(|| consume(Generator::builder(produce).build()));
         let (ahead, together) = timed(|| consume(Generator::builder(produce).spawn_ahead(16)));
         assert_eq!(((count, sum), none), ((ahead.0, ahead.1), 0));
-        assert!(ahead.2 > ITEMS / 10, "both stages computed at once beside {} items", ahead.2);
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        assert!(cores == 1 || ahead.2 > ITEMS / 10, "both stages computed at once beside {} items", ahead.2);
         println!("both made {count} items, sum {sum}");
         let times = alone.as_secs_f64() / together.as_secs_f64();
         println!("the first stage ahead: {times:.1} times as fast (with two cores or more)");

@@ -696,7 +696,7 @@ fn a_waiter_that_is_left_behind_passes_its_turn_on() {
         }
     }));
     until(|| started.load(Ordering::SeqCst) == 202);
-    let ends = thread::spawn(move || rt.shutdown(ms(300)).is_err());
+    let ends = thread::spawn(move || rt.shutdown(ms(3000)).is_err());
     is_held.recv().unwrap();
     let (done, are_done) = std::sync::mpsc::channel();
     for _ in 0..3 {

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -338,6 +339,31 @@ fn a_throw_or_a_close_that_is_interrupted_is_answered_by_the_next_call() {
             }
         });
     }
+}
+
+#[test]
+fn a_panic_that_a_call_which_was_interrupted_owes_is_not_lost() {
+    let _watch = watch();
+    run(|| {
+        for closes in [false, true] {
+            let gate = Event::new();
+            let opens = gate.clone();
+            let mut items = Generator::builder(move |y: &Yielder<u8>| {
+                y.yield_(1);
+                opens.wait();
+                panic!("a bug");
+            })
+            .spawn::<u8, (), ()>();
+            assert_eq!(items.next(), Some(1));
+            assert!(time::timeout(ms(5), || items.next()).is_err());
+            gate.set();
+            let ended = panic::catch_unwind(AssertUnwindSafe(|| {
+                if closes { items.close().is_ok() } else { items.throw(Oops(1)).is_ok() }
+            }));
+            assert_eq!(ended.unwrap_err().downcast_ref(), Some(&"a bug"));
+            assert_eq!((items.state(), items.next()), (State::Finished, None));
+        }
+    });
 }
 
 #[test]

@@ -278,7 +278,6 @@ fn joining_all_gives_the_values_in_the_order_of_the_handles() {
     });
 }
 
-// GV-062
 #[test]
 fn joining_all_may_take_so_long_and_no_longer() {
     let _watch = watch();
@@ -298,6 +297,7 @@ fn joining_all_may_take_so_long_and_no_longer() {
     });
 }
 
+// GV-062
 #[test]
 fn the_first_failure_is_given_at_once_and_the_others_go_on() {
     let _watch = watch();

@@ -107,7 +107,8 @@ macro_rules! common {
                 self.crew.members.cancel();
             }
 
-            /// Asks every member to end, and waits until they have. Members that come later are not asked.
+            /// Asks every member to end, and waits until they have. Members that come later are not asked. With
+            /// `panic = "abort"` no task can be made to end, and so this only asks, as [`cancel`](Self::cancel) does.
             ///
             /// # Suspends
             /// The calling task, or on a plain thread the thread. A member that kills its own group unwinds from
@@ -116,7 +117,8 @@ macro_rules! common {
             /// # Cancel safety
             /// A task that is cancelled while it waits unwinds from here; the members have been asked to end.
             pub fn kill(&self) {
-                if let Some(last) = self.crew.members.cancel() {
+                let last = self.crew.members.cancel();
+                if let Some(last) = last.filter(|_| cfg!(panic = "unwind")) {
                     self.crew.members.wait(last, None);
                 }
             }

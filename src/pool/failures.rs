@@ -19,8 +19,6 @@ pub(super) struct Failures {
     limit: usize,
     /// Whether the group sees to the failures: then they are not reported when a handle goes.
     keeps_all: bool,
-    /// The highest number among those that a join of the group has seen.
-    joined: u64,
 }
 
 /// That a member has failed.
@@ -29,13 +27,15 @@ pub(super) struct Failure {
     number: u64,
     error: JoinError,
     task: Task,
+    /// Whether a join of the group has seen it.
+    was_seen: bool,
 }
 
 impl Failures {
     const FEW: usize = 16;
 
     pub(super) fn new(keeps_all: bool) -> Self {
-        Self { list: Vec::new(), limit: Self::FEW, keeps_all, joined: 0 }
+        Self { list: Vec::new(), limit: Self::FEW, keeps_all }
     }
 
     /// Notes the failure of a member that has ended, if it is one. Gives back what need not be kept any more, to be dropped
@@ -46,7 +46,7 @@ impl Failures {
         if self.keeps_all {
             task.raw().keep_failure();
         }
-        self.list.push(Failure { number, error, task: task.clone() });
+        self.list.push(Failure { number, error, task: task.clone(), was_seen: false });
         if self.list.len() < self.limit {
             return Vec::new();
         }
@@ -59,11 +59,10 @@ impl Failures {
     /// after unlocking.
     pub(super) fn join(&mut self) -> (Option<Failure>, Vec<Failure>) {
         let mut superfluous = self.extract_told();
-        let is_new = |failure: &Failure| failure.number > self.joined;
-        let earliest = self.list.iter().filter(|failure| is_new(failure)).map(|failure| failure.number).min();
-        let place = self.list.iter().position(|failure| Some(failure.number) == earliest);
-        self.joined = self.list.iter().map(|failure| failure.number).max().unwrap_or(0).max(self.joined);
-        let failure = place.map(|place| self.list.swap_remove(place));
+        let new = self.list.iter().enumerate().filter(|(_, failure)| !failure.was_seen);
+        let earliest = new.min_by_key(|(_, failure)| failure.number).map(|(place, _)| place);
+        let failure = earliest.map(|place| self.list.swap_remove(place));
+        self.list.iter_mut().for_each(|failure| failure.was_seen = true);
         if !self.keeps_all {
             superfluous.append(&mut self.list);
         }

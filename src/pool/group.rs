@@ -214,12 +214,7 @@ impl<P: Home> Pool<P> {
     /// # Errors
     /// There is none; the task is no member.
     pub fn try_add(&self, task: &Task) -> Result<(), Full<()>> {
-        let members = &self.crew.members;
-        if !task.is_finished() && !members.contains(task) {
-            let permit = members.try_take_place().map_err(|()| Full(()))?;
-            members.enter(task, permit);
-        }
-        Ok(())
+        self.add_when(task, Semaphore::try_hold)
     }
 
     /// Makes a task a member, waiting for a place for at most `timeout`.

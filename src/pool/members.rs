@@ -80,11 +80,6 @@ impl Members {
         self.places.as_ref().map(Semaphore::hold)
     }
 
-    /// Takes a place if there is one; `Err` if there is none.
-    pub(super) fn try_take_place(&self) -> Result<Option<Permit>, ()> {
-        self.take_place_by(Semaphore::try_hold)
-    }
-
     /// Takes a place if `hold` gets one; `Err` if not.
     pub(super) fn take_place_by(&self, hold: impl FnOnce(&Semaphore) -> Option<Permit>) -> Result<Option<Permit>, ()> {
         self.places.as_ref().map(|places| hold(places).ok_or(())).transpose()

@@ -320,7 +320,8 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
         }
     }
 
-    /// Throws an exception into the body, as [`Generator::throw`]. What was produced ahead is dropped.
+    /// Throws an exception into the body, as [`Generator::throw`]. What was produced ahead is dropped, and so is a value that
+    /// is owed.
     ///
     /// # Suspends
     /// As [`start`](Self::start).
@@ -335,8 +336,10 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
     /// With the body's panic.
     pub fn throw(&mut self, e: impl Into<Exception>) -> Result<Step<Out, Ret>, ResumeError<In>> {
         let exception = e.into();
-        if self.is_owed {
-            drop(self.reply());
+        if self.is_owed
+            && let Outcome::Panicked(payload) = self.reply().outcome
+        {
+            unwind::throw(payload);
         }
         if self.state == State::Finished {
             return Err(ResumeError::Raised(exception));
@@ -347,7 +350,7 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
         }
     }
 
-    /// Asks the body to end, as [`Generator::close`]. What was produced ahead is dropped.
+    /// Asks the body to end, as [`Generator::close`]. What was produced ahead is dropped, and so is a value that is owed.
     ///
     /// # Suspends
     /// As [`start`](Self::start).
@@ -359,13 +362,15 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
     /// As `Generator::close`, and as [`start`](Self::start).
     ///
     /// # Panics
-    /// With the panic of a destructor on the body's stack.
+    /// With the panic of a destructor on the body's stack, or a panic of the body's that is owed.
     pub fn close(&mut self) -> Result<Option<Ret>, ResumeError<In>> {
-        if self.is_owed
-            && let Outcome::Closed(closed) = self.reply().outcome
-        {
-            // That of a close that was interrupted.
-            return closed;
+        if self.is_owed {
+            match self.reply().outcome {
+                // That of a close that was interrupted.
+                Outcome::Closed(closed) => return closed,
+                Outcome::Panicked(payload) => unwind::throw(payload),
+                Outcome::Stepped(_) => {}
+            }
         }
         if self.state == State::Finished {
             return Ok(None);

@@ -399,7 +399,8 @@ fn join_all_until<T, P>(
 /// Cancels all tasks, then waits until they have ended: gevent's `killall`. With a duration, for that long at most.
 ///
 /// Takes handles, [`Task`]s, or references to them. A task that has not started never runs. The running task may be
-/// among them: it comes last, and unwinds from here.
+/// among them: it comes last, and unwinds from here. With `panic = "abort"` no task can be made to end: without a duration
+/// this only asks, and fails for those that have not ended.
 ///
 /// # Suspends
 /// The calling task, until the others have ended; on a plain thread, the thread.
@@ -408,7 +409,7 @@ fn join_all_until<T, P>(
 /// A caller that is cancelled while it waits unwinds from here; the tasks are cancelled all the same.
 ///
 /// # Errors
-/// The time is up; those that have not ended are cancelled all the same.
+/// The time is up, or there is none and nothing unwinds; those that have not ended are cancelled all the same.
 ///
 /// # Examples
 /// ```

@@ -71,40 +71,6 @@ impl<T> BroadcastSender<T> {
         self.log.receivers()
     }
 
-    /// Waits until nobody wants what would be sent: every receiver is gone, or the channel is closed. Also an object for
-    /// [`wait`](crate::wait).
-    ///
-    /// # Suspends
-    /// The calling task, or on a plain thread the thread, while there is a receiver.
-    ///
-    /// # Cancel safety
-    /// A task that is cancelled while it waits unwinds from here, and nothing has changed.
-    pub fn closed(&self) {
-        self.log.wait_closed(None);
-    }
-
-    /// Waits as [`closed`](Self::closed) does, for at most `timeout`. Whether nobody wants what would be sent.
-    ///
-    /// # Suspends
-    /// As [`closed`](Self::closed).
-    ///
-    /// # Cancel safety
-    /// As [`closed`](Self::closed).
-    pub fn closed_timeout(&self, timeout: Duration) -> bool {
-        self.log.wait_closed(after(timeout))
-    }
-
-    /// Waits as [`closed`](Self::closed) does, until `deadline`. Whether nobody wants what would be sent.
-    ///
-    /// # Suspends
-    /// As [`closed`](Self::closed).
-    ///
-    /// # Cancel safety
-    /// As [`closed`](Self::closed).
-    pub fn closed_deadline(&self, deadline: Instant) -> bool {
-        self.log.wait_closed(Some(deadline))
-    }
-
     /// How many values are kept.
     pub fn capacity(&self) -> usize {
         self.log.capacity()
@@ -250,25 +216,6 @@ impl<T> BroadcastReceiver<T> {
 }
 
 super::operands::log_ends!(BroadcastSender, BroadcastReceiver, BroadcastRecvError);
-
-impl<T> Clone for BroadcastSender<T> {
-    fn clone(&self) -> Self {
-        self.log.add_sender();
-        Self { log: self.log.clone() }
-    }
-}
-
-impl<T> Drop for BroadcastSender<T> {
-    fn drop(&mut self) {
-        self.log.drop_sender();
-    }
-}
-
-impl<T> Clone for BroadcastReceiver<T> {
-    fn clone(&self) -> Self {
-        Self { end: self.end.clone() }
-    }
-}
 
 impl<T> fmt::Debug for BroadcastSender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

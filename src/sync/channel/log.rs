@@ -376,10 +376,13 @@ impl<T> Operand for End<T> {
 
     fn abandon(&self, token: &mut Token) {
         let Some(taken) = Self::take_begun(token) else { return };
-        let state = self.log.state.lock();
-        // Back to where it was. Another that shares the receiver may have gone on meanwhile, and gets it again.
+        let mut state = self.log.state.lock();
+        // Back to where it was. Another that shares the receiver may have gone on meanwhile, and gets it again; or it waits
+        // for the next one, and has to look.
         self.place.fetch_min(taken.place, Ordering::Relaxed);
+        let wakeups = state.waiting.notify_all();
         drop(state);
+        wakeups.into_iter().for_each(Wakeup::fire);
         drop(taken);
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Receiver, RecvError, RecvTimeoutError, SendError, Sender, TryRecvError, bounded};
 use crate::sync::waiting::after;
-use crate::task::{Waiter, Woken};
+use crate::task::{Waiter, Woken, spend};
 
 /// Makes a channel for one value: an answer, a result. Sending takes the sender and never waits.
 ///
@@ -92,6 +92,7 @@ impl<T> OneshotSender<T> {
     }
 
     fn closed_until(&self, deadline: Option<Instant>) -> bool {
+        spend();
         let (exchange, waiter) = (&self.0.exchange, Waiter::new());
         // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
         if !unsafe { exchange.watch_closed(&raw const waiter) } {

@@ -138,7 +138,7 @@ impl<T> Wait for OneshotSender<T> {
     }
 }
 
-/// Makes the ends of a log operands. Looking takes nothing; a branch `recv(..)` takes what there is as it begins, so that it
+/// What the ends of a log have in common. They are operands: looking takes nothing; a branch `recv(..)` takes what there is as it begins, so that it
 /// never waits, also where others share the receiver.
 macro_rules! log_ends {
     ($sender:ident, $receiver:ident, $error:ident) => {
@@ -179,6 +179,61 @@ macro_rules! log_ends {
         impl<T> crate::sync::Wait for $sender<T> {
             fn __osier_wait(&self) -> crate::sync::select::expansion::Operation<'_> {
                 crate::sync::select::expansion::Operation::of(&*self.log)
+            }
+        }
+
+        impl<T> $sender<T> {
+            /// Waits until nobody wants what would be sent: every receiver is gone, or the channel is closed. Also an object
+            /// for [`wait`](crate::wait).
+            ///
+            /// # Suspends
+            /// The calling task, or on a plain thread the thread, while there is a receiver.
+            ///
+            /// # Cancel safety
+            /// A task that is cancelled while it waits unwinds from here, and nothing has changed.
+            pub fn closed(&self) {
+                self.log.wait_closed(None);
+            }
+
+            /// Waits as [`closed`](Self::closed) does, for at most `timeout`. Whether nobody wants what would be sent.
+            ///
+            /// # Suspends
+            /// As [`closed`](Self::closed).
+            ///
+            /// # Cancel safety
+            /// As [`closed`](Self::closed).
+            pub fn closed_timeout(&self, timeout: std::time::Duration) -> bool {
+                self.log.wait_closed(crate::sync::waiting::after(timeout))
+            }
+
+            /// Waits as [`closed`](Self::closed) does, until `deadline`. Whether nobody wants what would be sent.
+            ///
+            /// # Suspends
+            /// As [`closed`](Self::closed).
+            ///
+            /// # Cancel safety
+            /// As [`closed`](Self::closed).
+            pub fn closed_deadline(&self, deadline: std::time::Instant) -> bool {
+                self.log.wait_closed(Some(deadline))
+            }
+        }
+
+        impl<T> Clone for $sender<T> {
+            fn clone(&self) -> Self {
+                self.log.add_sender();
+                Self { log: self.log.clone() }
+            }
+        }
+
+        impl<T> Drop for $sender<T> {
+            fn drop(&mut self) {
+                self.log.drop_sender();
+            }
+        }
+
+        impl<T> Clone for $receiver<T> {
+            fn clone(&self) -> Self {
+                Self { end: self.end.clone() }
             }
         }
     };

@@ -89,40 +89,6 @@ impl<T> WatchSender<T> {
     pub fn receivers(&self) -> usize {
         self.log.receivers()
     }
-
-    /// Waits until nobody looks: every receiver is gone, or the channel is closed. Also an object for
-    /// [`wait`](crate::wait).
-    ///
-    /// # Suspends
-    /// The calling task, or on a plain thread the thread, while there is a receiver.
-    ///
-    /// # Cancel safety
-    /// A task that is cancelled while it waits unwinds from here, and nothing has changed.
-    pub fn closed(&self) {
-        self.log.wait_closed(None);
-    }
-
-    /// Waits as [`closed`](Self::closed) does, for at most `timeout`. Whether nobody looks.
-    ///
-    /// # Suspends
-    /// As [`closed`](Self::closed).
-    ///
-    /// # Cancel safety
-    /// As [`closed`](Self::closed).
-    pub fn closed_timeout(&self, timeout: Duration) -> bool {
-        self.log.wait_closed(after(timeout))
-    }
-
-    /// Waits as [`closed`](Self::closed) does, until `deadline`. Whether nobody looks.
-    ///
-    /// # Suspends
-    /// As [`closed`](Self::closed).
-    ///
-    /// # Cancel safety
-    /// As [`closed`](Self::closed).
-    pub fn closed_deadline(&self, deadline: Instant) -> bool {
-        self.log.wait_closed(Some(deadline))
-    }
 }
 
 impl<T: Clone> WatchSender<T> {
@@ -364,25 +330,6 @@ impl<T> WatchReceiver<T> {
 }
 
 super::operands::log_ends!(WatchSender, WatchReceiver, RecvError);
-
-impl<T> Clone for WatchSender<T> {
-    fn clone(&self) -> Self {
-        self.log.add_sender();
-        Self { log: self.log.clone() }
-    }
-}
-
-impl<T> Drop for WatchSender<T> {
-    fn drop(&mut self) {
-        self.log.drop_sender();
-    }
-}
-
-impl<T> Clone for WatchReceiver<T> {
-    fn clone(&self) -> Self {
-        Self { end: self.end.clone() }
-    }
-}
 
 impl<T> fmt::Debug for WatchSender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

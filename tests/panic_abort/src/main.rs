@@ -117,8 +117,13 @@ fn main() {
             parked.kill();
             assert!(!parked.kill_timeout(Duration::from_millis(5)) && !parked.is_finished());
             assert!(osier::kill_all([&parked], None).is_err());
+            let group = osier::Group::new();
+            group.add(&parked.task());
+            group.kill();
+            assert!(!group.kill_timeout(Duration::from_millis(5)) && group.len() == 1);
             parked.task().unpark();
             parked.join().unwrap();
+            group.join().unwrap();
         }),
         "shutdown" => {
             let runtime = osier::Runtime::builder().workers(2).build().unwrap();
