@@ -1,0 +1,227 @@
+//! What a socket holds to wait for its descriptor, and how its calls are made: tried first, then waited for.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Reactor;
+use super::readiness::{Direction, Readiness};
+use super::source::{Counted, Source, Watchers, closed};
+use crate::coroutine::current;
+use crate::runtime::worker::Worker;
+use crate::task::{self, JoinHandle, RawTask, Waiter, Woken};
+
+/// What has a descriptor watched for waiters that have entered, and counts whoever waits; kept until they have left, by whoever
+/// entered them.
+#[derive(Debug)]
+pub(crate) enum Watched {
+    /// The worker of the task that waits.
+    #[allow(dead_code, reason = "it is there to be dropped")]
+    Here(Counted<Arc<Reactor>>),
+    /// A task, for a thread that has no reactor.
+    ByTask(JoinHandle<()>),
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Self::ByTask(watcher) = self {
+            watcher.cancel();
+        }
+    }
+}
+
+/// The right to wait for a descriptor, and the duty to let go of it before it is closed: that is done when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Registration(Arc<Source>);
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // Not only leaves: a task that watches for a thread may be about to begin, and the number is somebody else's soon.
+        self.close();
+    }
+}
+
+impl Registration {
+    /// For a descriptor that stays open until this is dropped.
+    pub(crate) fn new(fd: RawFd) -> Self {
+        Self(Arc::new(Source { fd, counts: true, readiness: Readiness::new(Watchers::default()) }))
+    }
+
+    /// As [`new`](Self::new); a task that waits for it does not keep its runtime from being idle.
+    pub(crate) fn uncounted(fd: RawFd) -> Self {
+        Self(Arc::new(Source { fd, counts: false, readiness: Readiness::new(Watchers::default()) }))
+    }
+
+    /// Calls `call` until it does not fail for want of readiness, waiting in between for at most `timeout` in all.
+    /// `is_short` says of what it gave whether there was less than asked for, so that the next call waits without trying.
+    ///
+    /// Gives way to other tasks now and then, before the call: one that is always ready must not starve them.
+    #[inline]
+    pub(crate) fn io<T>(
+        &self,
+        direction: Direction,
+        timeout: Option<Duration>,
+        mut call: impl FnMut() -> io::Result<T>,
+        is_short: impl Fn(&T) -> bool,
+    ) -> io::Result<T> {
+        let readiness = &self.0.readiness;
+        let mut deadline = None;
+        task::spend();
+        loop {
+            let seen = readiness.look(direction);
+            if seen.is_closed() {
+                return Err(closed());
+            }
+            if seen.is_ready() {
+                match call() {
+                    Ok(value) => {
+                        if is_short(&value) {
+                            readiness.fell_short(direction, seen);
+                        }
+                        return Ok(value);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => readiness.spent(direction, seen),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(_) if readiness.look(direction).is_closed() => return Err(closed()),
+                    Err(error) => return Err(error),
+                }
+            }
+            if let (None, Some(timeout)) = (deadline, timeout) {
+                deadline = current::now().checked_add(timeout);
+            }
+            if self.0.wait(direction, deadline)? == Woken::Elapsed {
+                return self.last_try(direction, call, is_short);
+            }
+        }
+    }
+
+    /// Calls for the last time when the time is over, or the task is cancelled where nothing unwinds: something may have come that the worker, busy with others, has not heard
+    /// of; or there is a little room, of which the system does not tell.
+    #[cold]
+    fn last_try<T>(
+        &self,
+        direction: Direction,
+        mut call: impl FnMut() -> io::Result<T>,
+        is_short: impl Fn(&T) -> bool,
+    ) -> io::Result<T> {
+        loop {
+            if self.is_closed() {
+                return Err(closed());
+            }
+            match call() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(if task::ends_by_cancel() {
+                        io::Error::other("the task was cancelled")
+                    } else {
+                        io::Error::new(io::ErrorKind::TimedOut, "timed out")
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) if self.is_closed() => return Err(closed()),
+                Err(error) => return Err(error),
+                Ok(value) => {
+                    if !is_short(&value) {
+                        // The next call is worth trying, too, and not after another wait for all of the time.
+                        self.0.readiness.set_ready([(direction, false)]);
+                    }
+                    return Ok(value);
+                }
+            }
+        }
+    }
+
+    /// Notes that a direction is not ready: something was begun that will make it so.
+    pub(crate) fn begin(&self, direction: Direction) {
+        let readiness = &self.0.readiness;
+        readiness.spent(direction, readiness.look(direction));
+    }
+
+    /// Waits until `is_ready` says so, which is asked as often as `direction` may have become ready; see [`io`](Self::io).
+    pub(crate) fn ready(
+        &self,
+        direction: Direction,
+        timeout: Option<Duration>,
+        is_ready: impl Fn() -> io::Result<bool>,
+    ) -> io::Result<()> {
+        let would_block = || io::ErrorKind::WouldBlock.into();
+        self.io(direction, timeout, || if is_ready()? { Ok(()) } else { Err(would_block()) }, |()| false)
+    }
+
+    /// Whether a call in `direction` is said not to block by `asks`, which asks the system. So says one that fails; and what
+    /// was closed is ready.
+    pub(crate) fn is_ready(&self, direction: Direction, asks: impl Fn() -> io::Result<bool>) -> bool {
+        let readiness = &self.0.readiness;
+        let seen = readiness.look(direction);
+        let would_block = !seen.is_closed() && matches!(asks(), Ok(false));
+        if would_block {
+            readiness.spent(direction, seen);
+        }
+        !would_block
+    }
+
+    /// Enters a waiter, to be notified when `direction` may be ready; none if an event has come since it was found not to be.
+    ///
+    /// # Safety
+    /// - As [`WaitQueue::push`](crate::task::WaitQueue::push).
+    ///
+    /// # Errors
+    /// It cannot be watched; the waiter was not entered.
+    pub(crate) unsafe fn watch(&self, direction: Direction, waiter: *const Waiter) -> io::Result<Option<Watched>> {
+        let Self(source) = self;
+        let Some(task) = RawTask::current() else {
+            // SAFETY: the caller's promise.
+            let entered = unsafe { source.readiness.enter(direction, waiter, |_, _| Ok(())) }?;
+            // It waits in the same queue, so what wakes it wakes all.
+            let watches = source.clone();
+            let watcher = task::Builder::new().name("watcher of a descriptor").daemon();
+            let watcher = entered.then(|| watcher.try_spawn(move || _ = watches.wait(direction, None))).transpose();
+            return watcher.map(|watcher| watcher.map(Watched::ByTask)).map_err(|_| {
+                // SAFETY: it stays where it is until it has left.
+                source.readiness.leave(direction, unsafe { &*waiter });
+                io::Error::other("the runtime shuts down")
+            });
+        };
+        let reactor = Worker::here().reactor();
+        let enter = |watchers: &mut Watchers, is_alone| watchers.enter(source, reactor, direction, is_alone);
+        // SAFETY: the caller's promise.
+        let entered = unsafe { source.readiness.enter(direction, waiter, enter) }?;
+        let counts = source.counts && !task.header().is_daemon;
+        Ok(entered.then(|| Watched::Here(Counted::new(reactor.clone(), counts))))
+    }
+
+    /// Takes a waiter out that was entered, if it is still there.
+    pub(crate) fn unwatch(&self, direction: Direction, waiter: &Waiter) {
+        self.0.readiness.leave(direction, waiter);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.readiness.look(Direction::Read).is_closed()
+    }
+
+    /// Wakes everybody who waits, and fails whoever calls from now on. False if it was closed before.
+    pub(crate) fn close(&self) -> bool {
+        self.0.readiness.close(|watchers| {
+            watchers.leave_all(self.0.fd);
+            watchers.closing = None;
+        })
+    }
+}
+
+#[cfg(all(test, not(osier_loom)))]
+mod tests {
+    use super::*;
+
+    // The task that watches for a thread's select, and comes to its wait only after the thread has closed the descriptor.
+    #[test]
+    fn who_comes_to_wait_after_the_registration_has_gone_watches_nothing() {
+        let (reader, _writer) = io::pipe().unwrap();
+        let registration = Registration::new(std::os::fd::AsRawFd::as_raw_fd(&reader));
+        let source = registration.0.clone();
+        registration.begin(Direction::Read);
+        drop(registration);
+        drop(reader);
+        let enter = |_: &mut Watchers, _| panic!("the number is somebody else's");
+        assert_eq!(source.readiness.wait(Direction::Read, None, enter).unwrap(), Woken::Notified);
+    }
+}

@@ -1,0 +1,281 @@
+//! A descriptor: who watches it, and how a task or a thread waits for it.
+
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::poller::{Event, Interest};
+use super::readiness::{Direction, Readiness};
+use super::{Key, Reactor};
+use crate::runtime::worker::Worker;
+use crate::task::{RawTask, Sleeper, Woken};
+
+/// How often in a row one worker waits for a source before the others let go of it.
+const ALONE: u32 = 8;
+
+/// A descriptor, and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(super) fd: RawFd,
+    /// Whether waiting for it is something to wait for: not so where it may well never come.
+    pub(super) counts: bool,
+    pub(super) readiness: Readiness<Watchers>,
+}
+
+/// Who watches a source. Under its lock.
+#[derive(Debug, Default)]
+pub(super) struct Watchers {
+    /// The one whose task came last; hardly ever is there another.
+    first: Option<Watcher>,
+    others: Vec<Watcher>,
+    /// How often in a row the first of them was the only one to wait.
+    alone: u32,
+    /// While threads outside of all tasks wait.
+    pub(super) closing: Option<Closing>,
+}
+
+/// A pipe whose end tells threads outside of all tasks that the source is closed.
+#[derive(Debug)]
+pub(super) struct Closing {
+    reader: Arc<io::PipeReader>,
+    /// Closed with this, which is what the threads see.
+    _writer: io::PipeWriter,
+    /// How many wait. The last one to leave takes the pipe along: most sockets are never waited for on a thread again.
+    threads: usize,
+}
+
+impl Closing {
+    fn new() -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        Ok(Self { reader: Arc::new(reader), _writer: writer, threads: 0 })
+    }
+}
+
+/// A reactor that watches a source.
+#[derive(Debug)]
+struct Watcher {
+    reactor: Arc<Reactor>,
+    key: Key,
+    /// A direction is added when somebody waits for it: most sockets are never waited for to be writable, and each event
+    /// would say that they are.
+    interest: Interest,
+}
+
+impl Watcher {
+    fn new(reactor: &Arc<Reactor>, source: &Arc<Source>, direction: Direction) -> io::Result<Self> {
+        let interest = Interest { read: direction == Direction::Read, write: direction == Direction::Write };
+        Ok(Self { reactor: reactor.clone(), key: reactor.add(source, interest)?, interest })
+    }
+
+    fn belongs_to(&self, reactor: &Arc<Reactor>) -> bool {
+        Arc::ptr_eq(&self.reactor, reactor)
+    }
+
+    #[inline]
+    fn ask_for(&mut self, direction: Direction, fd: RawFd) -> io::Result<()> {
+        let asked = match direction {
+            Direction::Read => self.interest.read,
+            Direction::Write => self.interest.write,
+        };
+        if asked {
+            return Ok(());
+        }
+        let both = Interest { read: true, write: true };
+        self.reactor.modify(self.key, fd, both)?;
+        self.interest = both;
+        Ok(())
+    }
+
+    fn leave(self, fd: RawFd) {
+        self.reactor.remove(self.key, fd);
+    }
+}
+
+impl Watchers {
+    /// Sees to it that `reactor` watches `direction` of the source, whose worker is about to wait for it.
+    pub(super) fn enter(
+        &mut self,
+        source: &Arc<Source>,
+        reactor: &Arc<Reactor>,
+        direction: Direction,
+        is_alone: bool,
+    ) -> io::Result<()> {
+        let Some(first) = self.first.as_mut().filter(|first| first.belongs_to(reactor)) else {
+            return self.enter_first(source, reactor, direction);
+        };
+        first.ask_for(direction, source.fd)?;
+        self.alone = if is_alone { self.alone.saturating_add(1) } else { 0 };
+        if self.alone >= ALONE && !self.others.is_empty() {
+            self.others.drain(..).for_each(|other| other.leave(source.fd));
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn enter_first(&mut self, source: &Arc<Source>, reactor: &Arc<Reactor>, direction: Direction) -> io::Result<()> {
+        let other = self.others.iter().position(|other| other.belongs_to(reactor));
+        let watcher = match other {
+            None => Watcher::new(reactor, source, direction)?,
+            Some(place) => {
+                self.others[place].ask_for(direction, source.fd)?;
+                self.others.swap_remove(place)
+            }
+        };
+        self.others.extend(self.first.replace(watcher));
+        self.alone = 0;
+        Ok(())
+    }
+
+    /// Takes out the watcher that a reactor is.
+    fn take(&mut self, reactor: &Arc<Reactor>) -> Option<Watcher> {
+        if self.first.as_ref().is_some_and(|first| first.belongs_to(reactor)) {
+            let next = self.others.pop();
+            return std::mem::replace(&mut self.first, next);
+        }
+        let place = self.others.iter().position(|other| other.belongs_to(reactor))?;
+        Some(self.others.swap_remove(place))
+    }
+
+    pub(super) fn leave_all(&mut self, fd: RawFd) {
+        self.first.take().into_iter().chain(self.others.drain(..)).for_each(|watcher| watcher.leave(fd));
+    }
+}
+
+/// What a call that was interrupted by a close gives.
+pub(crate) fn closed() -> io::Error {
+    io::Error::from_raw_os_error(libc::EBADF)
+}
+
+impl Source {
+    pub(super) fn take_event(&self, event: Event) {
+        let read = event.readable.then_some((Direction::Read, event.read_in_doubt));
+        let write = event.writable.then_some((Direction::Write, event.hung_up));
+        self.readiness.set_ready(read.into_iter().chain(write));
+    }
+
+    pub(super) fn leave(&self, reactor: &Arc<Reactor>) {
+        let mut under_lock = self.readiness.lock();
+        let watchers = &mut under_lock.extra;
+        if let Some(watcher) = watchers.take(reactor) {
+            watchers.alone = 0;
+            watcher.leave(self.fd);
+        }
+    }
+
+    /// Waits until `direction` may be ready. The caller has looked, or tried, before.
+    pub(super) fn wait(self: &Arc<Self>, direction: Direction, deadline: Option<Instant>) -> io::Result<Woken> {
+        let Some(task) = RawTask::current() else { return self.wait_on_thread(direction, deadline) };
+        let reactor = Worker::here().reactor();
+        let _counted = Counted::new(&**reactor, self.counts && !task.header().is_daemon);
+        let enter = |watchers: &mut Watchers, is_alone| watchers.enter(self, reactor, direction, is_alone);
+        match self.readiness.wait(direction, deadline, enter) {
+            // epoll refuses what is always ready: files.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                self.readiness.set_ready([(direction, true)]);
+                Ok(Woken::Notified)
+            }
+            other => other,
+        }
+    }
+
+    #[cold]
+    fn wait_on_thread(&self, direction: Direction, deadline: Option<Instant>) -> io::Result<Woken> {
+        let waits = WaitingThread::enter(self, direction)?;
+        let mut failed = None;
+        let woken =
+            Sleeper::wait_on_thread(deadline, |until| match wait_by_poll(self.fd, direction, &waits.closing, until) {
+                Ok(is_ready) => is_ready,
+                Err(error) => {
+                    failed = Some(error);
+                    true
+                }
+            });
+        if woken == Woken::Notified {
+            self.readiness.set_ready([(direction, false)]);
+        }
+        failed.map_or(Ok(woken), Err)
+    }
+}
+
+/// A thread that waits for a source, until it leaves; also by an unwind.
+struct WaitingThread<'a> {
+    source: &'a Source,
+    closing: Arc<io::PipeReader>,
+}
+
+impl<'a> WaitingThread<'a> {
+    fn enter(source: &'a Source, direction: Direction) -> io::Result<Self> {
+        let mut under_lock = source.readiness.lock();
+        if source.readiness.look(direction).is_closed() {
+            return Err(closed());
+        }
+        let mut pipe = under_lock.extra.closing.take().map_or_else(Closing::new, Ok)?;
+        pipe.threads += 1;
+        let closing = under_lock.extra.closing.insert(pipe).reader.clone();
+        Ok(Self { source, closing })
+    }
+}
+
+impl Drop for WaitingThread<'_> {
+    fn drop(&mut self) {
+        let mut under_lock = self.source.readiness.lock();
+        // None if it was closed meanwhile.
+        if let Some(pipe) = &mut under_lock.extra.closing {
+            pipe.threads -= 1;
+            if pipe.threads == 0 {
+                under_lock.extra.closing = None;
+            }
+        }
+    }
+}
+
+/// Waits as a thread does; false if `until` has passed.
+fn wait_by_poll(fd: RawFd, direction: Direction, closing: &io::PipeReader, until: Option<Instant>) -> io::Result<bool> {
+    let events = match direction {
+        Direction::Read => libc::POLLIN | libc::POLLPRI,
+        Direction::Write => libc::POLLOUT,
+    };
+    let mut fds = [
+        libc::pollfd { fd, events, revents: 0 },
+        libc::pollfd { fd: closing.as_raw_fd(), events: libc::POLLIN, revents: 0 },
+    ];
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.map_or(-1, |left| i32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
+        // SAFETY: an array of two.
+        match unsafe { libc::poll(fds.as_mut_ptr(), 2, left) } {
+            0 if until.is_none_or(|until| until > Instant::now()) => {}
+            0 => return Ok(false),
+            1.. if fds[0].revents & libc::POLLNVAL != 0 => return Err(closed()),
+            1.. => return Ok(true),
+            _ => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// Counts a task that waits. Made and dropped by the worker of the reactor.
+#[derive(Debug)]
+pub(crate) struct Counted<R: Deref<Target = Reactor>> {
+    reactor: R,
+    counts: bool,
+}
+
+impl<R: Deref<Target = Reactor>> Counted<R> {
+    pub(super) fn new(reactor: R, counts: bool) -> Self {
+        reactor.count_waiting(counts, 1);
+        Self { reactor, counts }
+    }
+}
+
+impl<R: Deref<Target = Reactor>> Drop for Counted<R> {
+    fn drop(&mut self) {
+        self.reactor.count_waiting(self.counts, usize::MAX);
+    }
+}
