@@ -1,4 +1,4 @@
-//! Addresses of actors on the other side, and actors of this side whose addresses were sent there.
+//! Addresses of actors on the other side. Actors of this side whose addresses were sent there are in `exported`.
 //!
 //! ```text
 //!   here: Address ─→ mailbox ─→ relay ── Post ──────────────→ the actor's mailbox, or a backlog for it
@@ -17,29 +17,23 @@
 //! - Whoever reads frames never waits for an actor: what a full mailbox has no room for is queued for it.
 //! - An address that comes back to where its actor lives is the actor's own there, not one of a relay of a relay.
 
-use std::any::Any;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use serde::de::{DeserializeOwned, Error as _};
-use serde::ser::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::super::address::Address;
 use super::super::builder::Builder;
-use super::super::error::SendError;
-use super::super::life::{Life, Told, Watch};
+use super::super::life::Life;
 use super::super::mailbox::Mailbox;
 use super::border::{Border, Crossing, MYSELF, crossing};
-use super::receipts::{Receipts, Settled};
 use crate::coroutine::unwind;
 use crate::exception::{ExitKind, Leaving, Report, raise, report};
 use crate::process::RemoteError;
-use crate::process::host::{HEAD, Kind};
-use crate::sync::channel::{self, Sender};
+use crate::process::host::Kind;
 use crate::sync::{Event, Semaphore};
-use crate::task::{self, JoinError};
+use crate::task::JoinError;
 
 /// How many messages to one address are on the way at most.
 const WINDOW: usize = 64;
@@ -48,14 +42,12 @@ const WINDOW: usize = 64;
 const RELAY: usize = 1024;
 
 /// What is added to the number of an address that goes back to the side that has given it.
-const YOURS: u64 = 1 << 63;
-
-// ---- actors of the other side
+pub(super) const YOURS: u64 = 1 << 63;
 
 /// What is known here of an actor of the other side.
 pub(in crate::actor) struct Afar {
-    border: Arc<Border>,
-    number: u64,
+    pub(super) border: Arc<Border>,
+    pub(super) number: u64,
     name: Arc<str>,
     /// A permit for each message that may be sent.
     credit: Semaphore,
@@ -63,13 +55,13 @@ pub(in crate::actor) struct Afar {
     close: OnceLock<Box<dyn Fn() + Send + Sync>>,
     state: Mutex<State>,
     /// Set when the relay has sent on all that it will.
-    is_done: Event,
+    pub(super) is_done: Event,
     /// Set when the actor has ended, or nothing is known of it any more.
-    has_ended: Event,
+    pub(super) has_ended: Event,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     /// How many messages were sent, how many of them have arrived, and how many of these the actor has received.
     sent: u64,
     arrived: u64,
@@ -79,7 +71,7 @@ struct State {
     /// Whether it was closed by an address of this side.
     is_closed_here: bool,
     /// Whether it was closed on its own side.
-    is_closed_there: bool,
+    pub(super) is_closed_there: bool,
     /// Whether no address of this side is left.
     is_released: bool,
     /// How it has ended.
@@ -103,7 +95,7 @@ impl State {
 
 /// How an actor of the other side has ended.
 #[derive(Debug, PartialEq)]
-enum End {
+pub(super) enum End {
     Well,
     Panicked(String),
     Raised(String),
@@ -119,7 +111,7 @@ impl End {
     const KILLED: u8 = 3;
 
     /// What is sent of how an actor has ended.
-    fn code(error: Option<&JoinError>) -> (u8, String) {
+    pub(super) fn code(error: Option<&JoinError>) -> (u8, String) {
         let Some(error) = error else { return (Self::WELL, String::new()) };
         match (error.panic_text(), error.exception()) {
             (Some(text), _) => (Self::PANICKED, text.to_owned()),
@@ -129,7 +121,7 @@ impl End {
         }
     }
 
-    fn of(code: u8, text: &[u8]) -> Option<Self> {
+    pub(super) fn of(code: u8, text: &[u8]) -> Option<Self> {
         let text = || String::from_utf8_lossy(text).into_owned();
         Some(match code {
             Self::WELL => Self::Well,
@@ -153,7 +145,7 @@ impl End {
 }
 
 impl Afar {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -161,7 +153,7 @@ impl Afar {
         &self.name
     }
 
-    fn close_mailbox(&self) {
+    pub(super) fn close_mailbox(&self) {
         if let Some(close) = self.close.get() {
             close();
         }
@@ -238,7 +230,7 @@ impl Afar {
     }
 
     /// Notes how many messages have arrived, and how many were received. True if it needs not be known any more.
-    fn settle(&self, arrived: u64, received: u64) -> io::Result<bool> {
+    pub(super) fn settle(&self, arrived: u64, received: u64) -> io::Result<bool> {
         let mut state = self.state();
         let is_possible = arrived <= state.sent && received <= arrived && received >= state.received;
         let more = arrived.checked_sub(state.arrived).filter(|_| is_possible);
@@ -250,7 +242,7 @@ impl Afar {
         Ok(is_over)
     }
 
-    fn ended(&self, end: End) {
+    pub(super) fn ended(&self, end: End) {
         self.state().end.get_or_insert(end);
         self.has_ended.set();
         self.close_mailbox();
@@ -268,6 +260,12 @@ impl Afar {
         if count > 0 {
             report(&Report::DeadLetters { name: &self.name, count });
         }
+    }
+}
+
+impl Border {
+    pub(super) fn afar(&self, number: u64) -> Option<Arc<Afar>> {
+        self.entries().relays.get(&number).cloned()
     }
 }
 
@@ -339,370 +337,6 @@ impl<'de, M: Serialize + Send + 'static> Deserialize<'de> for Address<M> {
         }
         border.send_number(Kind::Watch, number);
         Ok(Self::new(name, sender, Life::Abroad(task, afar)))
-    }
-}
-
-// ---- actors of this side
-
-/// An actor whose address was sent to the other side.
-pub(super) struct Exported {
-    /// The number of the message that it was sent in.
-    pub(super) message: u64,
-    target: Arc<dyn Target>,
-    /// Tells the other side of its end.
-    watch: Option<Watch>,
-}
-
-/// An actor whose address was sent to the other side, whatever it receives.
-trait Target: Send + Sync {
-    fn deliver(&self, border: &Arc<Border>, number: u64, message: u64, bytes: &[u8]);
-    fn settled(&self) -> &Settled;
-    fn close(&self);
-    fn kill(&self);
-    fn watch(&self, told: Told) -> Option<Watch>;
-    /// Its `Address`.
-    fn address(&self) -> Box<dyn Any>;
-}
-
-/// See [`Target`].
-struct Mailed<M> {
-    inbox: Inbox<M>,
-    /// For what its full mailbox had no room for: a task waits in the place of the reader.
-    backlog: Mutex<Option<Backlog<M>>>,
-}
-
-/// Where the messages to it go.
-struct Inbox<M> {
-    address: Address<M>,
-    settled: Arc<Settled>,
-    /// What the actor has received, in a host. Elsewhere what has arrived counts as that: no process dies with it.
-    receipts: Option<Arc<Receipts>>,
-}
-
-impl<M> Clone for Inbox<M> {
-    fn clone(&self) -> Self {
-        Self { address: self.address.clone(), settled: self.settled.clone(), receipts: self.receipts.clone() }
-    }
-}
-
-impl<M: Send + 'static> Inbox<M> {
-    fn try_send(&self, message: M) -> Result<(), SendError<M>> {
-        let (send, len) = (|| self.address.try_send(message), || self.address.len());
-        match &self.receipts {
-            Some(receipts) => receipts.send(&self.settled, send, len),
-            None => send().inspect(|()| self.settled.add_received(1)),
-        }
-    }
-
-    /// Sends, waiting for room.
-    ///
-    /// # Suspends
-    /// As [`Address::send`].
-    ///
-    /// # Cancel safety
-    /// As [`Address::send`].
-    fn send(&self, message: M) -> Result<(), SendError<M>> {
-        self.address.send(message)?;
-        match &self.receipts {
-            Some(receipts) => receipts.note(&self.settled, || self.address.len()),
-            None => self.settled.add_received(1),
-        }
-        Ok(())
-    }
-
-    /// Reports that `count` messages, which have arrived, are lost, since the actor receives no more.
-    fn lose(&self, count: usize) {
-        report(&Report::DeadLetters { name: self.address.name(), count });
-        self.settled.add_received(count as u64);
-    }
-}
-
-/// The messages that wait in line for a full mailbox.
-struct Backlog<M> {
-    queue: Sender<M>,
-    /// Whether the actor is to be closed behind them. Set before the queue is closed, whose lock publishes it.
-    closes: Arc<AtomicBool>,
-}
-
-impl<M: DeserializeOwned + Send + 'static> Target for Mailed<M> {
-    fn deliver(&self, border: &Arc<Border>, number: u64, message: u64, bytes: &[u8]) {
-        let value = match border.decode(bytes) {
-            Ok(value) => value,
-            Err(why) => {
-                border.refuse(number, message, &why);
-                self.arrived(border, number);
-                return self.inbox.settled.add_received(1);
-            }
-        };
-        let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
-        let refused = match &*backlog {
-            // The task that waits counts it when it is next.
-            Some(Backlog { queue, .. }) => queue.send(value).err().map(channel::SendError::into_inner),
-            None => {
-                // First: the actor may answer, and its process end, before this goes on.
-                self.arrived(border, number);
-                match self.inbox.try_send(value) {
-                    Ok(()) => None,
-                    Err(SendError::Full(value)) => {
-                        *backlog = Some(self.wait_in_line(border, number, value));
-                        None
-                    }
-                    Err(refused) => Some(refused.into_inner()),
-                }
-            }
-        };
-        let was_counted = backlog.is_none();
-        drop(backlog);
-        let Some(value) = refused else { return };
-        unwind::drop_quietly(value);
-        if !was_counted {
-            self.arrived(border, number);
-        }
-        self.inbox.lose(1);
-        border.send_number(Kind::Closed, number);
-    }
-
-    fn settled(&self) -> &Settled {
-        &self.inbox.settled
-    }
-
-    /// Closes it behind what was sent to it from the other side.
-    fn close(&self) {
-        match &*self.backlog.lock().unwrap_or_else(PoisonError::into_inner) {
-            None => self.inbox.address.close(),
-            Some(Backlog { queue, closes }) => {
-                closes.store(true, Ordering::Relaxed);
-                queue.close();
-            }
-        }
-    }
-
-    fn kill(&self) {
-        self.inbox.address.kill();
-    }
-
-    fn watch(&self, told: Told) -> Option<Watch> {
-        self.inbox.address.life().watch(told)
-    }
-
-    fn address(&self) -> Box<dyn Any> {
-        Box::new(self.inbox.address.clone())
-    }
-}
-
-impl<M: Send + 'static> Mailed<M> {
-    /// Counts a message. The other side is told at once if many have come, else when the reader has nothing else to do.
-    fn arrived(&self, border: &Border, number: u64) {
-        let settled = &self.inbox.settled;
-        settled.add_arrived(1);
-        if settled.is_due() {
-            settled.tell();
-        }
-        // Whether it is received is to be seen only later.
-        let mut entries = border.entries();
-        if !entries.unsettled.contains(&number) {
-            entries.unsettled.push(number);
-        }
-    }
-
-    /// Sends `first`, and what comes after it, as there is room.
-    fn wait_in_line(&self, border: &Arc<Border>, number: u64, first: M) -> Backlog<M> {
-        let (queue, receiver) = channel::unbounded();
-        let closes = Arc::new(AtomicBool::new(false));
-        let (inbox, border, is_to_close) = (self.inbox.clone(), border.clone(), closes.clone());
-        // Whoever is next in line counts as arrived.
-        let wait = move || {
-            let Inbox { address, settled, .. } = &inbox;
-            let mut next = Some(first);
-            while let Some(message) = next {
-                if inbox.send(message).is_err() {
-                    receiver.close();
-                    let rest = receiver.drain().len();
-                    settled.add_arrived(rest as u64);
-                    inbox.lose(1 + rest);
-                    settled.tell();
-                    return border.send_number(Kind::Closed, number);
-                }
-                if receiver.is_empty() {
-                    settled.tell();
-                }
-                next = receiver.recv().ok();
-                if next.is_some() {
-                    settled.add_arrived(1);
-                    if settled.is_due() || receiver.is_empty() {
-                        settled.tell();
-                    }
-                }
-            }
-            if is_to_close.load(Ordering::Relaxed) {
-                address.close();
-            }
-        };
-        if task::Builder::new().name("osier::actor::backlog").try_spawn_lasting(wait).is_err() {
-            // The runtime ends, and with it the actor.
-            self.inbox.lose(1);
-        }
-        Backlog { queue, closes }
-    }
-}
-
-impl<M: DeserializeOwned + Send + 'static> Serialize for Address<M> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Some(Crossing { border, message }) = crossing() else {
-            return Err(S::Error::custom("an address crosses only in a message to an actor in another process"));
-        };
-        if border.myself::<M>().is_some_and(|myself| myself.is_same(self)) {
-            return (MYSELF, border.name(), None::<u64>).serialize(serializer);
-        }
-        if let Life::Abroad(_, afar) = self.life()
-            && Arc::ptr_eq(&afar.border, &border)
-            && !afar.has_ended.is_set()
-        {
-            return (afar.number | YOURS, self.name(), None::<u64>).serialize(serializer);
-        }
-        let bound = self.bound().map(|bound| bound as u64);
-        let receipts = self.task().data::<Arc<Receipts>>().cloned();
-        let mut entries = border.entries();
-        if entries.is_over {
-            drop(entries);
-            return Err(S::Error::custom("the process has ended"));
-        }
-        let number = entries.number();
-        let inbox = Inbox { address: self.clone(), settled: Settled::new(&border, number), receipts };
-        let target = Arc::new(Mailed { inbox, backlog: Mutex::new(None) });
-        entries.addresses.insert(number, Exported { message, target, watch: None });
-        drop(entries);
-        (number, self.name(), bound).serialize(serializer)
-    }
-}
-
-// ---- frames
-
-impl Border {
-    fn target(&self, number: u64) -> Option<Arc<dyn Target>> {
-        self.entries().addresses.get(&number).map(|exported| exported.target.clone())
-    }
-
-    pub(super) fn afar(&self, number: u64) -> Option<Arc<Afar>> {
-        self.entries().relays.get(&number).cloned()
-    }
-
-    /// Does what a frame about an address says. An error if it is none.
-    pub(super) fn handle_address(self: &Arc<Self>, kind: Kind, number: u64, rest: &[u8]) -> io::Result<()> {
-        let second = || rest.split_first_chunk().ok_or(io::ErrorKind::InvalidData);
-        match kind {
-            Kind::Post => {
-                let (message, bytes) = second()?;
-                // One that was released meanwhile is sent nothing by whoever released it.
-                if let Some(target) = self.target(number) {
-                    target.deliver(self, number, u64::from_be_bytes(*message), bytes);
-                }
-            }
-            Kind::Watch => self.watch(number),
-            Kind::CloseThat => _ = self.target(number).map(|target| target.close()),
-            Kind::Kill => {
-                let (question, _) = second()?;
-                self.kill(number, u64::from_be_bytes(*question));
-            }
-            Kind::Release => {
-                let released = self.entries().addresses.remove(&number);
-                if let Some(exported) = &released {
-                    exported.target.settled().tell();
-                }
-                drop(released);
-            }
-            Kind::Settled => {
-                let (arrived, rest) = second()?;
-                let received = rest.first_chunk().ok_or(io::ErrorKind::InvalidData)?;
-                if let Some(afar) = self.afar(number)
-                    && afar.settle(u64::from_be_bytes(*arrived), u64::from_be_bytes(*received))?
-                {
-                    let known = self.entries().relays.remove(&number);
-                    drop(known);
-                }
-            }
-            Kind::Closed => {
-                if let Some(afar) = self.afar(number) {
-                    afar.state().is_closed_there = true;
-                    afar.close_mailbox();
-                }
-            }
-            Kind::Gone => {
-                let end = rest.split_first().and_then(|(code, text)| End::of(*code, text));
-                let end = end.ok_or(io::ErrorKind::InvalidData)?;
-                if let Some(afar) = self.afar(number) {
-                    afar.ended(end);
-                }
-            }
-            _ => return Err(io::ErrorKind::InvalidData.into()),
-        }
-        Ok(())
-    }
-
-    /// Lets the other side know of the end of an actor of this side.
-    fn watch(self: &Arc<Self>, number: u64) {
-        let Some(target) = self.target(number) else { return };
-        let border = Arc::downgrade(self);
-        let told = move |error: Option<&JoinError>| {
-            let Some(border) = border.upgrade() else { return };
-            let (code, text) = End::code(error);
-            let text = &text.as_bytes()[..text.len().min(HEAD - 16)];
-            border.send(Kind::Gone, &[&number.to_be_bytes(), &[code], text]);
-        };
-        let watch = target.watch(Box::new(told));
-        let mut entries = self.entries();
-        let unused = match entries.addresses.get_mut(&number) {
-            Some(exported) => std::mem::replace(&mut exported.watch, watch),
-            None => watch,
-        };
-        drop(entries);
-        drop(unused);
-    }
-
-    /// Kills an actor of this side, for a question of the other one.
-    fn kill(self: &Arc<Self>, number: u64, question: u64) {
-        struct AnswerOnDrop(Arc<Border>, u64);
-        impl Drop for AnswerOnDrop {
-            fn drop(&mut self) {
-                self.0.send_number(Kind::NoAnswer, self.1);
-            }
-        }
-        let answer = AnswerOnDrop(self.clone(), question);
-        let Some(target) = self.target(number) else { return };
-        let kill = move || {
-            let _answer = answer;
-            target.kill();
-        };
-        // Refused only where the runtime ends, and with it the actor.
-        drop(task::Builder::new().name("osier::actor::kill").try_spawn_lasting(kill));
-    }
-
-    /// Tells the other side what has arrived, since no more has come.
-    pub(super) fn tell_settled(&self) {
-        // Whoever calls this before the end waits until others have told what they were about to.
-        let telling = self.telling();
-        let numbers = std::mem::take(&mut self.entries().unsettled);
-        for number in numbers {
-            if let Some(target) = self.target(number) {
-                target.settled().tell_as(&telling, self);
-            }
-        }
-    }
-
-    /// Tells the other side all that has arrived and was received, at the end.
-    pub(super) fn tell_all_settled(&self) {
-        let telling = self.telling();
-        let targets: Vec<_> = self.entries().addresses.values().map(|exported| exported.target.clone()).collect();
-        targets.iter().for_each(|target| target.settled().tell_as(&telling, self));
-    }
-
-    /// Waits until all that was sent to addresses of the other side is on its way; nothing more is sent to them.
-    ///
-    /// # Suspends
-    pub(super) fn flush(&self) {
-        let relays: Vec<_> = self.entries().relays.values().cloned().collect();
-        relays.iter().for_each(|afar| afar.close_mailbox());
-        relays.iter().for_each(|afar| afar.is_done.wait());
     }
 }
 

@@ -1,7 +1,7 @@
 //! What crosses between an actor's owner and its host: messages, and in them replies and addresses.
 //!
 //! Both processes have one of these for an actor. A reply or an address in a message is entered here under a number, and the
-//! number is sent; the other side makes a reply or an address of it that leads back. What becomes of addresses is in `afar`.
+//! number is sent; the other side makes a reply or an address of it that leads back. What becomes of addresses is in `afar` and `exported`.
 //!
 //! ```text
 //!   encode: Reply, Address ─→ number, entry          decode: number ─→ Reply that sends Answer, Address of a relay that sends Post
@@ -28,7 +28,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::super::address::Address;
 use super::super::error::AskError;
 use super::super::reply::{Abroad, Reply, Way};
-use super::afar::{Afar, Exported};
+use super::afar::Afar;
+use super::exported::Exported;
 use crate::coroutine::unwind;
 use crate::exception::{Report, report};
 use crate::process::RemoteError;

@@ -1,11 +1,14 @@
 //! Actors in other processes, behind the same addresses.
 //!
 //! # Rooms
-//! - Here: what users call, and what is registered. `owner`, `host`: the two sides. `border`: what crosses. `afar`: addresses.
-//!   `receipts`: what was received of what has crossed.
+//! - Here: what users call, and what is registered. `owner`, `host`: the two sides. `border`: what crosses. `afar`: addresses of
+//!   the other side's actors, `exported`: those of this side's. `frames`: what is said of addresses. `receipts`: what was
+//!   received of what has crossed.
 
 mod afar;
 mod border;
+mod exported;
+mod frames;
 mod host;
 mod owner;
 mod receipts;
