@@ -196,7 +196,7 @@ impl Builder {
     /// runtime's, and no signal handler. Timers, descriptors, signals, children and blocking calls that tasks wait for do not
     /// count as outside.
     ///
-    /// Then a [`Deadlock`] is certain when its own workers sleep and its tasks wait for none of these. Without the promise it is
+    /// Then a [`Deadlock`](super::Deadlock) is certain when its own workers sleep and its tasks wait for none of these. Without the promise it is
     /// only where every thread of the process is osier's and sleeps, or waits for a task or in a wait of [`sync`](crate::sync);
     /// which is so in most programs whose `main` calls [`run`](super::run), and never in tests, since their harness has a thread. After one
     /// blocking call, by `task::unblock`, for a file or to look a name up, it is not so any more: the threads that make such
