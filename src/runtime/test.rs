@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::worker::{Fresh, Job, Worker, pop};
+use super::worker::{Fresh, Job, Worker};
 use crate::coroutine::current;
 
 /// Random numbers from a seed: splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
@@ -39,7 +39,7 @@ impl Worker {
     /// What to run next: any of what is ready.
     pub(super) fn choose(&self, seeds: &Seeds) -> Option<Job> {
         self.collect_woken();
-        let own = || pop(&self.fresh).or_else(|| pop(&self.fresh_in_line)).map(|Fresh(task)| task);
+        let own = || self.pop_fresh().map(|Fresh(task)| task);
         let outside = || match self.take_injected() {
             Some(Job::Fresh(task) | Job::Ready(task)) => Some(task),
             None => None,
@@ -49,13 +49,12 @@ impl Worker {
             self.remote().in_line.fetch_add(1, Ordering::Relaxed);
             self.push_ready(task);
         }
-        let mut ready = self.ready.borrow_mut();
-        let chosen = match ready.len() {
+        let chosen = match self.ready.len() {
             0 => return None,
             1 => 0,
             len => seeds.below(len),
         };
-        ready.remove(chosen).map(Job::Ready)
+        self.ready.remove(chosen).map(Job::Ready)
     }
 
     /// Moves the time on to the next timer, where all wait. False where there is none, or time is not made up. While a

@@ -134,7 +134,7 @@ impl Carrier {
         self.only_one.set(only_one);
     }
 
-    /// Lets a carrier that goes on by itself take more tasks after the one it has.
+    /// Lets a carrier whose task has suspended take more after that one.
     pub(crate) fn may_go_on(&self) {
         self.only_one.set(false);
     }
@@ -157,13 +157,12 @@ impl Carrier {
     ///
     /// # Safety
     /// - The carrier is on the running chain.
+    /// - `top` is `current::frame()`.
     #[inline(always)]
-    pub(crate) unsafe fn suspend(&self) {
+    pub(crate) unsafe fn suspend(&self, top: *const Frame) {
         self.bookmark.set();
         // SAFETY: the yielder was set when the carrier first ran, and the caller says that it runs.
-        unsafe {
-            unwind::suspending(current::frame(), &self.frame, |_| (*self.yielder.get()).suspend(Pause::Suspended));
-        }
+        unsafe { unwind::suspending(top, &self.frame, |_| (*self.yielder.get()).suspend(Pause::Suspended)) };
         self.bookmark.clear();
     }
 

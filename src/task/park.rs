@@ -22,6 +22,18 @@ impl RawTask {
         }
     }
 
+    /// As [`park`](Self::park), with nothing on top of the task.
+    ///
+    /// # Safety
+    /// - As [`suspend_alone`](Self::suspend_alone).
+    #[inline(always)]
+    pub(crate) unsafe fn park_alone(self) {
+        if self.header().run.park() {
+            // SAFETY: the caller's promise.
+            unsafe { self.suspend_alone() };
+        }
+    }
+
     /// Leaves the token that `park` waits for. The caller holds a reference.
     pub(super) fn leave_token(self) {
         // Release: pairs with the Acquire in `take_token`. The notification orders it before the task's next park.
@@ -125,18 +137,15 @@ fn park_thread_until(deadline: Option<Instant>) -> bool {
 #[inline(always)]
 pub fn yield_now() {
     match RawTask::current() {
-        Some(task) if !task.header().has_request() && ptr::eq(current::frame(), task.frame()) => yield_(task),
+        Some(task) if !task.header().has_request() && ptr::eq(current::frame(), task.frame()) => {
+            Worker::here().push_ready(task);
+            // SAFETY: that was looked at just now.
+            unsafe { task.suspend_alone() };
+            if task.header().has_request() {
+                cancel::throw_if_due();
+            }
+        }
         _ => yield_or_unwind(),
-    }
-}
-
-/// Lets the others run, and then looks for requests.
-#[inline(always)]
-fn yield_(task: RawTask) {
-    Worker::here().push_ready(task);
-    task.suspend();
-    if task.header().has_request() {
-        cancel::throw_if_due();
     }
 }
 
@@ -146,7 +155,10 @@ fn yield_(task: RawTask) {
 fn yield_or_unwind() {
     region::forbid("yield");
     match RawTask::current() {
-        Some(task) if !cancel::is_due(task) => yield_(task),
+        Some(task) if !cancel::is_due(task) => {
+            Worker::here().push_ready(task);
+            task.suspend();
+        }
         Some(_) => {}
         None => std::thread::yield_now(),
     }

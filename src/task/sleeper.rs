@@ -189,7 +189,10 @@ impl Sleeper {
                 if task.header().has_request() {
                     break;
                 }
-                Self::park(*task, &give_up);
+                Self::begin_to_park(*task, &give_up);
+                // SAFETY: nothing stands on top of the task: that was looked at, and what is opened meanwhile is closed again.
+                unsafe { task.park_alone() };
+                Self::has_parked(*task);
             }
         }
         self.wait_slow(deadline, is_ready, give_up)
@@ -295,10 +298,20 @@ impl Sleeper {
     /// Parks the running task; one that is left behind in there gives up.
     #[inline(always)]
     fn park(task: RawTask, give_up: &dyn Leave) {
+        Self::begin_to_park(task, give_up);
+        task.park();
+        Self::has_parked(task);
+    }
+
+    #[inline(always)]
+    fn begin_to_park(task: RawTask, give_up: &dyn Leave) {
         held::look(task, give_up);
         // SAFETY: `give_up` stays where it is until the task has come back.
         unsafe { task.set_leaves(Some(give_up)) };
-        task.park();
+    }
+
+    #[inline(always)]
+    fn has_parked(task: RawTask) {
         // SAFETY: nothing is set.
         unsafe { task.set_leaves(None) };
     }

@@ -32,11 +32,11 @@ impl Worker {
             // SAFETY: it is idle, and in no list any more.
             unsafe { Carrier::free(carrier) };
         }
-        while let Some(Fresh(task)) = self.fresh.pop().or_else(|| self.fresh_in_line.pop()) {
+        while let Some(Fresh(task)) = self.pop_fresh() {
             task.refuse(JoinError::cancelled());
         }
         self.collect_woken();
-        for task in self.ready.take() {
+        while let Some(task) = self.ready.pop_front() {
             if !task.has_started() {
                 task.refuse(JoinError::cancelled());
             }

@@ -19,11 +19,11 @@ impl Worker {
         }
         let Some(Fresh(newest)) = worker.fresh.pop() else { return worker.join_next_in_line(joiner, child) };
         if newest != child {
-            worker.fresh.push(Fresh(newest));
+            worker.push_fresh(&worker.fresh, newest);
             return false;
         }
         let Ok(carrier) = worker.take_carrier(child.header().stack_size) else {
-            worker.fresh.push(Fresh(child));
+            worker.push_fresh(&worker.fresh, child);
             return false;
         };
         worker.joins_in_place.set(budget - 1);
@@ -38,7 +38,7 @@ impl Worker {
     fn join_next_in_line(&self, joiner: RawTask, child: RawTask) -> bool {
         // In a test runtime, where all stand in line, the seed decides who comes next.
         // In that order: of a task that is not ours nothing may be asked.
-        if self.seeds.is_some() || self.ready.borrow().front() != Some(&child) || child.has_started() {
+        if self.seeds.is_some() || self.ready.get(0) != Some(child) || child.has_started() {
             return false;
         }
         let Ok(carrier) = self.take_carrier(child.header().stack_size) else { return false };

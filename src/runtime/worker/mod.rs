@@ -6,12 +6,13 @@
 //! - While the loop decides, no task of this worker is in the middle of running.
 //!
 //! # Rooms
-//! - `in_place`: tasks started below the running one. `started`: carriers, and the list of tasks that have suspended.
+//! - `ready`: the queue of tasks that can go on. `in_place`: tasks started below the running one. `started`: carriers, and the list of tasks that have suspended.
 //! - `rest`: when there is nothing to run. `steal`: looking at other workers. `timers`: what is due.
 //! - `warm`: what the next tasks will touch. `end`: what becomes of the rest.
 
 mod end;
 mod in_place;
+mod ready;
 mod rest;
 mod started;
 mod steal;
@@ -19,13 +20,13 @@ mod timers;
 mod warm;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
+use ready::Ready;
 
 use super::diagnosis::Turnstile;
 use super::reactor::Reactor;
@@ -39,6 +40,8 @@ use crate::task::{Carrier, Header, JoinError, Pause, RawTask, Refusal};
 /// Every so many tasks the loop looks where it otherwise looks last, so that nothing starves. A prime, as in Go's
 /// scheduler (`runtime/proc.go`), so that it does not beat in time with the program.
 const FAR_END: u32 = 61;
+/// After how many tasks it looks whether requests that were put off can be thrown.
+const PUT_OFF: u32 = 4;
 /// How many joins in place are made before the loop gets its turn.
 const IN_PLACE: u32 = 64;
 /// From how many suspended tasks on what they left is likely to have gone from the core's nearest cache.
@@ -84,19 +87,22 @@ pub(crate) struct Worker {
     remote: Arc<Remote>,
     index: usize,
     /// Started tasks that can go on, first come first served; among them fresh ones that stand in line.
-    pub(super) ready: RefCell<VecDeque<RawTask>>,
+    pub(super) ready: Ready,
     /// How many of them go on before the next fresh task starts.
     round: Cell<usize>,
     /// Tasks that have not started: newest first for this worker, oldest first for thieves.
     pub(super) fresh: Deque<Fresh>,
     /// Tasks that have not started: oldest first for this worker, too.
     pub(super) fresh_in_line: Deque<Fresh>,
+    /// Whether there may be any in either: a look at both costs a tenth of a yield. Others may have stolen the last.
+    may_have_fresh: Cell<bool>,
     /// Carriers that no task has.
     carriers: RefCell<Vec<NonNull<Carrier>>>,
     /// How many tasks have suspended and not ended.
     suspended: Cell<usize>,
     timers: RefCell<Timers<RawTask>>,
-    pub(super) until_far_end: Cell<u32>,
+    /// After how many tasks the loop looks at the far end. Below zero where it has not come to it.
+    pub(super) until_far_end: Cell<i32>,
     /// Where the far end is looked at first, of its three places.
     far_end_first: Cell<u8>,
     joins_in_place: Cell<u32>,
@@ -140,14 +146,15 @@ impl Worker {
             remote: shared.remotes[index].clone(),
             shared,
             index,
-            ready: RefCell::new(VecDeque::new()),
+            ready: Ready::new(),
             round: Cell::new(0),
             fresh: deques.newest_first,
             fresh_in_line: deques.oldest_first,
+            may_have_fresh: Cell::new(false),
             carriers: RefCell::new(Vec::new()),
             suspended: Cell::new(0),
             timers: RefCell::new(Timers::new()),
-            until_far_end: Cell::new(FAR_END),
+            until_far_end: Cell::new(FAR_END.cast_signed()),
             far_end_first: Cell::new(0),
             joins_in_place: Cell::new(IN_PLACE),
             spent_at: Cell::new(0),
@@ -229,7 +236,7 @@ impl Worker {
             return self.spawn_in_line(task);
         }
         self.remote().counts.spawned.add_one();
-        self.fresh.push(Fresh(task));
+        self.push_fresh(&self.fresh, task);
         if let Some(worker) = self.shared.idle.wake_any() {
             self.shared.unpark(worker);
         }
@@ -257,7 +264,7 @@ impl Worker {
     /// Queues a fresh task that starts after those that were queued so before.
     pub(super) fn spawn_oldest_first(&self, task: RawTask) -> Result<(), Refusal> {
         self.count_spawned()?;
-        self.fresh_in_line.push(Fresh(task));
+        self.push_fresh(&self.fresh_in_line, task);
         if let Some(worker) = self.shared.idle.wake_any() {
             self.shared.unpark(worker);
         }
@@ -273,7 +280,7 @@ impl Worker {
             return self.push_ready(task);
         }
         // Behind all that are fresh: it has just had its turn.
-        self.fresh_in_line.push(Fresh(task));
+        self.push_fresh(&self.fresh_in_line, task);
         if let Some(worker) = self.shared.idle.wake_any() {
             self.shared.unpark(worker);
         }
@@ -286,10 +293,17 @@ impl Worker {
         })
     }
 
+    /// Puts a task into one of the two deques.
+    #[inline]
+    pub(super) fn push_fresh(&self, deque: &Deque<Fresh>, task: RawTask) {
+        deque.push(Fresh(task));
+        self.may_have_fresh.set(true);
+    }
+
     /// Queues a started task of this worker.
     #[inline]
     pub(crate) fn push_ready(&self, task: RawTask) {
-        self.ready.borrow_mut().push_back(task);
+        self.ready.push_back(task);
     }
 
     pub(crate) fn count_started(&self) {
@@ -304,25 +318,24 @@ impl Worker {
     fn move_tick(&self) {
         let tick = &self.remote().tick;
         tick.store(tick.load(Relaxed).wrapping_add(1), Relaxed);
-        self.until_far_end.set(self.until_far_end.get().saturating_sub(1));
+        self.until_far_end.set(self.until_far_end.get().wrapping_sub(1));
     }
 
     /// The next task for a carrier that has just ended one: a fresh one of its size, if that is what the loop would
     /// choose now. So a run of tasks that do not wait costs no switch.
     #[inline]
     pub(crate) fn next_fresh(&self, size: StackSize) -> Option<RawTask> {
-        let is_due_elsewhere =
-            self.until_far_end.get() == 0 || (self.round.get() > 0 && !self.ready.borrow().is_empty());
+        let is_due_elsewhere = self.until_far_end.get() <= 0 || (self.round.get() > 0 && !self.ready.is_empty());
         // While the runtime closes, every fresh task goes through `start_on`, which cancels it.
         if is_due_elsewhere || self.has_acknowledged.get() || !self.remote().inbox.is_empty() {
             return None;
         }
         let Some(Fresh(task)) = pop(&self.fresh) else { return self.next_oldest_first(size) };
         if task.header().stack_size != size {
-            self.fresh.push(Fresh(task));
+            self.push_fresh(&self.fresh, task);
             return None;
         }
-        self.round.set(self.ready.borrow().len());
+        self.round.set(self.ready.len());
         Some(task)
     }
 
@@ -331,28 +344,48 @@ impl Worker {
         let Fresh(task) = pop(&self.fresh_in_line)?;
         if task.header().stack_size != size {
             self.remote().in_line.fetch_add(1, Relaxed);
-            self.ready.borrow_mut().push_front(task);
+            self.ready.push_front(task);
             return None;
         }
-        self.round.set(self.ready.borrow().len());
+        self.round.set(self.ready.len());
         Some(task)
     }
 
     // ---- the loop
 
     fn run(&self) {
-        while let Some(job) = self.next_job() {
-            self.execute(job);
+        loop {
+            if let Some(task) = self.next_ready() {
+                self.execute(Job::Ready(task));
+            } else if let Some(job) = self.next_job() {
+                self.execute(job);
+            } else {
+                return;
+            }
         }
     }
 
     /// The next job, now or later; `None` when the worker shall exit.
-    #[inline(always)]
+    #[inline(never)]
     fn next_job(&self) -> Option<Job> {
-        if self.until_far_end.get() == 0 && self.shared.is_abandoned() {
+        if self.until_far_end.get() <= 0 && self.shared.is_abandoned() {
             return None;
         }
         self.find_task().or_else(|| self.find_or_sleep())
+    }
+
+    /// The ready task that `find_task` would give, where few looks tell: tasks that give way to each other, or wake each other,
+    /// need no more.
+    #[inline(always)]
+    fn next_ready(&self) -> Option<RawTask> {
+        let round = self.round.get();
+        let others_first = round == 0 && (self.may_have_fresh.get() || !self.remote().inbox.is_empty());
+        if self.until_far_end.get() <= 0 || others_first {
+            return None;
+        }
+        let task = self.pop_ready()?;
+        self.round.set(round.saturating_sub(1));
+        Some(task)
     }
 
     #[inline(always)]
@@ -363,9 +396,6 @@ impl Worker {
             Job::Ready(task) if task.has_started() => self.resume(task),
             Job::Ready(task) => self.start_in_line(task),
             Job::Fresh(task) => self.start(task),
-        }
-        if self.has_put_off.get() && !current::panicking() {
-            self.repeat_requests();
         }
     }
 
@@ -378,7 +408,7 @@ impl Worker {
     /// What to run next, by this worker's own queues: as many started tasks as were ready when the last fresh one
     /// started, then a fresh one. So neither kind starves the other, and a worker goes deep before it goes wide.
     fn find_task(&self) -> Option<Job> {
-        if self.until_far_end.get() == 0
+        if self.until_far_end.get() <= 0
             && let Some(job) = self.look_at_far_end()
         {
             return Some(job);
@@ -396,24 +426,34 @@ impl Worker {
                 return Some(Job::Ready(task));
             }
         }
-        if let Some(Fresh(task)) = pop(&self.fresh).or_else(|| pop(&self.fresh_in_line)) {
-            self.round.set(self.ready.borrow().len());
+        if self.may_have_fresh.get()
+            && let Some(Fresh(task)) = self.pop_fresh()
+        {
+            self.round.set(self.ready.len());
             return Some(Job::Fresh(task));
         }
         self.pop_ready().map(Job::Ready).or_else(|| self.look_outside())
     }
 
+    /// Takes a fresh task out of this worker's own deques, and notes it if there is none.
+    pub(super) fn pop_fresh(&self) -> Option<Fresh> {
+        let fresh = pop(&self.fresh).or_else(|| pop(&self.fresh_in_line));
+        self.may_have_fresh.set(fresh.is_some());
+        fresh
+    }
+
     #[inline(always)]
     fn pop_ready(&self) -> Option<RawTask> {
-        let mut ready = self.ready.borrow_mut();
-        if ready.len() >= warm::AHEAD && self.suspended.get() >= MANY {
-            warm::fetch_next(&ready);
+        if self.ready.len() >= warm::AHEAD && self.suspended.get() >= MANY {
+            warm::fetch_next(&self.ready);
         }
-        ready.pop_front()
+        self.ready.pop_front()
     }
 
     /// What came from elsewhere: tasks that others woke, timers, tasks from outside.
+    #[cold]
     fn look_outside(&self) -> Option<Job> {
+        self.repeat_requests();
         self.collect_woken();
         self.pop_ready().map(Job::Ready).or_else(|| self.take_injected())
     }
@@ -439,6 +479,11 @@ impl Worker {
     /// Makes the loop look at the far end next: the running task has computed for long.
     pub(crate) fn look_far_soon(&self) {
         self.until_far_end.set(0);
+    }
+
+    /// Makes the loop look at the far end after so many tasks at the latest.
+    fn look_far_within(&self, tasks: u32) {
+        self.until_far_end.set(self.until_far_end.get().min(tasks.cast_signed()));
     }
 
     /// Moves what others woke and what timers woke into `ready`.
@@ -472,11 +517,15 @@ impl Worker {
     fn look_at_far_end(&self) -> Option<Job> {
         self.acknowledge_closing();
         self.poll_reactor();
+        self.repeat_requests();
         if let Some(seeds) = &self.seeds {
             // Here again the next time: everything is chosen here.
+            self.until_far_end.set(0);
             return self.choose(seeds);
         }
-        self.until_far_end.set(self.next_far_end());
+        let next = self.next_far_end();
+        let next = if self.has_put_off.get() { next.min(PUT_OFF) } else { next };
+        self.until_far_end.set(next.cast_signed());
         self.collect_woken();
         // In turns: any of the three may never be empty.
         let first = self.far_end_first.replace((self.far_end_first.get() + 1) % 3);
@@ -489,15 +538,15 @@ impl Worker {
     }
 
     pub(super) fn has_ready(&self) -> bool {
-        !self.ready.borrow().is_empty()
+        !self.ready.is_empty()
     }
 
     pub(super) fn ready_len(&self) -> usize {
-        self.ready.borrow().len()
+        self.ready.len()
     }
 
     pub(super) fn only_daemons_are_ready(&self) -> bool {
-        self.ready.borrow().iter().all(|task| task.header().is_daemon)
+        self.ready.iter().all(|task| task.header().is_daemon)
     }
 
     // ---- running
@@ -507,8 +556,7 @@ impl Worker {
     fn resume(&self, task: RawTask) {
         self.turnstile().resumes(task.as_ptr());
         task.header().run.resume();
-        task.carrier().may_go_on();
-        self.enter(task.carrier().this());
+        self.enter(task.carrier());
     }
 
     /// Starts a fresh task that stood in line.
@@ -535,31 +583,37 @@ impl Worker {
             task.request_cancel();
         }
         // SAFETY: a carrier of this worker's, which frees it only when it is idle.
-        unsafe { carrier.as_ref() }.load(task, only_one);
-        self.enter(carrier);
+        let carrier = unsafe { carrier.as_ref() };
+        carrier.load(task, only_one);
+        if self.enter(carrier) == Pause::Suspended {
+            // It is the task's own from now on, and goes on by itself.
+            carrier.may_go_on();
+        }
     }
 
-    /// Runs a carrier until it pauses.
+    /// Runs a carrier until it pauses. An idle one may be gone then.
     #[inline(always)]
-    fn enter(&self, carrier: NonNull<Carrier>) {
+    fn enter(&self, carrier: &Carrier) -> Pause {
         // SAFETY: it is this worker's, and loaded or suspended: it was idle, or its task was in a queue.
-        let pause = unsafe { carrier.as_ref().resume() };
+        let pause = unsafe { carrier.resume() }.expect("a carrier returns only when it is freed");
         current::set_task(ptr::null());
-        match pause {
-            Some(Pause::Suspended) => {}
-            Some(Pause::Idle) => self.put_carrier(carrier),
-            None => unreachable!("a carrier returns only when it is freed"),
+        if pause == Pause::Idle {
+            self.put_carrier(carrier.this());
         }
+        pause
     }
 
     /// Notes that a task has a request that could not be thrown into it now.
     pub(crate) fn put_off_requests(&self) {
         self.has_put_off.set(true);
+        self.look_far_within(PUT_OFF);
     }
 
-    /// Wakes the tasks that have requests, when nobody on this thread unwinds any more.
-    #[cold]
+    /// Wakes the tasks whose requests were put off, when nobody on this thread unwinds any more.
     fn repeat_requests(&self) {
+        if !self.has_put_off.get() || current::panicking() {
+            return;
+        }
         self.has_put_off.set(false);
         for task in self.live_tasks() {
             if task.header().has_request() && task.header().run.notify_here() {

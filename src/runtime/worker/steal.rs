@@ -86,7 +86,10 @@ impl Worker {
         loop {
             let stolen = match stealer.len() {
                 0..LONG_DEQUE => stealer.steal(),
-                _ => stealer.steal_batch_and_pop(&self.fresh),
+                _ => {
+                    self.may_have_fresh.set(true);
+                    stealer.steal_batch_and_pop(&self.fresh)
+                }
             };
             match stolen {
                 Steal::Success(Fresh(task)) => {

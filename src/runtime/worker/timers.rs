@@ -95,7 +95,7 @@ impl Worker {
     #[cold]
     pub(super) fn find_pace(&self) {
         self.far_end_pace.set((Some(Instant::now()), FIRST_LOOK));
-        self.until_far_end.set(self.until_far_end.get().min(FIRST_LOOK));
+        self.look_far_within(FIRST_LOOK);
     }
 
     /// After how many tasks the loop looks at the far end again: sooner when tasks hold the worker for long and something may

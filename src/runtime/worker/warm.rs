@@ -4,9 +4,8 @@
 //! then the carrier that it names, then the frames that the carrier names; three misses one after the other, and as many
 //! for the address of the page. So each is asked for some tasks ahead, when the one before it has come.
 
-use std::collections::VecDeque;
-
-use super::{Carrier, RawTask};
+use super::Carrier;
+use super::ready::Ready;
 use crate::coroutine::memory::prefetch;
 
 /// How many tasks ahead each is asked for: first the header, then the others.
@@ -21,7 +20,7 @@ const FRAME_LINES: usize = 4;
 /// Fetches what the tasks at the front of the queue will touch soon.
 // Out of line: few tasks are switched between without it.
 #[inline(never)]
-pub(super) fn fetch_next(ready: &VecDeque<RawTask>) {
+pub(super) fn fetch_next(ready: &Ready) {
     let started = |ahead: usize| ready.get(ahead).filter(|task| task.has_started());
     if let Some(task) = ready.get(AHEAD) {
         prefetch(task.as_ptr().addr());
