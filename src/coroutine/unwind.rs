@@ -144,10 +144,10 @@ fn is_running_unwinding() -> bool {
 }
 
 /// Whether the running coroutine, or one below it down to `lowest`, is in the middle of an unwind, on a thread that is
-/// panicking.
+/// panicking. With null for `lowest` the thread outside of all counts, too.
 #[cold]
-pub(crate) fn is_chain_unwinding(lowest: &Frame) -> bool {
-    count_unwinding(lowest) > 0
+pub(crate) fn is_chain_unwinding(lowest: *const Frame) -> bool {
+    count_unwinding(lowest) > 0 || lowest.is_null() && current::thread_unwinding()
 }
 
 /// Finds out who unwinds, if anybody does, so that the frames of the chain tell. False if nobody does.
@@ -182,9 +182,9 @@ pub(crate) fn is_context_unwinding(context: *const Frame) -> bool {
     unwinding || current::thread_unwinding()
 }
 
-/// How many coroutines from the running one down to `lowest` are in the middle of an unwind, on a thread that is
+/// How many coroutines from the running one down to `lowest`, or to the chain's end, are in the middle of an unwind, on a thread that is
 /// panicking.
-fn count_unwinding(lowest: &Frame) -> usize {
+fn count_unwinding(lowest: *const Frame) -> usize {
     attribute();
     let mut count = 0;
     for frame in current::chain() {

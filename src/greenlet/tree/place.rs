@@ -158,17 +158,20 @@ pub(in crate::greenlet) unsafe fn barrier_below<T: 'static>(
 /// Whether `target`, which is active and on the running chain, waits in the middle of an unwind.
 #[cold]
 pub(in crate::greenlet) fn waits_unwinding<T: 'static>(target: &Node<T>) -> bool {
-    let context = if target.is_root() { target.tree().head.context.get() } else { &raw const target.head.frame };
-    unwind::is_context_unwinding(context)
+    unwind::is_context_unwinding(context_of_node(target))
 }
 
-/// Whether the running greenlet of `T` is in the middle of an unwind: then nothing can be thrown here.
+/// Whether the running greenlet of `T`, or the root of its tree, is in the middle of an unwind: then nothing can be thrown
+/// here.
 pub(in crate::greenlet) fn is_unwinding<T: 'static>() -> bool {
     current::panicking()
         && locate::<T>(current::frame()).is_none_or(|me| {
             // SAFETY: who was located runs, so it is not freed.
-            let node = unsafe { me.as_ref() };
-            // A root may be a plain thread, of which the books say nothing.
-            node.is_root() || unwind::is_chain_unwinding(&node.head.frame)
+            unwind::is_chain_unwinding(context_of_node(unsafe { me.as_ref() }))
         })
+}
+
+/// The frame that code of `node` runs on or above: the greenlet's own; of a root its context's, or null for the thread.
+fn context_of_node<T: 'static>(node: &Node<T>) -> *const Frame {
+    if node.is_root() { node.tree().head.context.get() } else { &raw const node.head.frame }
 }
