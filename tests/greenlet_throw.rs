@@ -6,11 +6,10 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Mutex;
 
-use common::{Log, OnDrop, panic_text, watch};
+use common::{Log, OnDrop, panic_text, reports, watch};
 use osier::greenlet::{self, Event, SwitchError, Tracer};
-use osier::{ExitKind, Generator, Greenlet, Report, Yielder, catch, catch_exit, raise, set_report_hook};
+use osier::{ExitKind, Generator, Greenlet, Yielder, catch, catch_exit, raise};
 
 /// An error with a payload.
 #[derive(Debug, PartialEq, Eq)]
@@ -335,19 +334,10 @@ fn nothing_is_thrown_into_one_that_waits_for_us_in_its_unwind() {
     assert!(said.ends_with("it is suspended in its own unwind"), "{said}");
 }
 
-static REPORTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
 // GL-065: whoever drops is not disturbed; the hook is told once.
 #[test]
 fn an_exception_raised_in_a_drop_is_reported() {
     let _watch = watch();
-    let before = set_report_hook(|report| {
-        let text = match report {
-            Report::RaisedInDrop { name, exception, .. } => format!("{name}: {exception}"),
-            other => other.to_string(),
-        };
-        REPORTED.lock().unwrap().push(text);
-    });
     let root = Greenlet::<u32>::current();
     let stubborn = |name: &'static str, answer: fn(&Greenlet<u32>) -> u32| {
         let root = root.clone();
@@ -359,12 +349,172 @@ fn an_exception_raised_in_a_drop_is_reported() {
         g.switch(0);
         g
     };
-    drop(stubborn("fails", |_| raise(Text("instead"))));
-    assert_eq!(*REPORTED.lock().unwrap(), ["fails: instead"]);
+    let told = reports(|| drop(stubborn("fails", |_| raise(Text("instead")))));
+    assert_eq!(told, ["exception ignored in the drop of coroutine 'fails': instead"]);
     // One that waits again instead of ending is leaked.
-    drop(stubborn("stays", |root| root.switch(1)));
-    assert_eq!(REPORTED.lock().unwrap()[1..], ["coroutine 'stays' did not end: its stack is leaked"]);
-    drop(set_report_hook(before));
+    let told = reports(|| drop(stubborn("stays", |root| root.switch(1))));
+    assert_eq!(told, ["coroutine 'stays' did not end: its stack is leaked"]);
+}
+
+/// Suspended in a switch to `root`; asked to end it raises its own name, after a switch there if it `goes_first`.
+fn fails_on_exit(name: &'static str, root: &Greenlet<u32>, goes_first: bool) -> Greenlet<u32> {
+    let root = root.clone();
+    let body = move |n| {
+        _ = catch_exit(|| root.switch(n));
+        if goes_first {
+            root.switch(7);
+        }
+        raise(Text(name))
+    };
+    let g = Greenlet::builder(body).name(name).build();
+    g.switch(0);
+    g
+}
+
+/// Runs `body` in a greenlet that stands `height` above the root, each the child of the one below.
+fn at_height(height: u32, body: impl FnOnce(u32) -> u32 + 'static) -> Greenlet<u32> {
+    let mut body: Box<dyn FnOnce(u32) -> u32> = Box::new(body);
+    for _ in 1..height {
+        let inner = body;
+        body = Box::new(move |n| Greenlet::new(inner).switch(n));
+    }
+    Greenlet::new(body)
+}
+
+// GL-065, H14: the one that drops is unwinding. What it is unwound by goes on, wherever it stands.
+#[test]
+fn an_unwind_goes_on_after_a_drop_that_raises_at_any_height() {
+    let _watch = watch();
+    let root = Greenlet::<u32>::current();
+    for height in 1..=4 {
+        let told = reports(|| {
+            let c = fails_on_exit("c", &root, false);
+            let b = at_height(height, move |_| {
+                let _c = c;
+                raise(Text("b"))
+            });
+            assert_eq!(text_of(|| b.switch(1)), "b");
+            assert!(b.is_dead());
+        });
+        assert_eq!(told, ["exception ignored in the drop of coroutine 'c': c"], "{height} above the root");
+        // By siblings: the dropper is resumed by one that is no ancestor of it.
+        let told = reports(|| {
+            let c = fails_on_exit("c", &root, false);
+            let b = Greenlet::new(move |_| {
+                let _c = c;
+                raise(Text("b"))
+            });
+            let a = at_height(height, {
+                let b = b.clone();
+                move |n| b.switch(n)
+            });
+            assert_eq!(text_of(|| a.switch(1)), "b");
+            assert!(b.is_dead() && !a.is_dead());
+            assert!(a.kill());
+        });
+        assert_eq!(told, ["exception ignored in the drop of coroutine 'c': c"], "below {height}");
+        assert!(common::OWN_THREADS || !std::thread::panicking());
+    }
+}
+
+// The one that is dropped goes elsewhere first: meanwhile the one that waits for it is suspended in its unwind.
+#[test]
+fn an_unwind_goes_on_when_what_it_drops_ends_later() {
+    let _watch = watch();
+    let root = Greenlet::<u32>::current();
+    for height in 1..=3 {
+        let told = reports(|| {
+            let c = fails_on_exit("c", &root, true);
+            let weak = c.downgrade();
+            let b = at_height(height, move |_| {
+                let _c = c;
+                raise(Text("b"))
+            });
+            assert_eq!(b.switch(1), 7);
+            let c = weak.upgrade().unwrap();
+            assert_eq!(text_of(|| c.switch(0)), "b");
+            assert!(c.is_dead() && b.is_dead());
+        });
+        assert_eq!(told, ["exception ignored in the drop of coroutine 'c': c"], "{height} above the root");
+        assert!(common::OWN_THREADS || !std::thread::panicking());
+    }
+}
+
+// A destructor that an unwind runs catches what its children raise, wherever it stands.
+#[test]
+fn a_destructor_catches_its_childrens_errors_at_any_height() {
+    let _watch = watch();
+    for height in 1..=4 {
+        let log = Log::default();
+        let g = at_height(height, {
+            let log = log.clone();
+            move |_| {
+                let _guard = OnDrop(|| {
+                    let child = Greenlet::<u32>::new(|_| raise(Text("new")));
+                    log.push(text_of(|| child.switch(0)));
+                    let child = Greenlet::<u32>::new(|n| {
+                        greenlet::parent().switch(n);
+                        raise(Text("suspended"))
+                    });
+                    assert_eq!(child.switch(5), 5);
+                    log.push(text_of(|| child.switch(0)));
+                    let child = Greenlet::<u32>::new(|n| greenlet::parent().switch(n));
+                    assert_eq!(child.switch(6), 6);
+                    log.push(text_of(|| child.throw(Text("thrown in"))));
+                });
+                raise(Text("first"))
+            }
+        });
+        assert_eq!(text_of(|| g.switch(0)), "first", "{height} above the root");
+        assert_eq!(log.take(), ["new", "suspended", "thrown in"], "{height} above the root");
+        assert!(g.is_dead());
+    }
+}
+
+// What a `kill` in a destructor that an unwind runs brings back has nowhere to go.
+#[test]
+fn an_unwind_goes_on_after_a_kill_that_raises() {
+    let _watch = watch();
+    let root = Greenlet::<u32>::current();
+    for height in 1..=3 {
+        let told = reports(|| {
+            let c = fails_on_exit("c", &root, false);
+            let g = at_height(height, move |_| {
+                let _guard = OnDrop(|| assert!(c.kill()));
+                raise(Text("b"))
+            });
+            assert_eq!(text_of(|| g.switch(1)), "b");
+        });
+        assert_eq!(told, ["exception ignored in the drop of coroutine 'c': c"], "{height} above the root");
+    }
+}
+
+// A neighbour that is parked in its own unwind does not make a root unwind.
+#[test]
+fn a_drop_at_the_root_raises_beside_a_neighbour_in_its_unwind() {
+    let _watch = watch();
+    let root = Greenlet::<u32>::current();
+    let neighbour = Greenlet::<u32>::new({
+        let root = root.clone();
+        move |_| {
+            let _guard = OnDrop(|| _ = root.switch(1));
+            raise(Text("neighbour"))
+        }
+    });
+    assert_eq!(neighbour.switch(0), 1);
+    let told = reports(|| {
+        let sends = Greenlet::new({
+            let root = root.clone();
+            move |n| {
+                _ = catch_exit(|| root.switch(n));
+                Greenlet::with_parent(&root, |_| raise(Text("to the root"))).switch(0)
+            }
+        });
+        sends.switch(0);
+        assert_eq!(text_of(move || drop(sends)), "to the root");
+    });
+    assert_eq!(told.len(), 1, "the one that was dropped has not ended: {told:?}");
+    assert_eq!(text_of(|| neighbour.switch(0)), "neighbour");
 }
 
 #[test]

@@ -96,9 +96,31 @@ fn unwind_suspended<T: 'static>(greenlet: &Greenlet<T>) -> Option<(Option<Greenl
     debug_assert!(me.is_in_tree_of(greenlet) || greenlet.handles() == 1);
     node.head.tree.set(me.node().head.tree.get());
     let former = node.parent.replace(Some(me.clone()));
+    let waits = Waits::begin(&me);
     let exits = || tree::deliver(greenlet.clone(), Mail::Exit(None), current::frame());
     let mail = coroutine::vouching(exits);
+    drop(waits);
     Some((former, trace::open(mail)))
+}
+
+/// Says that a greenlet waits for one whose last handle it has dropped. It may be unwinding, and be suspended for the one to
+/// end; then the error that this ends with, say, must wake it all the same, for [`settle`] does not throw it there.
+struct Waits<T: 'static> {
+    me: Greenlet<T>,
+    /// It runs destructors on top of such a wait.
+    before: bool,
+}
+
+impl<T: 'static> Waits<T> {
+    fn begin(me: &Greenlet<T>) -> Self {
+        Self { me: me.clone(), before: me.node().waits_in_drop.replace(true) }
+    }
+}
+
+impl<T: 'static> Drop for Waits<T> {
+    fn drop(&mut self) {
+        self.me.node().waits_in_drop.set(self.before);
+    }
 }
 
 /// Sets the parent of a greenlet back that was unwound, if that is still possible.
@@ -148,6 +170,7 @@ pub(super) fn kill<T: 'static>(greenlet: &Greenlet<T>) -> bool {
         Mail::Nothing => {}
         // Sent by another greenlet to the one that called `kill`, which cannot take it.
         Mail::Value(value) => unwind::drop_quietly(value),
+        thrown if tree::is_unwinding::<T>() => settle(thrown, greenlet.is_dead(), greenlet.name()),
         thrown => _ = tree::obey(thrown),
     }
     greenlet.is_dead()

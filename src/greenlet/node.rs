@@ -89,6 +89,8 @@ pub(super) struct Node<T: 'static> {
     pub(super) orphan: Cell<bool>,
     /// Whether it is suspended in the middle of its own unwind: nothing can be thrown into it.
     pub(super) takes_only_values: Cell<bool>,
+    /// Whether it waits for one whose last handle it has dropped: what comes back to that is never thrown in an unwind.
+    pub(super) waits_in_drop: Cell<bool>,
     /// Lives on the coroutine's stack; set while that runs the body.
     yielder: Cell<*const Yielder<(), ()>>,
     coroutine: UnsafeCell<MaybeUninit<Coroutine<(), ()>>>,
@@ -137,6 +139,7 @@ impl<T: 'static> Node<T> {
             depth: Cell::new(0),
             orphan: Cell::new(false),
             takes_only_values: Cell::new(false),
+            waits_in_drop: Cell::new(false),
             yielder: Cell::new(ptr::null()),
             coroutine: UnsafeCell::new(MaybeUninit::uninit()),
             body: Cell::new(None),
@@ -162,6 +165,11 @@ impl<T: 'static> Node<T> {
     /// A handle to the parent.
     pub(super) fn parent(&self) -> Option<Greenlet<T>> {
         self.parent.borrow().clone()
+    }
+
+    /// Whether this suspended greenlet can be given what would unwind it elsewhere.
+    pub(super) fn takes_what_is_thrown(&self) -> bool {
+        !self.takes_only_values.get() || self.waits_in_drop.get()
     }
 
     /// Gives a new greenlet its stack, so that it can be resumed.

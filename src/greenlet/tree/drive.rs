@@ -193,15 +193,22 @@ fn show<T: 'static>(mut place: *const Cell<Option<Backtrace>>, me: &Node<T>, top
 /// whoever descends from it, and nobody else. For a region holds for what runs on top of it, and its expiry, thrown there,
 /// must arrive where it was opened: what leaves a greenlet goes on in its parent.
 ///
+/// In the middle of its own unwind, too, it resumes whoever descends from it: suspended it could be given nothing that
+/// unwinds, and what they end with is for it.
+///
 /// # Safety
 /// - `me`, if any, was located at `top`, which is the running frame; `to` is alive.
 unsafe fn is_to_resume<T: 'static>(me: Option<Link<T>>, top: *const Frame, to: Link<T>, is_near: bool) -> bool {
-    // SAFETY: who was located runs, so it is not freed; a greenlet is on the way from `top` down.
-    match me.filter(|me| unsafe { region::is_open_between(top, &raw const me.as_ref().head.frame) }) {
-        // SAFETY: both are alive.
-        Some(me) => unsafe { Greenlet::of_link(me).is_in_line_of(&Greenlet::of_link(to)) },
-        None => is_near,
+    let Some(link) = me else { return is_near };
+    // SAFETY: who was located runs, so it is not freed.
+    let node = unsafe { link.as_ref() };
+    // SAFETY: both are alive.
+    let descends = || unsafe { Greenlet::of_link(link).is_in_line_of(&Greenlet::of_link(to)) };
+    // SAFETY: a greenlet that was located is on the way from `top` down.
+    if unsafe { region::is_open_between(top, &raw const node.head.frame) } {
+        return descends();
     }
+    is_near || current::panicking() && unwind::is_chain_unwinding(&raw const node.head.frame) && descends()
 }
 
 /// How many stand below `me`, as far as it may give way to them: none inside a `no_suspend` that was opened on top of it.
@@ -285,7 +292,7 @@ fn hand_over<T: 'static>(
     loop {
         let node = to.node();
         match node.state.get() {
-            State::Suspended if !(mail.is_thrown() && node.takes_only_values.get()) => break,
+            State::Suspended if !mail.is_thrown() || node.takes_what_is_thrown() => break,
             State::Active if is_mine_to_reach(top, node) => break,
             State::Active => return Err(mail.undeliverable(Failure::ParentParked)),
             State::New if matches!(mail, Mail::Value(_)) => match Node::prepare(to.link()) {
