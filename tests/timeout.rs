@@ -753,6 +753,36 @@ fn a_region_around_a_greenlets_switch_does_not_hold_for_its_siblings() {
     });
 }
 
+// What a throw comes back with is late as what a switch does.
+#[test]
+fn a_greenlets_region_expires_in_a_throw_to_a_sibling() {
+    let _watch = watch();
+    in_task_and_thread(|| {
+        for exits in [false, true] {
+            let root = Greenlet::<u32>::current();
+            let a = Greenlet::new({
+                let root = root.clone();
+                move |n| {
+                    let me = Greenlet::current();
+                    let b = Greenlet::with_parent(&root, move |n| {
+                        if exits {
+                            assert!(catch_exit(|| me.switch(n)).is_err());
+                        } else {
+                            assert!(catch(|| me.switch(n)).is_err());
+                        }
+                        hold_thread(ms(5));
+                        me.switch(n)
+                    });
+                    b.switch(n);
+                    let late = timeout(ms(1), || if exits { b.throw_exit(2) } else { b.throw(std::fmt::Error) });
+                    if late.is_err() { 100 } else { 1 }
+                }
+            });
+            assert_eq!(a.switch(1), 100);
+        }
+    });
+}
+
 // Whoever is resumed on top of whom: a switch straight to a sibling leaves the region, one to a child does not.
 #[test]
 fn a_greenlets_region_holds_for_its_children_and_not_for_its_siblings() {

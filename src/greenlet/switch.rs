@@ -107,11 +107,20 @@ impl<T: 'static> Greenlet<T> {
         }
         tree.post(to, Mail::Value(value).from(trace::origin(Some(me))));
         // SAFETY: `me` was located at `top`, which is the running frame; the target is suspended or within reach.
-        let value = tree::obey(unsafe { tree::drive(tree, Some(me), top) });
-        // SAFETY: it runs again.
-        let me = unsafe { me.as_ref() };
-        // A root was not suspended: it is on the chain all the while, and its waits look at its deadlines.
-        Ok(if me.is_root() { value } else { region::throw_expired_above(&me.head.frame, value) })
+        Ok(Self::arrive(top, tree::obey(unsafe { tree::drive(tree, Some(me), top) })))
+    }
+
+    /// Gives what came back to the running frame `top`, unless a deadline has passed meanwhile in a region on top of the
+    /// greenlet: it was suspended, and its waits could not look.
+    ///
+    /// Which greenlet that is must be asked anew: a generator in which it switched may have gone on in another one.
+    fn arrive(top: *const Frame, value: T) -> T {
+        // SAFETY: who was located runs, so it is not freed.
+        match tree::locate::<T>(top).map(|me| unsafe { me.as_ref() }) {
+            // A root was not suspended: it is on the chain all the while, and its waits look at its deadlines.
+            Some(me) if !me.is_root() => region::throw_expired_above(&me.head.frame, value),
+            _ => value,
+        }
     }
 
     /// Throws an exit into this greenlet: its body unwinds from the switch it waits in, running destructors. `value`
@@ -150,7 +159,7 @@ impl<T: 'static> Greenlet<T> {
                     "cannot end greenlet '{}' in the destructor of a thread-local: what it borrows may be gone",
                     self.name()
                 );
-                tree::obey(tree::deliver(self.clone(), mail, top))
+                Self::arrive(top, tree::obey(tree::deliver(self.clone(), mail, top)))
             }
             Err(error) => error.raise(),
         }
@@ -197,7 +206,7 @@ impl<T: 'static> Greenlet<T> {
             Ok(false) => {
                 let is_unwinding = self.node().state.get() == State::Active && tree::waits_unwinding(self.node());
                 assert!(!is_unwinding, "{}", self.only_values());
-                tree::obey(tree::deliver(self.clone(), Mail::throwing(exception), top))
+                Self::arrive(top, tree::obey(tree::deliver(self.clone(), Mail::throwing(exception), top)))
             }
             Err(error) => error.raise(),
         }
