@@ -28,13 +28,11 @@ pub(crate) const fn rounds(full: usize) -> usize {
     if cfg!(miri) && full > 20 { 20 } else { full }
 }
 
-/// How deep to nest, or how many to hold, instead of `full`: less where each is a thread, or where the sanitizer keeps
-/// 700 KiB of its own beside each.
+/// How deep to nest instead of `full`: less where each level is a thread.
 pub(crate) const fn levels(full: usize) -> usize {
     match full {
         _ if cfg!(miri) && full > 20 => 20,
         _ if OWN_THREADS && full > 500 => 500,
-        _ if cfg!(osier_asan) && full > 10_000 => 10_000,
         _ => full,
     }
 }
