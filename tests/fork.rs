@@ -6,7 +6,7 @@ mod common;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use common::{FOR_EVER, assert_died_of, assert_ended_well, ms, run_program, stderr, text, watch};
 use osier::runtime::LocalRuntime;
 use osier::sync::channel;
-use osier::{Runtime, run, sleep, spawn};
+use osier::{Generator, Runtime, Yielder, run, sleep, spawn, task};
 
 /// Forks; the child does `f` and ends without a destructor. Gives what the child's `f` said.
 fn in_child(f: impl FnOnce() -> bool) -> bool {
@@ -47,6 +47,7 @@ fn in_a_process_of_its_own() {
     match program.as_str() {
         "fork" => fork(),
         "fork in a local runtime" => fork_in_a_local_runtime(),
+        "fork beside others" => fork_beside_others(),
         "end the thread" => end_the_thread(),
         other => panic!("no program is called {other}"),
     }
@@ -113,6 +114,48 @@ fn fork() {
     // Processes that are started the usual way are none of our business.
     let children: Vec<_> = runtime.run(|| (0..20).map(|_| Command::new("true").spawn().unwrap()).collect());
     assert!(children.into_iter().all(|mut child| child.wait().unwrap().success()));
+}
+
+// H44
+#[test]
+fn a_forked_childs_own_runtime_does_not_miss_what_other_threads_of_the_parent_held() {
+    let _watch = watch();
+    assert_ended_well(&run_program("fork beside others"));
+}
+
+fn fork_beside_others() {
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|threads| {
+        // They look at tasks, say that all is quiet, and take and give back stacks, all the time.
+        let is_over = &is_over;
+        let runtime = &runtime;
+        threads.spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                runtime.dump();
+            }
+        });
+        threads.spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                runtime.wait_idle(None);
+            }
+        });
+        threads.spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                drop(Generator::builder(|y: &Yielder<u32>| y.yield_(1)).stack_size(1 << 20).build().primed());
+            }
+        });
+        for _ in 0..200 {
+            assert!(in_child(|| {
+                // SAFETY: it ends the child if that hangs.
+                unsafe { libc::alarm(20) };
+                let own = Runtime::builder().workers(1).build().unwrap();
+                let value = own.run(|| task::Builder::new().stack_size(1 << 20).spawn(|| 5).join().unwrap());
+                value == 5 && own.wait_idle(None) && own.shutdown(FOR_EVER).is_ok()
+            }));
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 fn fork_in_a_local_runtime() {

@@ -8,9 +8,11 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 
+use super::diagnosis::{deciding, looking};
 use super::shared::Shared;
 use super::worker::Worker;
 use crate::coroutine::current;
+use crate::stack;
 
 /// What a use of a runtime in the child says.
 pub(crate) const MESSAGE: &str = "runtime used after fork";
@@ -25,8 +27,18 @@ fn all() -> MutexGuard<'static, Vec<Weak<Shared>>> {
     ALL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The list, while a thread forks: nobody is in the middle of changing it then.
-struct Held(Cell<Option<MutexGuard<'static, Vec<Weak<Shared>>>>>);
+/// The locks that the child's own runtimes will take: while a thread forks it has them, so that nobody else is in the middle of
+/// what they guard. The list is among them.
+struct Locks {
+    all: MutexGuard<'static, Vec<Weak<Shared>>>,
+    /// They are taken in this order everywhere, and before the list.
+    _deciding: MutexGuard<'static, ()>,
+    _looking: MutexGuard<'static, ()>,
+    _stacks: stack::Locked,
+}
+
+/// While a thread forks: what it has.
+struct Held(Cell<Option<Locks>>);
 
 // SAFETY: touched by the thread that forks alone, which has the lock from `prepare` until it has taken it out again.
 unsafe impl Sync for Held {}
@@ -73,7 +85,9 @@ pub(crate) fn check(shared: *const Shared) {
 }
 
 extern "C" fn prepare() {
-    HELD.0.set(Some(all()));
+    let deciding = deciding();
+    let looking = looking();
+    HELD.0.set(Some(Locks { all: all(), _deciding: deciding, _looking: looking, _stacks: stack::lock() }));
 }
 
 extern "C" fn in_parent() {
@@ -81,7 +95,7 @@ extern "C" fn in_parent() {
 }
 
 extern "C" fn in_child() {
-    let Some(all) = HELD.0.take() else { return };
+    let Some(Locks { all, .. }) = HELD.0.take() else { return };
     IS_CHILD.store(!all.is_empty(), Ordering::Relaxed);
     for shared in all.iter().filter_map(Weak::upgrade) {
         shared.die();

@@ -33,6 +33,8 @@ mod region;
 mod signal_stack;
 mod sys;
 
+#[cfg(feature = "runtime")]
+pub(crate) use pool::{Locked, lock};
 pub(crate) use pool::{StackCache, put_uncached, take_uncached};
 #[cfg(feature = "runtime")]
 pub(crate) use region::NameTag;

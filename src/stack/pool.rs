@@ -11,7 +11,7 @@
 use std::io;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::region::{Region, Stack};
 use super::{StackSize, overflow, sys};
@@ -94,11 +94,31 @@ impl Shelf {
     }
 }
 
+/// One for each size that was asked for.
+static DEPOTS: Mutex<Vec<&'static Depot>> = Mutex::new(Vec::new());
+
+fn depots() -> MutexGuard<'static, Vec<&'static Depot>> {
+    DEPOTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps other threads from the depots, until it is dropped: for the time of a fork.
+#[cfg(feature = "runtime")]
+pub(crate) struct Locked {
+    _shelves: Vec<MutexGuard<'static, Shelf>>,
+    _depots: MutexGuard<'static, Vec<&'static Depot>>,
+}
+
+#[cfg(feature = "runtime")]
+pub(crate) fn lock() -> Locked {
+    let depots = depots();
+    let shelves = depots.iter().map(|&depot| depot.shelf());
+    Locked { _shelves: shelves.collect(), _depots: depots }
+}
+
 impl Depot {
     /// The depot for `size`, made when it is first asked for.
     fn of(size: StackSize) -> &'static Self {
-        static DEPOTS: Mutex<Vec<&'static Depot>> = Mutex::new(Vec::new());
-        let mut depots = DEPOTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut depots = depots();
         if let Some(depot) = depots.iter().find(|depot| depot.size == size) {
             return depot;
         }
@@ -108,8 +128,12 @@ impl Depot {
         depot
     }
 
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self) -> io::Result<Stack> {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelf = self.shelf();
         if let Some(stack) = shelf.take() {
             return Ok(stack);
         }
@@ -133,7 +157,7 @@ impl Depot {
     /// Takes the first `count` of `free`.
     fn put(&self, free: &mut Vec<Stack>, count: usize) {
         Stack::discard_all(&mut free[..count]);
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelf = self.shelf();
         let mut trim = false;
         for stack in free.drain(..count) {
             trim |= shelf.put(stack);

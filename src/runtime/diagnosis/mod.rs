@@ -36,5 +36,5 @@ pub(crate) use dump::names_of_started;
 #[cfg(debug_assertions)]
 pub(crate) use held::report_held;
 pub(crate) use monitor::Monitor;
-pub(crate) use still::Turnstile;
+pub(crate) use still::{Turnstile, looking};
 pub(crate) use watched::Watched;

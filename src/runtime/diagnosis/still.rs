@@ -112,7 +112,8 @@ impl<T> Turnstile<T> {
 
 static LOOKING: std::sync::LazyLock<Mutex<()>> = std::sync::LazyLock::new(|| Mutex::new(()));
 
-fn looking() -> MutexGuard<'static, ()> {
+/// Keeps others from holding turnstiles.
+pub(crate) fn looking() -> MutexGuard<'static, ()> {
     LOOKING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
