@@ -167,6 +167,36 @@ fn an_exception_of_a_child_is_raised_as_it_is() {
 
 // H10, GV-037, GV-038
 #[test]
+fn when_the_body_unwinds_what_the_children_spawn_meanwhile_is_cancelled_too() {
+    let _watch = watch();
+    for runtime in runtimes() {
+        let (started, starts) = channel::bounded(1);
+        let log = Log::default();
+        let text = runtime.run(|| {
+            panic_text(|| {
+                scope(|s| {
+                    s.spawn(|| {
+                        // While it unwinds, when the scope has been cancelled.
+                        let _spawns = OnDrop(|| {
+                            drop(s.spawn(|| {
+                                let _at_end = log.at_drop("the second");
+                                sleep(FOR_EVER);
+                            }));
+                        });
+                        started.send(()).unwrap();
+                        sleep(FOR_EVER);
+                    });
+                    starts.recv().unwrap();
+                    panic!("the body's");
+                })
+            })
+        });
+        assert_eq!(text, "the body's");
+        assert!(log.len() <= 1);
+    }
+}
+
+#[test]
 fn when_the_body_unwinds_the_children_are_cancelled_and_waited_for() {
     let _watch = watch();
     for runtime in runtimes() {

@@ -95,7 +95,7 @@ where
     if result.is_err() {
         scope.cancel();
     }
-    let was_interrupted = scope.wait();
+    let was_interrupted = scope.wait(result.is_err());
     let failure = scope.take_failure(result.is_err());
     let value = result.unwrap_or_else(|payload| unwind::throw(payload));
     if let Some(error) = failure {
@@ -192,13 +192,15 @@ impl<'scope> Scope<'scope, '_> {
         children.tasks.push(task);
     }
 
-    /// Waits until every task has ended, also those that are spawned meanwhile. True if somebody asked the caller to unwind.
-    fn wait(&self) -> bool {
+    /// Waits until every task has ended, also those that are spawned meanwhile; with `cancels`, or once somebody has asked the
+    /// caller to unwind, these are cancelled, too. True if somebody did ask.
+    fn wait(&self, mut cancels: bool) -> bool {
         let mut was_interrupted = false;
         loop {
             // From the end: what has ended there is taken off, so that nothing is looked at twice.
             let Some(task) = self.last_running() else { return was_interrupted };
-            if was_interrupted {
+            cancels |= was_interrupted;
+            if cancels {
                 task.cancel();
             }
             let waiter = Waiter::new();
