@@ -17,7 +17,7 @@ use osier::sync::channel::{self, Receiver, Sender};
 use osier::sync::{
     AsyncResult, Condvar, Event, JoinableQueue, Mutex, OnceCell, Queue, RLock, RwLock, Semaphore, SimpleQueue,
 };
-use osier::{Runtime, actor, select, sleep, spawn, spawn_local, task, time, yield_now};
+use osier::{Runtime, actor, scope, select, sleep, spawn, spawn_local, task, time, yield_now};
 
 fn runtime(workers: usize) -> Runtime {
     Runtime::builder().workers(workers).build().unwrap()
@@ -160,6 +160,23 @@ const READY: &[Ready] = &[
         ended.join().unwrap();
         Box::new(move || task.join().unwrap())
     }),
+    ("JoinHandle::join", || {
+        // Of another runtime's tasks, which have ended by then.
+        let other = runtime(1);
+        Box::new(move || {
+            let ended = other.spawn(|| ());
+            while !ended.is_finished() {
+                std::thread::yield_now();
+            }
+            ended.join().unwrap();
+        })
+    }),
+    ("JoinHandle::join_timeout", || {
+        // After the first time its value is gone.
+        let mut ended = spawn(|| ());
+        Box::new(move || _ = ended.join_timeout(ms(1000)))
+    }),
+    ("scope", || Box::new(|| scope(|_| ()))),
     ("Interval", || {
         let mut ticks = time::interval_at(Instant::now(), Duration::from_nanos(1));
         Box::new(move || _ = ticks.tick())
@@ -410,7 +427,9 @@ fn a_budget_that_runs_out_inside_no_suspend_is_no_wait() {
     let _watch = watch();
     runtime(1).run(|| {
         let other = spawn(|| 5);
-        for &(_, make) in READY.iter().filter(|(name, _)| *name != "Task::join") {
+        // Two of these wait once for their task's end, one for its runtime's, and the last is a wait even if nobody is in it.
+        let waits = ["Task::join", "JoinHandle::join_timeout", "JoinHandle::join", "scope"];
+        for &(_, make) in READY.iter().filter(|(name, _)| !waits.contains(name)) {
             let mut call = make();
             osier::no_suspend(|| (0..1000).for_each(|_| call()));
         }

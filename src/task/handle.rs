@@ -144,8 +144,10 @@ impl Task {
     /// # Errors
     /// As [`join`](Self::join); with an error that [is a timeout](JoinError::is_timeout) if the time has passed.
     pub fn join_timeout(&self, d: Duration) -> Result<(), JoinError> {
-        if d.is_zero() && !self.is_finished() {
-            return Err(JoinError::timeout());
+        match d.is_zero() {
+            true if !self.is_finished() => return Err(JoinError::timeout()),
+            true => {}
+            false => spend(),
         }
         self.join_until(clock::now().checked_add(d))
     }
@@ -161,6 +163,7 @@ impl Task {
     /// # Errors
     /// As [`join_timeout`](Self::join_timeout).
     pub fn join_deadline(&self, deadline: Instant) -> Result<(), JoinError> {
+        spend();
         self.join_until(Some(deadline))
     }
 

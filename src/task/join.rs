@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use super::budget::spend;
 use super::error::JoinError;
 use super::handle::Task;
 use super::link::Link;
@@ -114,6 +115,7 @@ impl<T, P> JoinHandle<T, P> {
     /// # Panics
     /// Inside [`no_suspend`](crate::no_suspend), if the task has not ended.
     pub fn join(self) -> Result<T, JoinError> {
+        spend();
         let task = self.raw();
         if !self.is_finished() && !Worker::join_in_place(task) && task.wait_for_end(None) == Woken::Elapsed {
             return Err(JoinError::of_a_join_that_ended_early());
@@ -148,8 +150,10 @@ impl<T, P> JoinHandle<T, P> {
     /// });
     /// ```
     pub fn join_timeout(&mut self, d: Duration) -> Result<T, JoinError> {
-        if d.is_zero() && !self.is_finished() {
-            return Err(JoinError::timeout());
+        match d.is_zero() {
+            true if !self.is_finished() => return Err(JoinError::timeout()),
+            true => {}
+            false => spend(),
         }
         self.join_until(current::now().checked_add(d))
     }
@@ -165,6 +169,7 @@ impl<T, P> JoinHandle<T, P> {
     /// # Errors
     /// As [`join_timeout`](Self::join_timeout).
     pub fn join_deadline(&mut self, deadline: Instant) -> Result<T, JoinError> {
+        spend();
         self.join_until(Some(deadline))
     }
 

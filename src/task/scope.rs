@@ -8,6 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::budget::spend;
 use super::builder::Builder;
 use super::cancel;
 use super::error::JoinError;
@@ -90,6 +91,8 @@ where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
     region::forbid("wait");
+    // First, while nothing has been spawned: from here it may unwind.
+    spend();
     let scope = Scope { children: Mutex::default(), _scope: PhantomData, _env: PhantomData };
     let result = unwind::intercept(|| f(&scope));
     if result.is_err() {
