@@ -46,6 +46,8 @@ const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 /// Enough for 64 bits of nanoseconds: 584 years.
 const LEVELS: usize = (u64::BITS - TICK_BITS).div_ceil(SLOT_BITS) as usize;
+/// The room of how many entries stays when there are none.
+const KEPT: usize = 1024;
 /// No index.
 const NONE: usize = usize::MAX;
 
@@ -225,15 +227,12 @@ impl<T> Timers<T> {
 
     /// Whether an entry is still to fire.
     pub(super) fn contains(&self, key: TimerKey) -> bool {
-        self.entries[key.index].order == key.order
+        self.entries.get(key.index).is_some_and(|entry| entry.order == key.order)
     }
 
-    /// Takes an entry out before it fires; does nothing if it has gone.
-    pub(super) fn remove(&mut self, key: TimerKey) {
-        let entry = &self.entries[key.index];
-        if entry.order != key.order {
-            return;
-        }
+    /// Takes an entry out before it fires; `None` if it has gone.
+    pub(super) fn remove(&mut self, key: TimerKey) -> Option<T> {
+        let entry = self.entries.get(key.index).filter(|entry| entry.order == key.order)?;
         let (slot, place) = (entry.slot, entry.place);
         if slot != DUE {
             let (level, number) = (slot / SLOTS, slot % SLOTS);
@@ -246,11 +245,12 @@ impl<T> Timers<T> {
                 level.occupied &= !(1 << number);
             }
         }
-        self.release(key.index);
+        let value = self.release(key.index);
         if slot == DUE {
             // Else those that never fire would pile up.
             self.drop_removed();
         }
+        value
     }
 
     /// Frees an entry that is in no slot.
@@ -265,7 +265,18 @@ impl<T> Timers<T> {
         if deadline == self.bound {
             self.is_exact = false;
         }
+        if self.len == 0 && self.entries.len() > KEPT {
+            self.forget_room();
+        }
         value
+    }
+
+    /// Gives back the room of many entries of which none is left.
+    #[cold]
+    fn forget_room(&mut self) {
+        self.entries = Vec::new();
+        self.free = NONE;
+        self.due = BinaryHeap::new();
     }
 
     /// Takes out the earliest entry if it is due at `now`.
@@ -303,11 +314,6 @@ impl<T> Timers<T> {
         self.len
     }
 
-    /// What will fire, in no order.
-    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
-        self.entries.iter().filter_map(|entry| entry.value.as_ref())
-    }
-
     /// Moves the wheel's time on, and what comes up on the way into `due`.
     fn advance(&mut self, to: u64) {
         while self.now < to {
@@ -336,6 +342,22 @@ mod tests {
         (0..10).for_each(|n| _ = timers.insert(now, n));
         assert_eq!(timers.pop_due(now - Duration::from_nanos(1)), None);
         assert_eq!(std::iter::from_fn(|| timers.pop_due(now)).collect::<Vec<_>>(), Vec::from_iter(0..10));
+    }
+
+    #[test]
+    fn the_room_of_many_goes_with_the_last_and_its_keys_with_it() {
+        let (mut timers, now) = (Timers::new(), Instant::now());
+        for fires in [false, true] {
+            let keys: Vec<_> = (0..10_000).map(|n| timers.insert(now + Duration::from_micros(n), n)).collect();
+            match fires {
+                true => assert_eq!(std::iter::from_fn(|| timers.pop_due(now + Duration::from_secs(1))).count(), 10_000),
+                false => keys.iter().enumerate().for_each(|(n, &key)| assert_eq!(timers.remove(key), Some(n as u64))),
+            }
+            assert_eq!((timers.len(), timers.entries.capacity()), (0, 0));
+            let key = timers.insert(now + Duration::from_secs(60), 7);
+            assert!(!keys.into_iter().any(|gone| timers.contains(gone) || timers.remove(gone).is_some()));
+            assert_eq!(timers.remove(key), Some(7));
+        }
     }
 
     #[test]

@@ -101,6 +101,8 @@ pub(crate) struct Worker {
     /// How many tasks have suspended and not ended.
     suspended: Cell<usize>,
     timers: RefCell<Timers<RawTask>>,
+    /// How many of them are something to wait for: not daemons', nor of who waits for there to be nothing to do.
+    timers_that_count: Cell<usize>,
     /// After how many tasks the loop looks at the far end. Below zero where it has not come to it.
     pub(super) until_far_end: Cell<i32>,
     /// Where the far end is looked at first, of its three places.
@@ -154,6 +156,7 @@ impl Worker {
             carriers: RefCell::new(Vec::new()),
             suspended: Cell::new(0),
             timers: RefCell::new(Timers::new()),
+            timers_that_count: Cell::new(0),
             until_far_end: Cell::new(FAR_END.cast_signed()),
             far_end_first: Cell::new(0),
             joins_in_place: Cell::new(IN_PLACE),

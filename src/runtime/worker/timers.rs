@@ -17,13 +17,29 @@ const FIRST_LOOK: u32 = 8;
 const MANY_TIMERS: usize = 256;
 const TOGETHER: Duration = Duration::from_micros(250);
 
+/// Whether a task's timer is something to wait for. It stays so while one is set: who waits for quiet says so before, and takes
+/// it back after.
+fn counts(task: RawTask) -> bool {
+    !task.header().is_daemon && !task.carrier().waits_for_quiet.get()
+}
+
 impl Worker {
     /// Sets a timer that notifies a task of this worker.
     pub(crate) fn set_timer(&self, deadline: Instant, task: RawTask) -> TimerKey {
         if self.far_end_pace.get().0.is_none() {
             self.find_pace();
         }
+        if counts(task) {
+            self.timers_that_count.set(self.timers_that_count.get() + 1);
+        }
         self.timers.borrow_mut().insert(deadline, task)
+    }
+
+    /// Says that a timer of `task` is set no more.
+    fn timer_goes(&self, task: RawTask) {
+        if counts(task) {
+            self.timers_that_count.set(self.timers_that_count.get() - 1);
+        }
     }
 
     pub(crate) fn timer_is_set(&self, key: TimerKey) -> bool {
@@ -31,7 +47,9 @@ impl Worker {
     }
 
     pub(crate) fn cancel_timer(&self, key: TimerKey) {
-        self.timers.borrow_mut().remove(key);
+        if let Some(task) = self.timers.borrow_mut().remove(key) {
+            self.timer_goes(task);
+        }
     }
 
     pub(super) fn fire_timers(&self) {
@@ -49,6 +67,7 @@ impl Worker {
             next = timers.pop_due(now);
             // It was set long ago, and nothing of it is in a cache.
             next.inspect(|next| memory::prefetch(next.as_ptr().addr()));
+            self.timer_goes(task);
             if task.header().run.notify_here() {
                 self.push_ready(task);
             }
@@ -83,12 +102,7 @@ impl Worker {
 
     /// Whether a timer is set, or a descriptor waited for, that counts as something to wait for.
     pub(in crate::runtime) fn expects_timers(&self) -> bool {
-        self.reactor().is_awaited_by_what_counts()
-            || self
-                .timers
-                .borrow()
-                .values()
-                .any(|task| !task.header().is_daemon && !task.carrier().waits_for_quiet.get())
+        self.reactor().is_awaited_by_what_counts() || self.timers_that_count.get() > 0
     }
 
     /// When there is something to look at for the first time: looks soon, to see how long tasks hold the worker.
