@@ -240,9 +240,6 @@ impl Worker {
         }
         self.remote().counts.spawned.add_one();
         self.push_fresh(&self.fresh, task);
-        if let Some(worker) = self.shared.idle.wake_any() {
-            self.shared.unpark(worker);
-        }
         Ok(())
     }
 
@@ -268,9 +265,6 @@ impl Worker {
     pub(super) fn spawn_oldest_first(&self, task: RawTask) -> Result<(), Refusal> {
         self.count_spawned()?;
         self.push_fresh(&self.fresh_in_line, task);
-        if let Some(worker) = self.shared.idle.wake_any() {
-            self.shared.unpark(worker);
-        }
         Ok(())
     }
 
@@ -284,9 +278,6 @@ impl Worker {
         }
         // Behind all that are fresh: it has just had its turn.
         self.push_fresh(&self.fresh_in_line, task);
-        if let Some(worker) = self.shared.idle.wake_any() {
-            self.shared.unpark(worker);
-        }
     }
 
     /// Whether this thread is the worker that a task has its home on.
@@ -296,11 +287,15 @@ impl Worker {
         })
     }
 
-    /// Puts a task into one of the two deques.
+    /// Puts a task into one of the two deques, and wakes a worker for it if nobody would see it otherwise; also one that was
+    /// taken out and is not started, over which a worker may have fallen asleep meanwhile.
     #[inline]
     pub(super) fn push_fresh(&self, deque: &Deque<Fresh>, task: RawTask) {
         deque.push(Fresh(task));
         self.may_have_fresh.set(true);
+        if let Some(worker) = self.shared.idle.wake_any() {
+            self.shared.unpark(worker);
+        }
     }
 
     /// Queues a started task of this worker.
@@ -346,6 +341,7 @@ impl Worker {
     fn next_oldest_first(&self, size: StackSize) -> Option<RawTask> {
         let Fresh(task) = pop(&self.fresh_in_line)?;
         if task.header().stack_size != size {
+            task.set_home(self.index);
             self.remote().in_line.fetch_add(1, Relaxed);
             self.ready.push_front(task);
             return None;

@@ -50,6 +50,8 @@ impl TaskRef {
         plan: Plan,
         closure: F,
     ) -> (RawTask, Self) {
+        // Before there is room to lose: users' `clone` may panic.
+        let inherited = local::inherited();
         let cell = memory::room_for::<TaskCell<F, T>>();
         let header = Header {
             run: RunState::fresh(),
@@ -70,7 +72,7 @@ impl TaskRef {
             was_thrown_into: Cell::new(false),
             inbox_link: AtomicPtr::new(ptr::null_mut()),
             held: held::Ledger::new(),
-            watchers: Mutex::new(Watchers::new(local::inherited())),
+            watchers: Mutex::new(Watchers::new(inherited)),
             name: plan.name,
             site: plan.site,
             stack_size: plan.stack_size,
