@@ -186,17 +186,19 @@ impl LocalRuntime {
             inner.enter_to_run(|worker| {
                 let handle = submit();
                 let waits = inner.worker().shared().wait_for_root(handle.task());
-                for turn in (1_u32..).cycle() {
-                    if handle.is_finished() {
-                        break;
+                worker.walled(|worker| {
+                    for turn in (1_u32..).cycle() {
+                        if handle.is_finished() {
+                            break;
+                        }
+                        worker.step_or_sleep(turn, deadline);
+                        if deadline.take_if(|deadline| *deadline <= Instant::now()).is_some()
+                            || host.as_mut().is_some_and(Host::is_newly_asked)
+                        {
+                            handle.cancel();
+                        }
                     }
-                    worker.step_or_sleep(turn, deadline);
-                    if deadline.take_if(|deadline| *deadline <= Instant::now()).is_some()
-                        || host.as_mut().is_some_and(Host::is_newly_asked)
-                    {
-                        handle.cancel();
-                    }
-                }
+                });
                 (handle.join_through_cancel(), waits)
             })
         };
@@ -267,7 +269,7 @@ impl LocalRuntime {
             return self.worker().shared().wait_quiet(timeout);
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.inner.enter_to_run(|worker| worker.work_until_idle(deadline))
+        self.inner.enter_to_run(|worker| worker.walled(|worker| worker.work_until_idle(deadline)))
     }
 
     /// Runs what is ready now, once; if nothing is, waits for something for at most `timeout`. True if anything ran.
@@ -279,7 +281,7 @@ impl LocalRuntime {
     pub fn run_once(&self, timeout: impl Into<Option<Duration>>) -> bool {
         assert!(!self.is_running_caller(), "`run_once` was called in a task of the same runtime");
         let deadline = timeout.into().map(|timeout| Instant::now().checked_add(timeout).unwrap_or_else(far_future));
-        self.inner.enter_to_run(|worker| worker.work_once(deadline))
+        self.inner.enter_to_run(|worker| worker.walled(|worker| worker.work_once(deadline)))
     }
 
     /// When the next sleeping task is due, if one sleeps.
@@ -459,17 +461,23 @@ impl Inner {
         self.is_over.set(true);
         if !self.is_idle() && coroutine::is_thread_ending() {
             self.worker().shared().close();
-            let left = self.worker().shared().abandon();
+            let shared = self.worker().shared();
+            let left = shared.leave(shared.abandon());
             self.leave();
-            return Err(left);
+            return left;
         }
         self.worker().shared().close();
         let deadline = Instant::now().checked_add(patience);
         self.enter_to_run(|worker| {
-            let has_ended = worker.work_to_the_end(deadline);
-            let result = if has_ended { Ok(()) } else { Err(worker.shared().abandon()) };
+            let has_ended = worker.walled(|worker| worker.work_to_the_end(deadline));
+            let mut left = Ok(());
+            if !has_ended {
+                let names = worker.shared().abandon();
+                worker.refuse_fresh();
+                left = worker.shared().leave(names);
+            }
             worker.drain();
-            result.or_else(|error: ShutdownError| if error.leaked() == 0 { Ok(()) } else { Err(error) })
+            left
         })
     }
 }
@@ -499,147 +507,5 @@ impl Drop for Inner {
 impl fmt::Debug for LocalRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalRuntime").field("unfinished_tasks", &self.worker().shared().unfinished()).finish()
-    }
-}
-
-// ---- what the worker does
-
-impl Worker {
-    fn new_local(shared: Arc<Shared>, deques: Deques) -> Self {
-        let mut worker = Self::new(shared, 0, deques);
-        worker.lines_up = true;
-        worker
-    }
-
-    fn get_up(&self) {
-        super::clock::wind();
-        self.shared().quiet.signs.wakes_up();
-        if self.shared().idle.wake_up(0) {
-            _ = self.shared().idle.stop_searching();
-        }
-        if let Some(bell) = self.shared().bell.get() {
-            bell.reset();
-        }
-    }
-
-    /// Counts the worker asleep, and rings for what there is to do.
-    fn go_to_rest(&self) {
-        self.say_expectation();
-        self.shared().idle.fall_asleep(0, false);
-        self.set_bell();
-    }
-
-    fn set_bell(&self) {
-        let Some(bell) = self.shared().bell.get() else { return };
-        if self.has_ready() || self.sees_work() {
-            bell.ring();
-        }
-        #[cfg(feature = "net")]
-        if let Some(poller) = self.reactor().raw_fd() {
-            bell.watch(poller);
-        }
-        bell.set_timer(self.next_look().map(|deadline| deadline.saturating_duration_since(Instant::now())));
-    }
-
-    /// Runs one task, or sleeps until there may be one, or `until`. `turn` counts the calls.
-    fn step_or_sleep(&self, turn: u32, until: Option<Instant>) {
-        assert!(!self.shared().is_forked(), "{}", super::fork::MESSAGE);
-        let worked = self.step();
-        // A daemon that yields keeps the line from ever being empty.
-        if !worked || turn.is_multiple_of(64) {
-            self.look_for_quiet();
-        }
-        if !worked {
-            self.sleep(until);
-        }
-    }
-
-    /// Sleeps until there may be something to do, or `until`.
-    fn sleep(&self, until: Option<Instant>) {
-        if self.acknowledge_closing() || self.has_ready() {
-            return;
-        }
-        self.say_expectation();
-        self.shared().say_rests(until.is_none());
-        self.shared().idle.fall_asleep(0, false);
-        if !self.sees_work() {
-            match until {
-                None => self.park_asleep(),
-                Some(_) => self.park(until),
-            }
-        }
-        self.get_up();
-        self.shared().say_rests(false);
-    }
-
-    /// Wakes those of its tasks that wait for there to be nothing to do, if so.
-    fn look_for_quiet(&self) {
-        if self.shared().quiet.signs.is_awaited() && self.is_idle() {
-            self.shared().quiet.announce();
-        }
-    }
-
-    /// Whether nothing that counts can go on by itself.
-    fn is_idle(&self) -> bool {
-        self.only_daemons_are_ready()
-            && !self.expects_timers()
-            && !self.shared().quiet.signs.is_busy()
-            && !self.sees_work()
-    }
-
-    /// Works until nothing is left to do; false if `deadline` has passed before.
-    fn work_until_idle(&self, deadline: Option<Instant>) -> bool {
-        let mut steps = 0_u32;
-        loop {
-            let worked = self.step();
-            steps = steps.wrapping_add(1);
-            // A daemon that yields keeps the line from ever being empty.
-            if (!worked || steps.is_multiple_of(64)) && self.is_idle() {
-                self.look_for_quiet();
-                if !self.has_ready() || self.only_daemons_are_ready() {
-                    return true;
-                }
-            }
-            let is_late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
-            if (!worked || steps.is_multiple_of(64)) && is_late() {
-                return false;
-            }
-            if !worked {
-                self.sleep(deadline);
-            }
-        }
-    }
-
-    /// Runs as many tasks as are ready now; waits for one until `deadline`.
-    fn work_once(&self, deadline: Option<Instant>) -> bool {
-        self.poll_reactor();
-        self.collect_woken();
-        // It may wake up for nothing: for a timer that was taken back.
-        while !self.has_ready()
-            && !self.shared().has_fresh()
-            && deadline.is_none_or(|deadline| deadline > Instant::now())
-        {
-            self.look_for_quiet();
-            self.sleep(deadline);
-            self.collect_woken();
-        }
-        let round = self.ready_len().max(1);
-        (0..round).filter(|_| self.step()).count() > 0
-    }
-
-    /// Works until every task has ended; false if `deadline` has passed before.
-    fn work_to_the_end(&self, deadline: Option<Instant>) -> bool {
-        loop {
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return false;
-            }
-            if self.acknowledge_closing() || self.step() {
-                continue;
-            }
-            if self.shared().may_exit() {
-                return true;
-            }
-            self.sleep(deadline);
-        }
     }
 }

@@ -63,7 +63,7 @@ pub(crate) use reactor::{Direction, Registration, Watched, closed, make_pollers}
 pub(crate) use rest::Rest;
 pub(crate) use shared::Shared;
 pub(crate) use timer::TimerKey;
-pub(crate) use worker::Worker;
+pub(crate) use worker::{AbortsOnDrop, Worker};
 
 use std::error::Error;
 use std::fmt;
@@ -266,30 +266,31 @@ impl Runtime {
             // The parent has these tasks, and there are no workers here.
             return Ok(());
         }
+        if self.shared.is_abandoned() {
+            // An earlier one has given up. Nobody is waited for again, nor told again.
+            return self.shared.still_left();
+        }
         self.shared.close();
-        if Worker::get().is_some_and(|worker| std::ptr::eq(worker.shared(), &raw const *self.shared)) {
+        if Worker::get().is_some_and(|worker| self.shared.holds(worker.shared())) {
             // A worker cannot wait for itself: the others, and this one after us, end what there is.
             self.shared.monitor.stop();
             return Ok(());
         }
-        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let stop_watching = || {
-            self.shared.monitor.stop();
-            _ = watch.map(Thread::join);
-        };
+        let have_ended = self.shared.wait_for_workers(patience);
+        self.shared.monitor.stop();
         let mut threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        if !self.shared.wait_for_workers(patience) {
-            stop_watching();
-            let error = self.shared.abandon();
-            // Those that are not stuck in a task exit now; the others are left with it.
+        let mut left = Ok(());
+        if !have_ended {
+            let names = self.shared.abandon();
+            // Those that are not stuck in a task exit now, and refuse what stands in their lines; the others are left with
+            // theirs.
             self.shared.wait_for_workers(Duration::from_millis(100));
             threads.retain(Thread::is_finished);
-            threads.into_iter().for_each(|thread| _ = thread.join());
-            return Err(error);
+            left = self.shared.leave(names);
         }
-        stop_watching();
-        threads.into_iter().for_each(|thread| _ = thread.join());
-        Ok(())
+        threads.extend(self.watch.lock().unwrap_or_else(PoisonError::into_inner).take());
+        thread::join_all(threads);
+        left
     }
 }
 

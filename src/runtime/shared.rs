@@ -151,6 +151,8 @@ impl Count {
 pub(super) struct Gate {
     pub(super) open: bool,
     pub(super) injected: u64,
+    /// How many fresh tasks have been ended by whoever gave up waiting for the workers.
+    refused: u64,
 }
 
 impl Shared {
@@ -178,7 +180,7 @@ impl Shared {
             this: this.clone(),
             idle: Idle::new(remotes.len()),
             injector: Injector::new(),
-            gate: Mutex::new(Gate { open: true, injected: 0 }),
+            gate: Mutex::new(Gate { open: true, injected: 0, refused: 0 }),
             turn: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -396,6 +398,13 @@ impl Shared {
         }
     }
 
+    /// Whether `other`'s workers hold some of this runtime's: it is the same, or works in one of its tasks, perhaps through
+    /// others.
+    pub(super) fn holds(&self, other: &Self) -> bool {
+        let nested = || self.nested().clone();
+        std::ptr::eq(self, other) || nested().iter().filter_map(Weak::upgrade).any(|nested| nested.holds(other))
+    }
+
     /// Another count of it.
     pub(super) fn arc(&self) -> Option<Arc<Self>> {
         self.this.upgrade()
@@ -427,9 +436,11 @@ impl Shared {
     /// How many tasks have been spawned and have not ended.
     pub(super) fn unfinished(&self) -> u64 {
         let finished: u64 = self.remotes.iter().map(|remote| remote.counts.finished.get()).sum();
-        let injected = self.gate.lock().unwrap_or_else(PoisonError::into_inner).injected;
+        let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let (injected, refused) = (gate.injected, gate.refused);
+        drop(gate);
         let spawned: u64 = self.remotes.iter().map(|remote| remote.counts.spawned.get()).sum();
-        (injected + spawned).saturating_sub(finished)
+        (injected + spawned).saturating_sub(finished + refused)
     }
 
     /// Says that a worker's thread could not be had.
@@ -488,21 +499,37 @@ impl Shared {
         waiter.wait(deadline, || unsafe { self.awaiting_exit().remove(&waiter) }) == Woken::Notified
     }
 
-    /// Leaves behind what has not ended, and reports it.
-    pub(super) fn abandon(&self) -> ShutdownError {
-        let left = self.unfinished();
+    /// Gives up what has not ended: refuses the fresh tasks that can be had, and has the workers refuse theirs and exit. The
+    /// names of those that have started.
+    pub(super) fn abandon(&self) -> Vec<String> {
         let names = names_of_started(self);
-        if left > 0 {
-            // The tasks point here, and may be notified at any time.
-            std::mem::forget(self.this.upgrade());
-        }
-        // Their workers may be held for ever. Each was counted in `left`, for nothing is spawned any more.
+        // Their workers may be held for ever.
         let fresh = std::iter::from_fn(|| self.steal_any());
         let refused = fresh.map(|Fresh(task)| task.refuse(JoinError::cancelled())).count();
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).refused += refused as u64;
         self.abandoned.store(true, Ordering::Release);
         self.unpark_all();
+        names
+    }
+
+    /// After `abandon`, when the workers have refused what they could: leaves behind what has not ended, and reports it.
+    pub(super) fn leave(&self, names: Vec<String>) -> Result<(), ShutdownError> {
+        let leaked = self.unfinished();
+        if leaked == 0 {
+            return Ok(());
+        }
+        // The tasks point here, and may be notified at any time.
+        std::mem::forget(self.this.upgrade());
         names.iter().take(REPORTED).for_each(|name| report(&Report::Leaked { name }));
-        ShutdownError { leaked: left.saturating_sub(refused as u64), names }
+        Err(ShutdownError { leaked, names })
+    }
+
+    /// What is left of what an earlier shutdown has left behind.
+    pub(super) fn still_left(&self) -> Result<(), ShutdownError> {
+        match self.unfinished() {
+            0 => Ok(()),
+            leaked => Err(ShutdownError { leaked, names: names_of_started(self) }),
+        }
     }
 
     /// Takes a fresh task from wherever there is one.

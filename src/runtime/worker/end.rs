@@ -1,6 +1,6 @@
 //! A worker's end: cancelling what has started, refusing what has not, and leaving behind what does not go.
 
-use super::{Carrier, Fresh, JoinError, Worker};
+use super::{Carrier, Fresh, JoinError, RawTask, Relaxed, Worker};
 
 impl Worker {
     /// When the runtime closes: spawns no more, and cancels every task that has started here. Those that have not are
@@ -24,6 +24,26 @@ impl Worker {
         self.until_far_end.set(0);
     }
 
+    /// Ends the fresh tasks that only this worker can, unrun. Nothing runs here any more.
+    pub(in crate::runtime) fn refuse_fresh(&self) {
+        self.has_ended.set(true);
+        let refuse = |task: RawTask| {
+            self.count_started();
+            task.refuse(JoinError::cancelled());
+            self.count_finished();
+        };
+        while let Some(Fresh(task)) = self.pop_fresh() {
+            refuse(task);
+        }
+        self.collect_woken();
+        while let Some(task) = self.ready.pop_front() {
+            if !task.has_started() {
+                self.remote().in_line.fetch_sub(1, Relaxed);
+                refuse(task);
+            }
+        }
+    }
+
     /// Frees the carriers, and leaves behind what is still suspended.
     pub(in crate::runtime) fn drain(&self) {
         self.has_ended.set(true);
@@ -32,15 +52,7 @@ impl Worker {
             // SAFETY: it is idle, and in no list any more.
             unsafe { Carrier::free(carrier) };
         }
-        while let Some(Fresh(task)) = self.pop_fresh() {
-            task.refuse(JoinError::cancelled());
-        }
-        self.collect_woken();
-        while let Some(task) = self.ready.pop_front() {
-            if !task.has_started() {
-                task.refuse(JoinError::cancelled());
-            }
-        }
+        self.refuse_fresh();
         for task in self.live_tasks() {
             if task.header().borrows {
                 eprintln!("osier: task '{}' borrows from a caller and cannot be left behind", task.header().name);

@@ -8,10 +8,11 @@
 //! # Rooms
 //! - `ready`: the queue of tasks that can go on. `in_place`: tasks started below the running one. `started`: carriers, and the list of tasks that have suspended.
 //! - `rest`: when there is nothing to run. `steal`: looking at other workers. `timers`: what is due.
-//! - `warm`: what the next tasks will touch. `end`: what becomes of the rest.
+//! - `warm`: what the next tasks will touch. `local`: a loop that is its caller's. `end`: what becomes of the rest.
 
 mod end;
 mod in_place;
+mod local;
 mod ready;
 mod rest;
 mod started;
@@ -129,8 +130,8 @@ pub(crate) struct Worker {
     next_victim: Cell<usize>,
 }
 
-/// Ends the process if a worker's thread is made to leave its loop.
-struct AbortsOnDrop;
+/// Ends the process if a worker's thread is made to leave its loop, or one of its tasks' carriers theirs.
+pub(crate) struct AbortsOnDrop;
 
 impl Drop for AbortsOnDrop {
     #[cold]
