@@ -15,7 +15,8 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::current::{self, Frame};
-use super::{region, unwind};
+use super::region;
+use super::unwind::{self, Payload};
 
 /// How often the destructors of a context's values may make new values, before those are leaked.
 const ROUNDS: usize = 8;
@@ -197,22 +198,24 @@ impl Locals {
         }
     }
 
-    /// Drops the values, newest first. Destructors run, and may make new ones. One load where there are none.
+    /// Drops the values, newest first, and gives `lost` what their destructors unwind with. Destructors run, and may make new
+    /// ones. One load where there are none.
     #[inline(always)]
-    pub(crate) fn end(&self) {
+    pub(crate) fn end(&self, lost: impl Fn(Payload)) {
         if let Some(slots) = self.slots.get() {
-            Self::end_all(slots);
+            Self::end_all(slots, &lost);
         }
     }
 
     #[cold]
-    fn end_all(slots: &RefCell<Vec<Slot>>) {
+    fn end_all(slots: &RefCell<Vec<Slot>>, lost: &dyn Fn(Payload)) {
+        let end = |slot: Slot| _ = unwind::catch(move || drop(slot.value)).map_err(lost);
         for _ in 0..ROUNDS {
             let values = slots.take();
             if values.is_empty() {
                 return;
             }
-            region::in_peace(|| values.into_iter().rev().for_each(|slot| unwind::drop_quietly(slot.value)));
+            region::in_peace(|| values.into_iter().rev().for_each(end));
         }
         // They would go on for ever. The next task of this coroutine must not find them.
         std::mem::forget(slots.take());
@@ -232,7 +235,7 @@ impl Locals {
 
 impl Drop for Locals {
     fn drop(&mut self) {
-        self.end();
+        self.end(unwind::drop_quietly);
     }
 }
 

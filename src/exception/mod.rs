@@ -59,6 +59,8 @@ pub use report::{Report, set_report_hook};
 pub(crate) use exit::Leaving;
 pub(crate) use or_raise::{Raise, raised_itself};
 pub(crate) use report::report;
+#[cfg(feature = "runtime")]
+pub(crate) use report::{drop_telling, tell_lost};
 
 use std::any::Any;
 use std::error::Error;

@@ -7,6 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::Exception;
 use crate::coroutine::region::no_suspend;
 use crate::coroutine::unwind;
+#[cfg(feature = "runtime")]
+use crate::coroutine::unwind::Payload;
 
 /// Something that went wrong where no caller can be told: Python's unraisable errors.
 ///
@@ -14,10 +16,11 @@ use crate::coroutine::unwind;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Report<'a> {
-    /// An exception left the body of a generator or a greenlet that was being dropped.
+    /// An exception left the body of a generator or a greenlet that was being dropped, or the destructor of what a task
+    /// owned or returned.
     #[non_exhaustive]
     RaisedInDrop {
-        /// The generator's.
+        /// The coroutine's.
         name: &'a str,
         /// What was raised.
         exception: &'a Exception,
@@ -226,6 +229,29 @@ fn boxed<F: Fn(&Report<'_>) + Send + Sync + 'static>(hook: F) -> Hook {
 
 fn print(report: &Report<'_>) {
     eprintln!("osier: {report}");
+}
+
+/// Drops a value of the coroutine `name` whose destructor may unwind, where that has nowhere to go. A panic has been shown by
+/// the panic hook; an exception is told here.
+#[cfg(feature = "runtime")]
+pub(crate) fn drop_telling<T>(name: &str, value: T) {
+    if let Err(payload) = unwind::catch(move || drop(value)) {
+        tell_lost(name, payload);
+    }
+}
+
+/// Tells of an exception that left a destructor of the coroutine `name`.
+#[cfg(feature = "runtime")]
+#[cold]
+pub(crate) fn tell_lost(name: &str, payload: Payload) {
+    match super::from_payload(payload) {
+        Ok(exception) => {
+            report(&Report::RaisedInDrop { name, exception: &exception });
+            unwind::drop_quietly(exception);
+        }
+        // Its own destructor may panic as well: see `drop_quietly`.
+        Err(payload) => std::mem::forget(payload),
+    }
 }
 
 /// Tells the hook.

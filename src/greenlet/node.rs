@@ -223,7 +223,7 @@ impl<T: 'static> Node<T> {
         };
         // What is left of an exit that was thrown and then swallowed. A destructor: before the mail is posted.
         unwind::drop_quietly(node.leaving.take());
-        node.head.frame.locals.end();
+        node.head.frame.locals.end(unwind::drop_quietly);
         node.head.frame.end_trees();
         node.yielder.set(ptr::null());
         node.tree().put(last);

@@ -19,7 +19,7 @@ use std::ptr::{self, NonNull};
 use super::raw::RawTask;
 use super::sleeper::Leave;
 use crate::coroutine::{self, Bookmark, Coroutine, Frame, Resumed, Yielder, current, unwind};
-use crate::runtime::Worker;
+use crate::runtime::{AbortsOnDrop, Worker};
 use crate::stack::{NameTag, StackSize};
 
 /// Why a carrier came back to whoever resumed it.
@@ -85,10 +85,13 @@ impl Carrier {
         // SAFETY: there is room for it at the head of the stack, which is ours.
         unsafe { carrier.write(this) };
         let body = move |yielder: &Yielder<(), Pause>, ()| {
+            // What unwound from here would go through frames of tasks that borrow.
+            let dies = AbortsOnDrop;
             // SAFETY: a carrier is freed only after its coroutine has returned.
             unsafe { carrier.as_ref() }.serve(yielder);
+            std::mem::forget(dies);
         };
-        // SAFETY: `body` borrows the carrier alone, which outlives the coroutine; it catches what tasks throw.
+        // SAFETY: `body` borrows the carrier alone, which outlives the coroutine; it catches what tasks throw, and else aborts.
         let coroutine = unsafe { Coroutine::new(stack, body) };
         // SAFETY: the carrier was made just now; nobody else looks at the cell.
         unsafe { (*carrier.as_ref().coroutine.get()).write(coroutine) };

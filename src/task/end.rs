@@ -302,7 +302,7 @@ impl RawTask {
                 }
                 End::DropResult => {
                     // SAFETY: the task has not ended, so the slot is ours; the handle is gone.
-                    region::in_peace(|| unsafe { self.dispose() });
+                    unsafe { self.dispose() };
                     has_result = false;
                 }
             }
@@ -523,11 +523,19 @@ impl RawTask {
         _ = self.header().end.link();
     }
 
-    /// Disposes of the result that nobody will ask for: reports a panic or an exception, gives it to the heir, drops it.
+    /// Disposes of the result that nobody will ask for: reports a panic or an exception, gives it to the heir, drops it. In
+    /// peace, for whoever has been asked to end would leave a user's `Debug` or destructor in the middle; and nothing
+    /// unwinds out of it.
     ///
     /// # Safety
     /// - The task is about to end or has, its handle is gone or goes, and nobody else uses the slot.
     pub(super) unsafe fn dispose(self) {
+        // SAFETY: the caller's promise.
+        region::in_peace(|| unsafe { self.dispose_in_peace() });
+    }
+
+    // Safety: `dispose`'s.
+    unsafe fn dispose_in_peace(self) {
         // The scope that waits for a task that borrows looks at its failure.
         let is_looked_at = self.header().borrows;
         let (failure, heir) = match &mut self.watchers().more {
@@ -541,8 +549,12 @@ impl RawTask {
         if let Some((_, note)) = failure {
             self.report_unjoined(note);
         }
-        if let Some(heir) = heir {
-            heir(self);
+        if let Some(heir) = heir
+            && let Err(payload) = unwind::intercept(|| heir(self))
+        {
+            let error = JoinError::from_payload(payload);
+            self.report_unjoined(Note::Whole(error.clone()));
+            unwind::drop_quietly(error);
         }
         // SAFETY: the caller's promise.
         unsafe { self.drop_result() };

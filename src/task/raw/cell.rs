@@ -6,6 +6,7 @@ use std::ptr::{self, NonNull};
 
 use super::{Header, JoinError};
 use crate::coroutine::{memory, unwind};
+use crate::exception::drop_telling;
 use crate::task::stepped::{Body, Turn};
 
 /// What depends on the types. Each takes the header of a `TaskCell` of the types it was made for.
@@ -149,7 +150,8 @@ impl<F: Body<T>, T> TaskCell<F, T> {
         let content = unsafe { Self::take(header) };
         // SAFETY: the caller's promise.
         unsafe { Self::put(header, Err(error)) };
-        unwind::drop_quietly(content);
+        // SAFETY: the caller's promise.
+        drop_telling(&unsafe { header.as_ref() }.name, content);
     }
 
     // Safety: `take`'s, and `to` points to an `Option<Result<T, JoinError>>`.
@@ -179,7 +181,9 @@ impl<F: Body<T>, T> TaskCell<F, T> {
     // Safety: `take`'s.
     unsafe fn drop_result(header: NonNull<Header>) {
         // SAFETY: the caller's promise.
-        unwind::drop_quietly(unsafe { Self::take(header) });
+        let content = unsafe { Self::take(header) };
+        // SAFETY: the caller's promise.
+        drop_telling(&unsafe { header.as_ref() }.name, content);
     }
 
     // Safety: `header` was made by `TaskRef::new` with these types and is not used again.

@@ -48,7 +48,7 @@ use super::run_state::{Notice, RunState};
 use super::sleeper::Leave;
 use crate::coroutine::local;
 use crate::coroutine::{Frame, current, region};
-use crate::exception::Exception;
+use crate::exception::{Exception, tell_lost};
 use crate::primitives::AtomicPtr;
 use crate::runtime::{Shared, Worker, clock};
 use crate::stack::StackSize;
@@ -286,7 +286,7 @@ impl RawTask {
             // SAFETY: as above.
             let ran = unsafe { (header.vtable.run)(self.0) };
             // Before anybody learns that it has ended, or takes it to another thread, and while it still may wait.
-            carrier.frame.locals.end();
+            carrier.frame.locals.end(|payload| tell_lost(&header.name, payload));
             ran
         };
         if ran == Ran::Again {
