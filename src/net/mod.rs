@@ -50,10 +50,11 @@
 //!
 //! # Rooms
 //! - `server`: loops that accept, and serve. `ready`: any descriptor. `pipe`. `selector`: a loop's view. `when`: readiness as a
-//!   branch of a select. `socket`: what all sockets share. `tcp`, `udp`, `unix`. `resolve`: names to addresses.
+//!   branch of a select. `socket`: what all sockets share. `halves`: of a stream. `tcp`, `udp`, `unix`. `resolve`: names to addresses.
 //!
 //! How waiting works: `arch-notes/reactor.md`.
 
+mod halves;
 mod pipe;
 mod ready;
 mod resolve;
@@ -66,11 +67,11 @@ mod udp;
 mod unix;
 mod when;
 
+pub use halves::{ReadHalf, ReuniteError, Stream, WriteHalf};
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub use ready::Ready;
 pub use resolve::ToSocketAddrs;
 pub use server::{DatagramServer, Listener, Serve, Spawner, StreamServer};
-pub use socket::{ReadHalf, ReuniteError, Stream, WriteHalf};
 pub use tcp::{Incoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixDatagram, UnixIncoming, UnixListener, UnixStream};

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
+use super::halves::{ReadHalf, Stream, WriteHalf};
 use super::resolve::{ToSocketAddrs, for_each_address};
-use super::socket::{ReadHalf, Socket, Stream, WriteHalf, socket_type, stream_type, timeouts};
+use super::socket::{Socket, socket_type, stream_type, timeouts};
 use crate::runtime::Direction;
 
 /// How many connections a listener lets wait to be accepted, where nothing else is said: as std's.

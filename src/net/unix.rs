@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Type};
 
-use super::socket::{ReadHalf, Socket, Stream, WriteHalf, socket_type, stream_type, timeouts};
+use super::halves::{ReadHalf, Stream, WriteHalf};
+use super::socket::{Socket, socket_type, stream_type, timeouts};
 use crate::runtime::Direction;
 use crate::sync::waiting::after;
 use crate::time;
