@@ -76,13 +76,18 @@ struct Key {
 }
 
 impl Key {
+    /// How many bits name the slot, and the largest generation, after which they begin anew: all of it has room in a `usize`,
+    /// for `polling` takes no more.
+    const SLOT: u32 = if usize::BITS < 64 { 20 } else { 32 };
+    const LAST_GENERATION: u32 = if usize::BITS < 64 { (1 << 12) - 1 } else { u32::MAX };
+
     fn to_bits(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.slot)
+        u64::from(self.generation) << Self::SLOT | u64::from(self.slot)
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "each half is a number of its own")]
+    #[allow(clippy::cast_possible_truncation, reason = "each part is a number of its own")]
     fn from_bits(bits: u64) -> Self {
-        Self { slot: bits as u32, generation: (bits >> 32) as u32 }
+        Self { slot: (bits & ((1 << Self::SLOT) - 1)) as u32, generation: (bits >> Self::SLOT) as u32 }
     }
 }
 
@@ -193,7 +198,7 @@ impl Reactor {
             Some(slot) => slot,
             None => {
                 slots.slots.push(Slot { generation: 0, source: None });
-                u32::try_from(slots.slots.len() - 1).expect("fewer descriptors than 2³²")
+                u32::try_from(slots.slots.len() - 1).expect("fewer descriptors than the system has")
             }
         };
         let key = Key { slot, generation: slots.slots[slot as usize].generation };
@@ -217,7 +222,7 @@ impl Reactor {
             return;
         }
         let source = slot.source.take();
-        slot.generation = slot.generation.wrapping_add(1);
+        slot.generation = slot.generation.wrapping_add(1) & Key::LAST_GENERATION;
         slots.free.push(key.slot);
         if let Some(poller) = self.poller.get() {
             poller.remove(fd);

@@ -40,6 +40,13 @@ mod imp {
     const READ: i32 = libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLRDHUP;
     const WRITE: i32 = libc::EPOLLOUT;
 
+    /// A time as the newer calls have it on every machine: `libc::timespec` is smaller where words are of 32 bits.
+    #[repr(C)]
+    struct KernelTime {
+        _seconds: i64,
+        _nanoseconds: i64,
+    }
+
     /// An epoll instance, and an eventfd in it that ends a wait.
     #[derive(Debug)]
     pub(crate) struct Poller {
@@ -143,9 +150,9 @@ mod imp {
                 None => -1,
                 Some(Duration::ZERO) => 0,
                 Some(timeout) => {
-                    let spec = libc::timespec {
-                        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-                        tv_nsec: timeout.subsec_nanos().into(),
+                    let spec = KernelTime {
+                        _seconds: timeout.as_secs().try_into().unwrap_or(i64::MAX),
+                        _nanoseconds: timeout.subsec_nanos().into(),
                     };
                     let first = events.as_mut_ptr();
                     // SAFETY: room for `max` events, and a struct that is only read.
