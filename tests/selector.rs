@@ -193,3 +193,28 @@ fn pipes_wait_at_both_ends_and_serve_children() {
         child.wait().unwrap();
     });
 }
+
+// A descriptor that is closed before it is unregistered leaves its token behind, and its number to others.
+#[test]
+fn a_stale_token_does_not_name_the_descriptor_that_has_its_number() {
+    let _watch = watch();
+    run(|| {
+        let selector = Selector::new().unwrap();
+        let (near, _far) = UnixStream::pair().unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&near);
+        let stale = selector.register(&near, Interest::Read).unwrap();
+        // Nobody else takes the number in between.
+        let (near_again, mut far_again) = UnixStream::pair().unwrap();
+        let closed = std::os::fd::OwnedFd::from(near);
+        // SAFETY: both are open; the first number is ours, and names a socket again.
+        assert_eq!(unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&near_again), number) }, number);
+        let near = UnixStream::try_from(closed).unwrap();
+        let token = selector.register(&near, Interest::Read).unwrap();
+        assert_eq!(selector.len(), 1);
+        assert_eq!(selector.modify(stale, Interest::Both).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(selector.unregister(stale).unwrap_err().kind(), ErrorKind::NotFound);
+        far_again.write_all(b"!").unwrap();
+        assert_eq!(selector.select(None).unwrap(), [(token, Interest::Read)]);
+        selector.unregister(token).unwrap();
+    });
+}

@@ -90,6 +90,8 @@ pub struct Selector {
 #[derive(Debug, Default)]
 struct Registered {
     entries: HashMap<Token, (RawFd, Interest)>,
+    /// Which of them names a descriptor: one at a time.
+    tokens: HashMap<RawFd, Token>,
     made: u64,
 }
 
@@ -134,13 +136,18 @@ impl Selector {
         self.control(libc::EPOLL_CTL_ADD, fd, interest, token)?;
         registered.made += 1;
         registered.entries.insert(token, (fd, interest));
+        // Had another of that number been watched, this would have been refused: it was closed before it was unregistered.
+        if let Some(stale) = registered.tokens.insert(fd, token) {
+            registered.entries.remove(&stale);
+        }
         Ok(token)
     }
 
     /// Watches a descriptor for something else.
     ///
     /// # Errors
-    /// [`NotFound`](io::ErrorKind::NotFound) if it is not registered; the descriptor was closed.
+    /// [`NotFound`](io::ErrorKind::NotFound) if it is not registered, or another was since that has its number; the descriptor
+    /// was closed.
     pub fn modify(&self, token: Token, interest: Interest) -> io::Result<()> {
         let mut registered = lock(&self.registered);
         let entry = registered.entries.get_mut(&token).ok_or_else(unknown)?;
@@ -156,6 +163,7 @@ impl Selector {
     pub fn unregister(&self, token: Token) -> io::Result<()> {
         let mut registered = lock(&self.registered);
         let (fd, interest) = registered.entries.remove(&token).ok_or_else(unknown)?;
+        registered.tokens.remove(&fd);
         // It fails if the descriptor was closed before; then it is not watched any more.
         _ = self.control(libc::EPOLL_CTL_DEL, fd, interest, token);
         Ok(())
