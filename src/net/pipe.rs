@@ -74,6 +74,19 @@ macro_rules! pipe_end {
                 Ok(Self { end: Ready::new(self.end.get_ref().try_clone()?)? })
             }
 
+            /// Makes a call, which waits; but not for nothing, as when all it is to move is nothing.
+            fn call(
+                &self,
+                direction: Direction,
+                is_empty: bool,
+                mut call: impl FnMut(&std::fs::File) -> io::Result<usize>,
+            ) -> io::Result<usize> {
+                if is_empty {
+                    return call(self.end.get_ref());
+                }
+                self.end.io_with(direction, None, call, |_| false)
+            }
+
             /// Gives the descriptor away, in non-blocking mode.
             pub fn into_fd(self) -> OwnedFd {
                 self.end.into_inner().into()
@@ -148,11 +161,11 @@ pipe_end!(PipeWriter, io::PipeWriter, ChildStdin);
 /// Nothing is lost: what was not read stays.
 impl Read for &PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.end.io_with(Direction::Read, None, |mut end| end.read(buffer), |_| false)
+        self.call(Direction::Read, buffer.is_empty(), |mut end| end.read(buffer))
     }
 
     fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.end.io_with(Direction::Read, None, |mut end| end.read_vectored(buffers), |_| false)
+        self.call(Direction::Read, buffers.iter().all(|buffer| buffer.is_empty()), |mut end| end.read_vectored(buffers))
     }
 }
 
@@ -178,11 +191,13 @@ impl Read for PipeReader {
 /// A single `write` that is cancelled has written nothing; `write_all`, what its first calls have written.
 impl Write for &PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.end.io_with(Direction::Write, None, |mut end| end.write(bytes), |_| false)
+        self.call(Direction::Write, bytes.is_empty(), |mut end| end.write(bytes))
     }
 
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.end.io_with(Direction::Write, None, |mut end| end.write_vectored(buffers), |_| false)
+        self.call(Direction::Write, buffers.iter().all(|buffer| buffer.is_empty()), |mut end| {
+            end.write_vectored(buffers)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use super::when::When;
-use crate::runtime::{Direction, Registration};
+use crate::runtime::{self, Direction, Registration};
 use crate::time;
 
 /// A descriptor of whatever kind, to wait for: a library's connection, a pipe, a terminal, an inotify instance.
@@ -176,7 +176,7 @@ impl<T: AsFd> Ready<T> {
 
     /// Asks the system before it returns: what is known may be old.
     fn wait(&self, direction: Direction, timeout: Option<Duration>) -> io::Result<()> {
-        self.registration.ready(direction, timeout, || is_ready(self.io.as_fd(), direction))
+        self.registration.ready(direction, timeout, || runtime::is_ready(self.as_raw_fd(), direction))
     }
 
     /// Calls `call` until it does not fail with [`WouldBlock`](io::ErrorKind::WouldBlock), and waits in between until the
@@ -255,19 +255,4 @@ pub(super) fn set_blocking(fd: BorrowedFd<'_>) {
     let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
     // SAFETY: as above.
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK) };
-}
-
-/// Whether the system says that a call would not block.
-pub(super) fn is_ready(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<bool> {
-    let events = match direction {
-        Direction::Read => libc::POLLIN | libc::POLLPRI,
-        Direction::Write => libc::POLLOUT,
-    };
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
-    // SAFETY: one struct.
-    match unsafe { libc::poll(&raw mut poll, 1, 0) } {
-        count if count < 0 => Err(io::Error::last_os_error()),
-        _ if poll.revents & libc::POLLNVAL != 0 => Err(io::Error::from_raw_os_error(libc::EBADF)),
-        count => Ok(count > 0),
-    }
 }

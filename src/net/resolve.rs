@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::vec;
 
+use crate::runtime::cancelled;
 use crate::task;
 
 /// What names addresses: as `std::net::ToSocketAddrs`, for the same types, but names are looked up on the threads of
@@ -110,6 +111,9 @@ pub(super) fn for_each_address<T>(
 ) -> io::Result<T> {
     let mut last = None;
     for address in addresses.to_socket_addrs()? {
+        if task::ends_by_cancel() {
+            return Err(cancelled());
+        }
         match f(address) {
             Ok(value) => return Ok(value),
             Err(error) => last = Some(error),

@@ -1,10 +1,13 @@
 //! What all sockets share: one descriptor with its timeouts, in one or more hands.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+use socket2::SockRef;
 
 use super::ready::Ready;
 use super::when::When;
@@ -54,8 +57,25 @@ impl<S: AsFd> Socket<S> {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Gives up this hand: the socket if it was the only one, else a duplicate.
+    /// Takes over the timeouts that the system has for the socket, which a socket in non-blocking mode does not heed.
+    pub(super) fn adopt_timeouts(&self) {
+        let system = SockRef::from(self);
+        // What is no socket has none.
+        let (read, write) = (system.read_timeout(), system.write_timeout());
+        _ = self.set_timeout(Direction::Read, read.ok().flatten());
+        _ = self.set_timeout(Direction::Write, write.ok().flatten());
+    }
+
+    /// Gives up this hand: the socket if it was the only one, else a duplicate; with the timeouts, for the system to heed.
     pub(super) fn into_std(self, duplicate: impl FnOnce(&S) -> io::Result<S>) -> io::Result<(S, bool)> {
+        let (read, write) = (self.timeout(Direction::Read), self.timeout(Direction::Write));
+        let system = SockRef::from(&self);
+        if system.read_timeout().is_ok_and(|set| set != read) {
+            system.set_read_timeout(read)?;
+        }
+        if system.write_timeout().is_ok_and(|set| set != write) {
+            system.set_write_timeout(write)?;
+        }
         match Arc::try_unwrap(self.0) {
             Ok(inner) => Ok((inner.ready.into_inner(), true)),
             Err(shared) => Ok((duplicate(shared.ready.get_ref())?, false)),
@@ -98,9 +118,41 @@ impl<S: AsFd> Socket<S> {
         self.0.nonblocking.load(Relaxed)
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.ready.registration.is_closed()
+    }
+
     /// Makes a call that may find that it would block, which is its caller's business.
     pub(super) fn try_call<R>(&self, mut call: impl FnMut(&S) -> io::Result<R>) -> io::Result<R> {
-        if self.0.ready.registration.is_closed() { Err(closed()) } else { call(self.get()) }
+        if self.is_closed() {
+            return Err(closed());
+        }
+        call(self.get()).map_err(|error| if self.is_closed() { closed() } else { error })
+    }
+
+    /// Asks the system about the socket, or changes what it is: a call that neither waits nor moves anything.
+    pub(super) fn ask<R>(&self, call: impl FnOnce(&S) -> io::Result<R>) -> io::Result<R> {
+        if self.is_closed() {
+            return Err(closed());
+        }
+        let answer = call(self.get());
+        // Closed meanwhile, it may be what took the descriptor's place that has answered.
+        if self.is_closed() { Err(closed()) } else { answer }
+    }
+
+    /// Makes a call that is to move no bytes: the system is asked whether all is well, and there is nothing to wait for.
+    fn call_for_nothing(&self, call: impl FnMut(&S) -> io::Result<usize>) -> io::Result<usize> {
+        match self.try_call(call) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            answer => answer,
+        }
+    }
+
+    /// Ends one direction, or both, by `shutdown`; and has those who wait see it, of which the system does not tell all of them.
+    pub(super) fn shutdown(&self, shutdown: impl FnOnce(&S) -> io::Result<()>) -> io::Result<()> {
+        self.ask(shutdown)?;
+        self.0.ready.registration.wake();
+        Ok(())
     }
 
     fn call_with<R>(
@@ -137,6 +189,11 @@ impl<S: AsFd> Socket<S> {
         if !self.0.ready.registration.close() {
             return Err(closed());
         }
+        // What cannot be replaced can still be ended, for the peer, or for those who would connect.
+        self.replace().or_else(|error| SockRef::from(self).shutdown(Shutdown::Both).map_err(|_| error))
+    }
+
+    fn replace(&self) -> io::Result<()> {
         let substitute = std::os::unix::net::UnixDatagram::unbound()?;
         // As what it replaces: whoever is about to call must not be held in there.
         substitute.set_nonblocking(true)?;
@@ -198,6 +255,9 @@ where
 {
     /// `size` is what is asked for; none where the system was not asked for all of it.
     fn read_with(&self, size: Option<usize>, read: impl FnMut(&S) -> io::Result<usize>) -> io::Result<usize> {
+        if size == Some(0) {
+            return self.call_for_nothing(read);
+        }
         let is_short = |&count: &usize| S::SHORT_READ_EMPTIES && 0 < count && size.is_some_and(|size| count < size);
         self.call_with(Direction::Read, read, is_short)
     }
@@ -206,20 +266,33 @@ where
         self.read_with(Some(buffer.len()), |mut stream| stream.read(buffer))
     }
 
+    /// Reads by a call that leaves what it shows, so that the next one finds it.
+    pub(super) fn peek(&self, size: usize, peek: impl FnMut(&S) -> io::Result<usize>) -> io::Result<usize> {
+        if size == 0 { self.call_for_nothing(peek) } else { self.call(Direction::Read, peek) }
+    }
+
     pub(super) fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let size = buffers.iter().map(|buffer| buffer.len()).sum();
-        let size = (buffers.len() <= MOST_SLICES).then_some(size);
+        let size = (buffers.len() <= MOST_SLICES || size == 0).then_some(size);
         self.read_with(size, |mut stream| stream.read_vectored(buffers))
     }
 
+    /// As `read_with`. What was not taken has no room.
+    fn write_with(&self, size: Option<usize>, write: impl FnMut(&S) -> io::Result<usize>) -> io::Result<usize> {
+        if size == Some(0) {
+            return self.call_for_nothing(write);
+        }
+        self.call_with(Direction::Write, write, |&count| size.is_some_and(|size| count < size))
+    }
+
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.call_with(Direction::Write, |mut stream| stream.write(bytes), |&count| count < bytes.len())
+        self.write_with(Some(bytes.len()), |mut stream| stream.write(bytes))
     }
 
     pub(super) fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let size = buffers.iter().map(|buffer| buffer.len()).sum();
-        let is_short = |&count: &usize| buffers.len() <= MOST_SLICES && count < size;
-        self.call_with(Direction::Write, |mut stream| stream.write_vectored(buffers), is_short)
+        let size = (buffers.len() <= MOST_SLICES || size == 0).then_some(size);
+        self.write_with(size, |mut stream| stream.write_vectored(buffers))
     }
 }
 
@@ -227,23 +300,36 @@ where
 macro_rules! socket_type {
     ($name:ident, $std:ty) => {
         impl $name {
-            /// Takes one of std's, and puts it into non-blocking mode.
+            /// Takes one of std's, with its timeouts, and puts it into non-blocking mode.
             ///
             /// # Errors
             /// The system refuses the mode.
             pub fn from_std(socket: $std) -> io::Result<Self> {
+                let this = Self::of_std(socket)?;
+                this.socket.adopt_timeouts();
+                Ok(this)
+            }
+
+            /// Takes one of std's that has no timeouts.
+            fn of_std(socket: $std) -> io::Result<Self> {
                 socket.set_nonblocking(true)?;
                 Ok(Self { socket: Socket::of_nonblocking(socket) })
             }
 
-            /// Gives it back as one of std's, in blocking mode.
+            /// Gives it back as one of std's, with its timeouts, in blocking mode.
             ///
             /// If there are clones of it, it is a duplicate, and in non-blocking mode: that belongs to the socket, and the
             /// clones need it.
             ///
             /// # Errors
-            /// The system refuses the mode, or the duplicate.
+            /// It was closed. The system refuses the mode, or the duplicate.
             pub fn into_std(self) -> io::Result<$std> {
+                self.socket.ask(|_| Ok(()))?;
+                self.give_away()
+            }
+
+            /// As [`into_std`](Self::into_std); of what was closed, what took its place.
+            fn give_away(self) -> io::Result<$std> {
                 let (socket, is_only) = self.socket.into_std(<$std>::try_clone)?;
                 socket.set_nonblocking(!is_only)?;
                 Ok(socket)
@@ -261,8 +347,8 @@ macro_rules! socket_type {
             /// A duplicate that was made by other means stays open.
             ///
             /// # Errors
-            /// It was closed before. The system is out of descriptors: waits have ended, but the socket stays open until
-            /// the last handle is dropped.
+            /// It was closed before. The system is out of descriptors: waits have ended, but the socket, of datagrams that is
+            /// not connected, keeps its address until the last handle is dropped. All others are shut down in its stead.
             pub fn close(&self) -> io::Result<()> {
                 self.socket.close()
             }
@@ -283,7 +369,7 @@ macro_rules! socket_type {
             /// # Errors
             /// The system cannot tell.
             pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-                self.socket.get().take_error()
+                self.socket.ask(|socket| socket.take_error())
             }
 
             /// Makes calls that would wait fail with [`WouldBlock`](io::ErrorKind::WouldBlock) instead, for all handles.
@@ -326,11 +412,13 @@ macro_rules! socket_type {
             }
         }
 
+        /// Of a socket that was closed it is an unconnected one.
+        ///
         /// # Panics
         /// If there are clones of it and the system refuses a duplicate.
         impl From<$name> for OwnedFd {
             fn from(socket: $name) -> Self {
-                socket.into_std().unwrap_or_else(|error| panic!("cannot give a socket away: {error}")).into()
+                socket.give_away().unwrap_or_else(|error| panic!("cannot give a socket away: {error}")).into()
             }
         }
 
@@ -407,7 +495,7 @@ macro_rules! stream_type {
             /// # Errors
             /// It is not connected.
             pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-                self.socket.try_call(|socket| socket.shutdown(how))
+                self.socket.shutdown(|socket| socket.shutdown(how))
             }
 
             /// Splits it into two halves that may go different ways. `try_clone`, and `Read` and `Write` for `&Self`, serve

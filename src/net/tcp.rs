@@ -14,7 +14,8 @@ use super::resolve::{ToSocketAddrs, for_each_address};
 use super::socket::{Socket, socket_type, stream_type, timeouts};
 use crate::runtime::Direction;
 
-/// How many connections a listener lets wait to be accepted, where nothing else is said: as std's.
+/// How many connections a listener lets wait to be accepted, where nothing else is said. More than std's 128, which a burst
+/// of connections exceeds; the system takes no more than its own limit (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
 
 /// A TCP connection: `std::net::TcpStream`, for tasks.
@@ -106,7 +107,7 @@ impl TcpStream {
     /// # Errors
     /// It is not connected any more.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.get().peer_addr()
+        self.socket.ask(|socket| socket.peer_addr())
     }
 
     /// Our address.
@@ -114,7 +115,7 @@ impl TcpStream {
     /// # Errors
     /// As std's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.get().local_addr()
+        self.socket.ask(|socket| socket.local_addr())
     }
 
     /// Reads without taking what was read.
@@ -128,7 +129,7 @@ impl TcpStream {
     /// # Errors
     /// As `read`.
     pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.call(Direction::Read, |stream| stream.peek(buffer))
+        self.socket.peek(buffer.len(), |stream| stream.peek(buffer))
     }
 
     /// Whether small writes are sent at once (`TCP_NODELAY`).
@@ -136,7 +137,7 @@ impl TcpStream {
     /// # Errors
     /// As std's.
     pub fn nodelay(&self) -> io::Result<bool> {
-        self.socket.get().nodelay()
+        self.socket.ask(|socket| socket.nodelay())
     }
 
     /// Sends small writes at once, without waiting for more.
@@ -144,7 +145,7 @@ impl TcpStream {
     /// # Errors
     /// As std's.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.socket.get().set_nodelay(nodelay)
+        self.socket.ask(|socket| socket.set_nodelay(nodelay))
     }
 
     /// How many hops a packet may take.
@@ -152,7 +153,7 @@ impl TcpStream {
     /// # Errors
     /// As std's.
     pub fn ttl(&self) -> io::Result<u32> {
-        self.socket.get().ttl()
+        self.socket.ask(|socket| socket.ttl())
     }
 
     /// Sets how many hops a packet may take.
@@ -160,7 +161,7 @@ impl TcpStream {
     /// # Errors
     /// As std's.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.socket.get().set_ttl(ttl)
+        self.socket.ask(|socket| socket.set_ttl(ttl))
     }
 
     /// How long the system goes on sending after a close (`SO_LINGER`).
@@ -168,7 +169,7 @@ impl TcpStream {
     /// # Errors
     /// As the system's.
     pub fn linger(&self) -> io::Result<Option<Duration>> {
-        SockRef::from(self).linger()
+        self.socket.ask(|socket| SockRef::from(socket).linger())
     }
 
     /// Sets how long the system goes on sending after a close; with zero, a close is a reset.
@@ -180,7 +181,7 @@ impl TcpStream {
     /// # Errors
     /// As the system's.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        SockRef::from(self).set_linger(linger)
+        self.socket.ask(|socket| SockRef::from(socket).set_linger(linger))
     }
 
     /// Asks a silent peer whether it is still there after `idle`; `None` for never.
@@ -189,8 +190,11 @@ impl TcpStream {
     /// As the system's.
     pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
         match idle {
-            Some(idle) => SockRef::from(self).set_tcp_keepalive(&TcpKeepalive::new().with_time(idle)),
-            None => SockRef::from(self).set_keepalive(false),
+            Some(idle) => {
+                let keepalive = TcpKeepalive::new().with_time(idle);
+                self.socket.ask(|socket| SockRef::from(socket).set_tcp_keepalive(&keepalive))
+            }
+            None => self.socket.ask(|socket| SockRef::from(socket).set_keepalive(false)),
         }
     }
 }
@@ -259,9 +263,21 @@ impl TcpListener {
     /// # Errors
     /// As std's. Those that concern one connection alone (`ECONNABORTED`) are tried again.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept_by(|socket| socket.call(Direction::Read, std::net::TcpListener::accept))
+    }
+
+    /// Takes a connection if there is one.
+    pub(super) fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept_by(|socket| socket.try_call(std::net::TcpListener::accept))
+    }
+
+    fn accept_by(
+        &self,
+        accept: impl Fn(&Socket<std::net::TcpListener>) -> io::Result<(std::net::TcpStream, SocketAddr)>,
+    ) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
-            match self.socket.call(Direction::Read, std::net::TcpListener::accept) {
-                Ok((stream, address)) => return Ok((TcpStream::from_std(stream)?, address)),
+            match accept(&self.socket) {
+                Ok((stream, address)) => return Ok((TcpStream::of_std(stream)?, address)),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => return Err(error),
             }
@@ -278,7 +294,7 @@ impl TcpListener {
     /// # Errors
     /// As std's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.get().local_addr()
+        self.socket.ask(|socket| socket.local_addr())
     }
 
     /// How many hops a packet may take.
@@ -286,7 +302,7 @@ impl TcpListener {
     /// # Errors
     /// As std's.
     pub fn ttl(&self) -> io::Result<u32> {
-        self.socket.get().ttl()
+        self.socket.ask(|socket| socket.ttl())
     }
 
     /// Sets how many hops a packet may take.
@@ -294,7 +310,7 @@ impl TcpListener {
     /// # Errors
     /// As std's.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.socket.get().set_ttl(ttl)
+        self.socket.ask(|socket| socket.set_ttl(ttl))
     }
 }
 

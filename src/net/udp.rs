@@ -61,7 +61,7 @@ impl UdpSocket {
     /// # Errors
     /// That of the last address; there is none.
     pub fn connect<A: ToSocketAddrs>(&self, address: A) -> io::Result<()> {
-        for_each_address(address, |address| self.socket.get().connect(address))
+        for_each_address(address, |address| self.socket.ask(|socket| socket.connect(address)))
     }
 
     /// Receives a datagram; what does not fit is cut off.
@@ -156,7 +156,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.get().local_addr()
+        self.socket.ask(|socket| socket.local_addr())
     }
 
     /// The address that the socket is connected to.
@@ -164,7 +164,7 @@ impl UdpSocket {
     /// # Errors
     /// It is not connected.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.get().peer_addr()
+        self.socket.ask(|socket| socket.peer_addr())
     }
 
     /// Whether it may send to broadcast addresses.
@@ -172,7 +172,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn broadcast(&self) -> io::Result<bool> {
-        self.socket.get().broadcast()
+        self.socket.ask(|socket| socket.broadcast())
     }
 
     /// Sets whether it may send to broadcast addresses.
@@ -180,7 +180,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
-        self.socket.get().set_broadcast(broadcast)
+        self.socket.ask(|socket| socket.set_broadcast(broadcast))
     }
 
     /// How many hops a packet may take.
@@ -188,7 +188,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn ttl(&self) -> io::Result<u32> {
-        self.socket.get().ttl()
+        self.socket.ask(|socket| socket.ttl())
     }
 
     /// Sets how many hops a packet may take.
@@ -196,7 +196,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.socket.get().set_ttl(ttl)
+        self.socket.ask(|socket| socket.set_ttl(ttl))
     }
 
     /// Whether what it sends to a group comes back to this machine.
@@ -204,7 +204,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn multicast_loop_v4(&self) -> io::Result<bool> {
-        self.socket.get().multicast_loop_v4()
+        self.socket.ask(|socket| socket.multicast_loop_v4())
     }
 
     /// Sets whether what it sends to a group comes back to this machine.
@@ -212,7 +212,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn set_multicast_loop_v4(&self, comes_back: bool) -> io::Result<()> {
-        self.socket.get().set_multicast_loop_v4(comes_back)
+        self.socket.ask(|socket| socket.set_multicast_loop_v4(comes_back))
     }
 
     /// How many hops a packet to a group may take.
@@ -220,7 +220,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
-        self.socket.get().multicast_ttl_v4()
+        self.socket.ask(|socket| socket.multicast_ttl_v4())
     }
 
     /// Sets how many hops a packet to a group may take.
@@ -228,7 +228,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
-        self.socket.get().set_multicast_ttl_v4(ttl)
+        self.socket.ask(|socket| socket.set_multicast_ttl_v4(ttl))
     }
 
     /// Whether what it sends to a group comes back to this machine, by IPv6.
@@ -236,7 +236,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn multicast_loop_v6(&self) -> io::Result<bool> {
-        self.socket.get().multicast_loop_v6()
+        self.socket.ask(|socket| socket.multicast_loop_v6())
     }
 
     /// Sets whether what it sends to a group comes back to this machine, by IPv6.
@@ -244,7 +244,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn set_multicast_loop_v6(&self, comes_back: bool) -> io::Result<()> {
-        self.socket.get().set_multicast_loop_v6(comes_back)
+        self.socket.ask(|socket| socket.set_multicast_loop_v6(comes_back))
     }
 
     /// Joins a multicast group.
@@ -252,7 +252,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn join_multicast_v4(&self, group: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
-        self.socket.get().join_multicast_v4(group, interface)
+        self.socket.ask(|socket| socket.join_multicast_v4(group, interface))
     }
 
     /// Leaves a multicast group.
@@ -260,7 +260,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn leave_multicast_v4(&self, group: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
-        self.socket.get().leave_multicast_v4(group, interface)
+        self.socket.ask(|socket| socket.leave_multicast_v4(group, interface))
     }
 
     /// Joins a multicast group.
@@ -268,7 +268,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn join_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
-        self.socket.get().join_multicast_v6(group, interface)
+        self.socket.ask(|socket| socket.join_multicast_v6(group, interface))
     }
 
     /// Leaves a multicast group.
@@ -276,6 +276,6 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn leave_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
-        self.socket.get().leave_multicast_v6(group, interface)
+        self.socket.ask(|socket| socket.leave_multicast_v6(group, interface))
     }
 }

@@ -9,15 +9,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{self as std_net, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Type};
 
 use super::halves::{ReadHalf, Stream, WriteHalf};
 use super::socket::{Socket, socket_type, stream_type, timeouts};
-use crate::runtime::Direction;
+use crate::runtime::{Direction, cancelled, timed_out};
 use crate::sync::waiting::after;
-use crate::time;
+use crate::{task, time};
 
 /// A connection within one machine: `std::os::unix::net::UnixStream`, for tasks.
 ///
@@ -76,17 +76,12 @@ impl UnixStream {
     }
 
     fn connect_to(address: &SockAddr) -> io::Result<Self> {
-        let mut pause = Duration::from_millis(1);
-        loop {
+        let connect = || {
             let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
-            match socket.connect(address) {
-                Ok(()) => return Ok(Self { socket: Socket::of_nonblocking(OwnedFd::from(socket).into()) }),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => time::sleep(pause),
-                Err(error) => return Err(error),
-            }
-            pause = (2 * pause).min(Duration::from_millis(50));
-        }
+            socket.connect(address).map(|()| Self { socket: Socket::of_nonblocking(OwnedFd::from(socket).into()) })
+        };
+        again_and_again(None, connect)
     }
 
     /// Two that are connected to each other.
@@ -95,7 +90,7 @@ impl UnixStream {
     /// As std's.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = std_net::UnixStream::pair()?;
-        Ok((Self::from_std(one)?, Self::from_std(other)?))
+        Ok((Self::of_std(one)?, Self::of_std(other)?))
     }
 
     /// Our address.
@@ -103,7 +98,7 @@ impl UnixStream {
     /// # Errors
     /// As std's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.get().local_addr()
+        self.socket.ask(|socket| socket.local_addr())
     }
 
     /// The peer's address.
@@ -111,7 +106,7 @@ impl UnixStream {
     /// # Errors
     /// As std's.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.get().peer_addr()
+        self.socket.ask(|socket| socket.peer_addr())
     }
 }
 
@@ -171,7 +166,13 @@ impl UnixListener {
     /// As std's.
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         let (stream, address) = self.socket.call(Direction::Read, std_net::UnixListener::accept)?;
-        Ok((UnixStream::from_std(stream)?, address))
+        Ok((UnixStream::of_std(stream)?, address))
+    }
+
+    /// Takes a connection if there is one.
+    pub(super) fn try_accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        let (stream, address) = self.socket.try_call(std_net::UnixListener::accept)?;
+        Ok((UnixStream::of_std(stream)?, address))
     }
 
     /// The connections, one after the other, without end.
@@ -184,7 +185,7 @@ impl UnixListener {
     /// # Errors
     /// As std's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.get().local_addr()
+        self.socket.ask(|socket| socket.local_addr())
     }
 }
 
@@ -253,7 +254,7 @@ impl UnixDatagram {
     /// As std's.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = std_net::UnixDatagram::pair()?;
-        Ok((Self::from_std(one)?, Self::from_std(other)?))
+        Ok((Self::of_std(one)?, Self::of_std(other)?))
     }
 
     /// Sets whom `send` sends to.
@@ -261,7 +262,7 @@ impl UnixDatagram {
     /// # Errors
     /// As std's.
     pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
-        self.socket.get().connect(path)
+        self.socket.ask(|socket| socket.connect(path))
     }
 
     /// Sets whom `send` sends to, by an address, which need not be a path.
@@ -269,7 +270,7 @@ impl UnixDatagram {
     /// # Errors
     /// As std's.
     pub fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
-        self.socket.get().connect_addr(address)
+        self.socket.ask(|socket| socket.connect_addr(address))
     }
 
     /// Receives a datagram; what does not fit is cut off.
@@ -331,19 +332,12 @@ impl UnixDatagram {
     }
 
     fn send_by(&self, mut send: impl FnMut(&std_net::UnixDatagram) -> io::Result<usize>) -> io::Result<usize> {
-        let give_up = self.socket.timeout(Direction::Write).and_then(after);
-        let mut pause = Duration::from_millis(1);
-        loop {
-            match self.socket.try_call(&mut send) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !self.socket.is_nonblocking() => {}
-                answer => return answer,
-            }
-            if give_up.is_some_and(|give_up| give_up <= time::now()) {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "timed out"));
-            }
-            time::sleep(pause);
-            pause = (2 * pause).min(Duration::from_millis(50));
+        task::spend();
+        if self.socket.is_nonblocking() {
+            return self.socket.try_call(send);
         }
+        let deadline = self.socket.timeout(Direction::Write).and_then(after);
+        again_and_again(deadline, || self.socket.try_call(&mut send))
     }
 
     /// Sends a datagram to the peer that the socket is connected to.
@@ -365,7 +359,7 @@ impl UnixDatagram {
     /// # Errors
     /// It is not connected.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.socket.get().shutdown(how)
+        self.socket.shutdown(|socket| socket.shutdown(how))
     }
 
     /// Our address.
@@ -373,7 +367,7 @@ impl UnixDatagram {
     /// # Errors
     /// As std's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.get().local_addr()
+        self.socket.ask(|socket| socket.local_addr())
     }
 
     /// The peer's address.
@@ -381,7 +375,28 @@ impl UnixDatagram {
     /// # Errors
     /// It is not connected.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.get().peer_addr()
+        self.socket.ask(|socket| socket.peer_addr())
+    }
+}
+
+/// Calls `call` until it does not fail for want of room, of which the system does not tell; until `deadline` at most. It pauses
+/// in between, for 1 ms at first, and ever longer.
+fn again_and_again<T>(deadline: Option<Instant>, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            answer => return answer,
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(time::now()));
+        if left == Some(Duration::ZERO) {
+            return Err(timed_out());
+        }
+        time::sleep(left.map_or(pause, |left| pause.min(left)));
+        if task::ends_by_cancel() {
+            return Err(cancelled());
+        }
+        pause = (2 * pause).min(Duration::from_millis(50));
     }
 }
 

@@ -3,10 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use super::ready::{self, Ready};
-use crate::runtime::{Direction, Registration, Watched};
+use super::ready::Ready;
+use crate::runtime::{self, Direction, Registration, Watched};
 use crate::sync::select_expansion::Operation;
 use crate::sync::{Operand, Token, Wait};
 use crate::task::Waiter;
@@ -84,7 +84,8 @@ impl<'a> When<'a> {
 
 impl Operand for When<'_> {
     fn is_ready(&self) -> bool {
-        self.has_failed.get() || self.registration.is_ready(self.direction, || ready::is_ready(self.fd, self.direction))
+        self.has_failed.get()
+            || self.registration.is_ready(self.direction, || runtime::is_ready(self.fd.as_raw_fd(), self.direction))
     }
 
     unsafe fn watch(&self, waiter: *const Waiter) -> bool {

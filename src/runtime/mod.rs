@@ -59,7 +59,7 @@ pub(crate) use place::Way;
 #[cfg(feature = "blocking")]
 pub(crate) use quiet::Busy;
 #[cfg(feature = "net")]
-pub(crate) use reactor::{Direction, Registration, Watched, closed, make_pollers};
+pub(crate) use reactor::{Direction, Registration, Watched, cancelled, closed, is_ready, make_pollers, timed_out};
 pub(crate) use rest::Rest;
 pub(crate) use shared::Shared;
 pub(crate) use timer::TimerKey;

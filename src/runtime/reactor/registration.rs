@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Reactor;
-use super::readiness::{Direction, Readiness};
-use super::source::{Counted, Source, Watchers, closed};
+use super::readiness::Direction;
+use super::source::{Counted, Source, Watchers, cancelled, closed, timed_out};
 use crate::coroutine::current;
+use crate::runtime::Shared;
 use crate::runtime::worker::Worker;
 use crate::task::{self, JoinHandle, RawTask, Waiter, Woken};
 
@@ -45,12 +46,12 @@ impl Drop for Registration {
 impl Registration {
     /// For a descriptor that stays open until this is dropped.
     pub(crate) fn new(fd: RawFd) -> Self {
-        Self(Arc::new(Source { fd, counts: true, readiness: Readiness::new(Watchers::default()) }))
+        Self(Source::new(fd, true))
     }
 
     /// As [`new`](Self::new); a task that waits for it does not keep its runtime from being idle.
     pub(crate) fn uncounted(fd: RawFd) -> Self {
-        Self(Arc::new(Source { fd, counts: false, readiness: Readiness::new(Watchers::default()) }))
+        Self(Source::new(fd, false))
     }
 
     /// Calls `call` until it does not fail for want of readiness, waiting in between for at most `timeout` in all.
@@ -111,11 +112,7 @@ impl Registration {
             }
             match call() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(if task::ends_by_cancel() {
-                        io::Error::other("the task was cancelled")
-                    } else {
-                        io::Error::new(io::ErrorKind::TimedOut, "timed out")
-                    });
+                    return Err(if task::ends_by_cancel() { cancelled() } else { timed_out() });
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) if self.is_closed() => return Err(closed()),
@@ -171,16 +168,7 @@ impl Registration {
         let Self(source) = self;
         let Some(task) = RawTask::current() else {
             // SAFETY: the caller's promise.
-            let entered = unsafe { source.readiness.enter(direction, waiter, |_, _| Ok(())) }?;
-            // It waits in the same queue, so what wakes it wakes all.
-            let watches = source.clone();
-            let watcher = task::Builder::new().name("watcher of a descriptor").daemon();
-            let watcher = entered.then(|| watcher.try_spawn(move || _ = watches.wait(direction, None))).transpose();
-            return watcher.map(|watcher| watcher.map(Watched::ByTask)).map_err(|_| {
-                // SAFETY: it stays where it is until it has left.
-                source.readiness.leave(direction, unsafe { &*waiter });
-                io::Error::other("the runtime shuts down")
-            });
+            return unsafe { self.watch_by_task(direction, waiter) };
         };
         let reactor = Worker::here().reactor();
         let enter = |watchers: &mut Watchers, is_alone| watchers.enter(source, reactor, direction, is_alone);
@@ -188,6 +176,38 @@ impl Registration {
         let entered = unsafe { source.readiness.enter(direction, waiter, enter) }?;
         let counts = source.counts && !task.header().is_daemon;
         Ok(entered.then(|| Watched::Here(Counted::new(reactor.clone(), counts))))
+    }
+
+    /// As [`watch`](Self::watch), for a thread outside of all tasks, which has no reactor: a task of the default runtime waits in
+    /// the same queue, so what wakes it wakes all.
+    ///
+    /// Panics where there can be no such runtime; then the waiter was not entered, or has left.
+    ///
+    /// # Safety
+    /// - As there.
+    ///
+    /// # Errors
+    /// As there.
+    #[cold]
+    unsafe fn watch_by_task(&self, direction: Direction, waiter: *const Waiter) -> io::Result<Option<Watched>> {
+        let Self(source) = self;
+        // Around the entry: it may be this call that makes the runtime.
+        Shared::with_current(|shared| {
+            // SAFETY: the caller's promise.
+            if !unsafe { source.readiness.enter(direction, waiter, |_, _| Ok(())) }? {
+                return Ok(None);
+            }
+            let entered = Entered { source, direction, waiter };
+            let watches = source.clone();
+            let watcher = task::Builder::new().name("watcher of a descriptor").daemon();
+            match watcher.try_spawn_on(shared, move || watches.wait_for_thread(direction)) {
+                Ok(watcher) => {
+                    std::mem::forget(entered);
+                    Ok(Some(Watched::ByTask(watcher)))
+                }
+                Err(_) => Err(io::Error::other("the runtime shuts down")),
+            }
+        })
     }
 
     /// Takes a waiter out that was entered, if it is still there.
@@ -199,12 +219,33 @@ impl Registration {
         self.0.readiness.look(Direction::Read).is_closed()
     }
 
+    /// Has everybody who waits call again: something was done to the descriptor of which the system tells nobody.
+    pub(crate) fn wake(&self) {
+        // With the pipe goes what threads wait for; those that wait from now on make another one.
+        drop(self.0.readiness.lock().extra.closing.take());
+        self.0.readiness.set_ready([(Direction::Read, true), (Direction::Write, false)]);
+    }
+
     /// Wakes everybody who waits, and fails whoever calls from now on. False if it was closed before.
     pub(crate) fn close(&self) -> bool {
         self.0.readiness.close(|watchers| {
             watchers.leave_all(self.0.fd);
             watchers.closing = None;
         })
+    }
+}
+
+/// A waiter that has entered, and leaves with this: nobody may be left to take it out.
+struct Entered<'a> {
+    source: &'a Source,
+    direction: Direction,
+    waiter: *const Waiter,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        // SAFETY: whoever entered it keeps it where it is until it has left.
+        self.source.readiness.leave(self.direction, unsafe { &*self.waiter });
     }
 }
 

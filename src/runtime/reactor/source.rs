@@ -4,16 +4,23 @@ use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use super::poller::{Event, Interest};
 use super::readiness::{Direction, Readiness};
 use super::{Key, Reactor};
 use crate::runtime::worker::Worker;
-use crate::task::{RawTask, Sleeper, Woken};
+use crate::task::{self, RawTask, Sleeper, Woken};
+use crate::time;
 
 /// How often in a row one worker waits for a source before the others let go of it.
 const ALONE: u32 = 8;
+
+/// How long a task that cannot have a source watched waits before it asks the system again.
+const ASKING: Duration = Duration::from_millis(10);
+/// How long a thread waits in one piece that would not be woken by everything.
+const LOOKING: Duration = Duration::from_millis(50);
 
 /// A descriptor, and who waits for it.
 #[derive(Debug)]
@@ -21,6 +28,8 @@ pub(crate) struct Source {
     pub(super) fd: RawFd,
     /// Whether waiting for it is something to wait for: not so where it may well never come.
     pub(super) counts: bool,
+    /// Whether it was urgent data alone that woke a thread last, which the system goes on to tell of.
+    is_urgent: AtomicBool,
     pub(super) readiness: Readiness<Watchers>,
 }
 
@@ -36,7 +45,7 @@ pub(super) struct Watchers {
     pub(super) closing: Option<Closing>,
 }
 
-/// A pipe whose end tells threads outside of all tasks that the source is closed.
+/// A pipe whose end tells threads outside of all tasks that the source is closed, or that they shall call again.
 #[derive(Debug)]
 pub(super) struct Closing {
     reader: Arc<io::PipeReader>,
@@ -148,7 +157,41 @@ pub(crate) fn closed() -> io::Error {
     io::Error::from_raw_os_error(libc::EBADF)
 }
 
+/// What a call gives whose time is over.
+pub(crate) fn timed_out() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "timed out")
+}
+
+/// What a call gives that a cancel has ended, where nothing unwinds.
+pub(crate) fn cancelled() -> io::Error {
+    io::Error::other("the task was cancelled")
+}
+
+/// What `poll(2)` is asked for.
+fn poll_events(direction: Direction) -> libc::c_short {
+    match direction {
+        Direction::Read => libc::POLLIN | libc::POLLPRI,
+        Direction::Write => libc::POLLOUT,
+    }
+}
+
+/// Whether the system says that a call would not block.
+pub(crate) fn is_ready(fd: RawFd, direction: Direction) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd, events: poll_events(direction), revents: 0 };
+    // SAFETY: one struct.
+    match unsafe { libc::poll(&raw mut poll, 1, 0) } {
+        count if count < 0 => Err(io::Error::last_os_error()),
+        _ if poll.revents & libc::POLLNVAL != 0 => Err(closed()),
+        count => Ok(count > 0),
+    }
+}
+
 impl Source {
+    pub(super) fn new(fd: RawFd, counts: bool) -> Arc<Self> {
+        let readiness = Readiness::new(Watchers::default());
+        Arc::new(Self { fd, counts, is_urgent: AtomicBool::new(false), readiness })
+    }
+
     pub(super) fn take_event(&self, event: Event) {
         let read = event.readable.then_some((Direction::Read, event.read_in_doubt));
         let write = event.writable.then_some((Direction::Write, event.hung_up));
@@ -180,18 +223,31 @@ impl Source {
         }
     }
 
+    /// Waits in a task for a thread that has no reactor. Where the task's worker cannot watch the source, it asks now and then.
+    pub(super) fn wait_for_thread(self: &Arc<Self>, direction: Direction) {
+        if self.wait(direction, None).is_ok() {
+            return;
+        }
+        while !self.readiness.look(direction).is_ready() && matches!(is_ready(self.fd, direction), Ok(false)) {
+            time::sleep(ASKING);
+            if task::ends_by_cancel() {
+                return;
+            }
+        }
+        self.readiness.set_ready([(direction, false)]);
+    }
+
     #[cold]
     fn wait_on_thread(&self, direction: Direction, deadline: Option<Instant>) -> io::Result<Woken> {
         let waits = WaitingThread::enter(self, direction)?;
         let mut failed = None;
-        let woken =
-            Sleeper::wait_on_thread(deadline, |until| match wait_by_poll(self.fd, direction, &waits.closing, until) {
-                Ok(is_ready) => is_ready,
-                Err(error) => {
-                    failed = Some(error);
-                    true
-                }
-            });
+        let woken = Sleeper::wait_on_thread(deadline, |until| match waits.poll(until) {
+            Ok(is_ready) => is_ready,
+            Err(error) => {
+                failed = Some(error);
+                true
+            }
+        });
         if woken == Woken::Notified {
             self.readiness.set_ready([(direction, false)]);
         }
@@ -202,7 +258,9 @@ impl Source {
 /// A thread that waits for a source, until it leaves; also by an unwind.
 struct WaitingThread<'a> {
     source: &'a Source,
-    closing: Arc<io::PipeReader>,
+    direction: Direction,
+    /// None where the system had no descriptors for a pipe: then the thread looks at the source's word now and then.
+    closing: Option<Arc<io::PipeReader>>,
 }
 
 impl<'a> WaitingThread<'a> {
@@ -211,50 +269,62 @@ impl<'a> WaitingThread<'a> {
         if source.readiness.look(direction).is_closed() {
             return Err(closed());
         }
-        let mut pipe = under_lock.extra.closing.take().map_or_else(Closing::new, Ok)?;
-        pipe.threads += 1;
-        let closing = under_lock.extra.closing.insert(pipe).reader.clone();
-        Ok(Self { source, closing })
+        let pipe = under_lock.extra.closing.take().or_else(|| Closing::new().ok());
+        let closing = pipe.map(|mut pipe| {
+            pipe.threads += 1;
+            under_lock.extra.closing.insert(pipe).reader.clone()
+        });
+        Ok(Self { source, direction, closing })
+    }
+
+    /// Waits as a thread does; false if `until` has passed.
+    fn poll(&self, until: Option<Instant>) -> io::Result<bool> {
+        let Self { source, direction, closing } = self;
+        // Urgent data that is not taken is told of for ever. Who has called because of nothing else waits for a while without.
+        let mut is_urgent = *direction == Direction::Read && source.is_urgent.load(Ordering::Relaxed);
+        let mut fds = [
+            libc::pollfd { fd: source.fd, events: poll_events(*direction), revents: 0 },
+            // What is negative is passed over.
+            libc::pollfd { fd: closing.as_ref().map_or(-1, |pipe| pipe.as_raw_fd()), events: libc::POLLIN, revents: 0 },
+        ];
+        loop {
+            fds[0].events = poll_events(*direction) & if is_urgent { !libc::POLLPRI } else { !0 };
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let slice = (is_urgent || closing.is_none()).then_some(LOOKING);
+            let slice = [left, slice].into_iter().flatten().min();
+            let slice = slice.map_or(-1, |slice| i32::try_from(slice.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
+            // SAFETY: an array of two.
+            match unsafe { libc::poll(fds.as_mut_ptr(), 2, slice) } {
+                0 if until.is_some_and(|until| until <= Instant::now()) => return Ok(false),
+                0 if closing.is_none() && source.readiness.look(*direction).is_ready() => return Ok(true),
+                0 => is_urgent = false,
+                1.. if fds[0].revents & libc::POLLNVAL != 0 => return Err(closed()),
+                1.. => {
+                    source.is_urgent.store(fds[0].revents == libc::POLLPRI, Ordering::Relaxed);
+                    return Ok(true);
+                }
+                _ => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        return Err(error);
+                    }
+                }
+            }
+        }
     }
 }
 
 impl Drop for WaitingThread<'_> {
     fn drop(&mut self) {
         let mut under_lock = self.source.readiness.lock();
-        // None if it was closed meanwhile.
-        if let Some(pipe) = &mut under_lock.extra.closing {
+        let closing = &mut under_lock.extra.closing;
+        // Another one, or none, if those who waited were woken meanwhile.
+        if let (Some(pipe), Some(reader)) = (&mut *closing, &self.closing)
+            && Arc::ptr_eq(&pipe.reader, reader)
+        {
             pipe.threads -= 1;
             if pipe.threads == 0 {
-                under_lock.extra.closing = None;
-            }
-        }
-    }
-}
-
-/// Waits as a thread does; false if `until` has passed.
-fn wait_by_poll(fd: RawFd, direction: Direction, closing: &io::PipeReader, until: Option<Instant>) -> io::Result<bool> {
-    let events = match direction {
-        Direction::Read => libc::POLLIN | libc::POLLPRI,
-        Direction::Write => libc::POLLOUT,
-    };
-    let mut fds = [
-        libc::pollfd { fd, events, revents: 0 },
-        libc::pollfd { fd: closing.as_raw_fd(), events: libc::POLLIN, revents: 0 },
-    ];
-    loop {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let left = left.map_or(-1, |left| i32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
-        // SAFETY: an array of two.
-        match unsafe { libc::poll(fds.as_mut_ptr(), 2, left) } {
-            0 if until.is_none_or(|until| until > Instant::now()) => {}
-            0 => return Ok(false),
-            1.. if fds[0].revents & libc::POLLNVAL != 0 => return Err(closed()),
-            1.. => return Ok(true),
-            _ => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
+                *closing = None;
             }
         }
     }

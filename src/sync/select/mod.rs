@@ -56,8 +56,10 @@ fn select_among(arms: &mut [Arm<'_>], turns: Turns, patience: Patience, begins: 
         arms.iter_mut().enumerate().for_each(|(index, arm)| arm.join(&raw const choice, index));
         let arms_in = &*arms;
         let leave = || arms_in.iter().for_each(|arm| arm.leave(begins));
-        // SAFETY: `leave` is called before this turn of the loop ends, also by an unwind out of the wait.
+        let entering = Entering { arms: arms_in, choice: &choice, begins };
+        // SAFETY: `leave` is called before this turn of the loop ends, also by an unwind out of an entry or the wait.
         let all_in = arms_in.iter().all(|arm| unsafe { arm.enter(&choice, begins) });
+        std::mem::forget(entering);
         if !all_in && choice.withdraw() {
             // One is ready: ask all again.
             leave();
@@ -82,6 +84,28 @@ fn select_among(arms: &mut [Arm<'_>], turns: Turns, patience: Patience, begins: 
             // It is there now, unless another was faster: ask all again.
             None if due.is_some_and(|due| deadline.is_none_or(|deadline| due <= deadline)) => {}
             None => return None,
+        }
+    }
+}
+
+/// Takes arms out again, when an object panics as the next is entered: a socket does on a thread, where no runtime can be had.
+struct Entering<'e, 'a> {
+    arms: &'e [Arm<'a>],
+    choice: &'e Choice,
+    begins: bool,
+}
+
+impl Drop for Entering<'_, '_> {
+    fn drop(&mut self) {
+        let Self { arms, choice, begins } = *self;
+        let leave = || arms.iter().for_each(|arm| arm.leave(begins));
+        if choice.withdraw() {
+            return leave();
+        }
+        // It is made: this returns when the one who made it is done.
+        let made = choice.wait(None, |index| arms[index].is_notified(), leave);
+        if let Some(index) = made.filter(|_| begins) {
+            arms[index].abandon();
         }
     }
 }

@@ -29,7 +29,8 @@ pub(crate) trait Operand {
         None
     }
 
-    /// Enters a waiter that is notified when it gets ready. False if it is ready: then the waiter was not entered.
+    /// Enters a waiter that is notified when it gets ready. False if it is ready: then the waiter was not entered. Nor was
+    /// it, or it has left, when this unwinds.
     ///
     /// # Safety
     /// - As [`WaitQueue::push`](crate::task::WaitQueue::push).
@@ -116,6 +117,16 @@ impl<'a> Arm<'a> {
 
     pub(super) fn collect(&mut self) -> bool {
         self.object.collect(self.token.get_mut())
+    }
+
+    /// Takes back what was begun of an arm that was notified and has left.
+    #[cold]
+    pub(super) fn abandon(&self) {
+        // SAFETY: the arm has left its queue, so the token is its owner's alone.
+        let token = unsafe { &mut *self.token.get() };
+        if self.object.collect(token) {
+            self.object.abandon(token);
+        }
     }
 
     /// Makes the arm one of `choice`, as number `index`.
