@@ -7,35 +7,42 @@ use std::any::type_name;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::sync::Arc;
+#[cfg(feature = "net")]
+use std::sync::Mutex;
 
 use super::members::{Members, Ticket};
 use crate::coroutine::{region, unwind};
 use crate::exception::Raise;
+#[cfg(feature = "net")]
+use crate::net::Serve;
 use crate::runtime::{Shared, Worker};
+#[cfg(feature = "net")]
+use crate::sync::waiting::lock;
 use crate::sync::{Permit, Semaphore};
+#[cfg(feature = "net")]
+use crate::task::Place;
 use crate::task::{self, Anywhere, Builder, JoinError, JoinHandle, SpawnError, Task, ThisThread};
 
 /// Where the members of a group run.
 #[allow(unnameable_types, reason = "the two places are given")]
 pub trait Home: Sized + 'static {
-    /// Makes a task with that name and queues it.
+    /// Makes a task and queues it.
     ///
     /// # Safety
     /// - What `f` and its value borrow stays valid until the task has ended. `borrows` says whether they do.
     /// - If tasks of this home may start on any thread, both are `Send`.
     #[track_caller]
-    unsafe fn submit<F, T>(name: &'static str, f: F, borrows: bool) -> Result<JoinHandle<T, Self>, SpawnError<F>>
+    unsafe fn submit<F, T>(builder: Builder, f: F, borrows: bool) -> Result<JoinHandle<T, Self>, SpawnError<F>>
     where
         F: FnOnce() -> T;
 }
 
 impl Home for Anywhere {
     #[track_caller]
-    unsafe fn submit<F, T>(name: &'static str, f: F, borrows: bool) -> Result<JoinHandle<T>, SpawnError<F>>
+    unsafe fn submit<F, T>(builder: Builder, f: F, borrows: bool) -> Result<JoinHandle<T>, SpawnError<F>>
     where
         F: FnOnce() -> T,
     {
-        let builder = Builder::new().name(name);
         // SAFETY: the caller's promise.
         Shared::with_current(|shared| unsafe { builder.submit_unchecked(shared, f, borrows) })
     }
@@ -43,13 +50,13 @@ impl Home for Anywhere {
 
 impl Home for ThisThread {
     #[track_caller]
-    unsafe fn submit<F, T>(name: &'static str, f: F, borrows: bool) -> Result<JoinHandle<T, Self>, SpawnError<F>>
+    unsafe fn submit<F, T>(builder: Builder, f: F, borrows: bool) -> Result<JoinHandle<T, Self>, SpawnError<F>>
     where
         F: FnOnce() -> T,
     {
         let worker = Worker::get().expect("a local group is for code that runs in a task or on a `LocalRuntime`");
         // SAFETY: the caller's promise; it is this thread's worker.
-        unsafe { Builder::new().name(name).submit_local(worker.shared(), f, borrows) }
+        unsafe { builder.submit_local(worker.shared(), f, borrows) }
     }
 }
 
@@ -114,6 +121,26 @@ impl<P: Home> Crew<P> {
     /// - As [`Home::submit`].
     #[track_caller]
     unsafe fn launch<F: FnOnce() -> T, T>(&self, permit: Option<Permit>, f: F, borrows: bool) -> JoinHandle<T, P> {
+        let builder = Builder::new().name(type_name::<F>());
+        // SAFETY: the caller's promise.
+        let spawned = unsafe { self.launch_by(builder, permit, f, borrows) };
+        spawned.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`launch`](Self::launch), as `builder` says.
+    ///
+    /// # Safety
+    /// - As there.
+    ///
+    /// # Errors
+    /// The runtime refuses; the place is free again.
+    unsafe fn launch_by<F: FnOnce() -> T, T>(
+        &self,
+        builder: Builder,
+        permit: Option<Permit>,
+        f: F,
+        borrows: bool,
+    ) -> Result<JoinHandle<T, P>, SpawnError<()>> {
         let launch = Launch::new(&self.members, permit, true);
         let (members, ticket) = (self.members.clone(), launch.ticket);
         let body = move || {
@@ -122,13 +149,13 @@ impl<P: Home> Crew<P> {
             f()
         };
         // SAFETY: the caller's promise; `Members` is `Send`.
-        let spawned = unsafe { P::submit(type_name::<F>(), body, borrows) };
-        let handle = spawned.unwrap_or_else(|error| panic!("{error}"));
+        let spawned = unsafe { P::submit(builder, body, borrows) };
+        let handle = spawned.map_err(|error| SpawnError { closure: (), reason: error.reason })?;
         // What borrows must be waited for: nothing unwinds past the handle.
         let strict = borrows.then(|| AbortOnDrop);
         launch.succeed(&handle.task());
         std::mem::forget(strict);
-        handle
+        Ok(handle)
     }
 
     /// Spawns a member, waiting for a place.
@@ -191,7 +218,7 @@ impl<P: Home> Crew<P> {
             f()
         };
         // SAFETY: the caller's promise; `Members` is `Send`.
-        let spawned = unsafe { P::submit(type_name::<F>(), body, false) };
+        let spawned = unsafe { P::submit(Builder::new().name(type_name::<F>()), body, false) };
         let handle = spawned.unwrap_or_else(|error| panic!("{error}"));
         launch.succeed(&handle.task());
         handle
@@ -260,6 +287,32 @@ impl<P: Home> Crew<P> {
         match failure {
             None => values,
             Some(error) => fail(error),
+        }
+    }
+}
+
+#[cfg(feature = "net")]
+impl Crew<Anywhere> {
+    /// Spawns a member that serves somebody, and may do so for long, if there is a place: on the emptier of two workers.
+    ///
+    /// # Errors
+    /// There is none, or the runtime refuses; `serve` comes back.
+    pub(super) fn try_serve(&self, serve: Serve) -> Result<Task, Serve> {
+        let has_stacks = Shared::with_current(|shared| shared.check_stack(shared.stack_size).is_ok());
+        let Some(permit) = self.members.take_place_by(Semaphore::try_hold).ok().filter(|_| has_stacks) else {
+            return Err(serve);
+        };
+        // What is refused comes back inside of the member's body, which it could not be taken out of.
+        let kept = Arc::new(Mutex::new(Some(serve)));
+        let take = {
+            let kept = kept.clone();
+            move || lock(&kept).take().expect("a body runs once, or never")
+        };
+        let builder = Builder::new().name(type_name::<Serve>()).place(Place::Spread);
+        // SAFETY: the body is `Send` and `'static`.
+        match unsafe { self.launch_by(builder, permit, move || take()(), false) } {
+            Ok(handle) => Ok(handle.task()),
+            Err(_) => Err(lock(&kept).take().expect("it was not run")),
         }
     }
 }

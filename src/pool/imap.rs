@@ -17,7 +17,7 @@ use super::crew::{Crew, Home};
 use crate::coroutine::unwind;
 use crate::exception::{Leaving, Raise};
 use crate::sync::{Queue, Semaphore};
-use crate::task::{Anywhere, JoinError, JoinHandle};
+use crate::task::{Anywhere, Builder, JoinError, JoinHandle};
 
 /// The values of [`Pool::imap`](super::Pool::imap) and its kin, one by one.
 ///
@@ -95,7 +95,8 @@ impl<R: 'static, P: Home> IMap<R, P> {
                 }
             };
             // SAFETY: the caller's promise; nothing is borrowed.
-            unsafe { P::submit("feeder of a lazy map", body, false) }.unwrap_or_else(|error| panic!("{error}"))
+            unsafe { P::submit(Builder::new().name("feeder of a lazy map"), body, false) }
+                .unwrap_or_else(|error| panic!("{error}"))
         };
         Self {
             answers,

@@ -1,6 +1,6 @@
 //! Groups and pools as what spawns a server's tasks: gevent's `StreamServer(listener, f, spawn=pool)`.
 
-use super::{Full, Group, Pool};
+use super::{Group, Pool};
 use crate::net::{Serve, Spawner};
 use crate::task::Task;
 
@@ -11,7 +11,7 @@ impl Spawner for Pool {
     }
 
     fn try_spawn(&self, serve: Serve) -> Result<Task, Serve> {
-        Self::try_spawn(self, serve).map(|handle| handle.task()).map_err(Full::into_inner)
+        self.crew.try_serve(serve)
     }
 }
 
@@ -19,6 +19,6 @@ impl Spawner for Group {
     fn wait_free(&self) {}
 
     fn try_spawn(&self, serve: Serve) -> Result<Task, Serve> {
-        Ok(self.spawn(serve).task())
+        self.crew.try_serve(serve)
     }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::PAUSE;
+use super::places::{Places, Spawner};
 use super::service::Service;
 use crate::net::UdpSocket;
 use crate::sync::Semaphore;
-use crate::task::{self, Builder, Place};
+use crate::task;
 use crate::time;
 
 /// Calls a function for each datagram that arrives, in a task of its own: gevent's `DatagramServer`.
@@ -17,7 +18,8 @@ use crate::time;
 /// A handle: clones are the same server. Dropping all of them does not stop it.
 ///
 /// A handler that panics, or raises, ends alone, and the failure is reported as that of any task that nobody joins. When
-/// receiving fails, the server tries again after 10 ms. A socket that somebody else closes ends it, as a stop does.
+/// receiving fails, the server tries again after 10 ms. A socket that somebody else closes ends its receiving for good, as a
+/// stop does.
 ///
 /// # Examples
 /// ```
@@ -48,16 +50,15 @@ type Handle = Box<dyn Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync>;
 struct Inner {
     socket: UdpSocket,
     handle: Handle,
-    /// A place for each datagram that may be handled at the same time.
-    places: Option<Semaphore>,
-    service: Service,
+    places: Places,
+    service: Arc<Service>,
 }
 
 impl DatagramServer {
     /// A server that calls `handle` with each datagram and its sender. It does not receive before
     /// [`start`](Self::start).
     pub fn new(socket: UdpSocket, handle: impl Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync + 'static) -> Self {
-        Self::build(socket, Box::new(handle), None)
+        Self::build(socket, Box::new(handle), Places::All)
     }
 
     /// As [`new`](Self::new), with at most `limit` datagrams handled at the same time. Others wait with the system, which drops
@@ -71,11 +72,21 @@ impl DatagramServer {
         handle: impl Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync + 'static,
     ) -> Self {
         assert!(limit > 0, "a server needs room for one datagram at least");
-        Self::build(socket, Box::new(handle), Some(Semaphore::new(limit)))
+        Self::build(socket, Box::new(handle), Places::Limit(Semaphore::new(limit)))
     }
 
-    fn build(socket: UdpSocket, handle: Handle, places: Option<Semaphore>) -> Self {
-        Self { inner: Arc::new(Inner { socket, handle, places, service: Service::default() }) }
+    /// As [`new`](Self::new), with tasks that `spawner` makes: a [`Pool`](crate::Pool), say, which several servers may share.
+    /// While it is full, datagrams wait with the system. [`stop`](Self::stop) ends the tasks of this server alone.
+    pub fn with_spawner(
+        socket: UdpSocket,
+        spawner: impl Spawner,
+        handle: impl Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync + 'static,
+    ) -> Self {
+        Self::build(socket, Box::new(handle), Places::Spawner(Box::new(spawner)))
+    }
+
+    fn build(socket: UdpSocket, handle: Handle, places: Places) -> Self {
+        Self { inner: Arc::new(Inner { socket, handle, places, service: Arc::default() }) }
     }
 
     /// The socket, to send by.
@@ -83,22 +94,52 @@ impl DatagramServer {
         &self.inner.socket
     }
 
-    /// Starts receiving, in a task. Does nothing if it receives, or has been stopped.
+    /// Starts receiving, or goes on with it, in a task. Does nothing if it receives, or has been stopped.
+    ///
+    /// # Panics
+    /// If the runtime is shutting down.
+    #[track_caller]
     pub fn start(&self) {
         let inner = self.inner.clone();
-        self.inner.service.start("receiver", move || inner.receive());
+        self.inner.service.start("receiver", 1, move || inner.receive());
     }
 
-    /// Starts, and waits until a [`stop`](Self::stop) has ended, or the socket was closed.
+    /// Stops receiving for now. Datagrams that come wait with the system, which drops what it has no room for.
+    ///
+    /// # Suspends
+    /// Until the receiving task has ended.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled unwinds from here; the receiving task ends all the same.
+    pub fn pause(&self) {
+        self.inner.service.pause();
+    }
+
+    /// Starts, and waits until a [`stop`](Self::stop) has ended, or receiving has ended for another reason: the socket was
+    /// closed, or the runtime has ended.
     ///
     /// # Suspends
     /// Until then.
     ///
     /// # Cancel safety
     /// A caller that is cancelled unwinds from here; the server serves on.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[track_caller]
     pub fn serve_forever(&self) {
         self.start();
         self.inner.service.wait_stopped();
+    }
+
+    /// Whether it receives.
+    pub fn is_accepting(&self) -> bool {
+        self.inner.service.is_accepting()
+    }
+
+    /// How many datagrams are being handled.
+    pub fn connections(&self) -> usize {
+        self.inner.service.count()
     }
 
     /// Stops for good: receives no more, waits for the handlers, for at most `patience`, cancels those that are left, and
@@ -129,31 +170,25 @@ impl fmt::Debug for DatagramServer {
 }
 
 impl Inner {
-    fn receive(self: Arc<Self>) {
+    fn receive(self: &Arc<Self>) {
         // As long as a datagram can be.
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let place = self.places.as_ref().map(Semaphore::hold);
+            let place = self.places.take();
+            // Where nothing unwinds, the task ends here: there may always be another datagram.
+            if task::ends_by_cancel() {
+                return;
+            }
             match self.socket.recv_from(&mut buffer) {
                 Ok((size, peer)) => {
                     let (this, data) = (self.clone(), buffer[..size].to_vec());
-                    let serve = move || {
+                    // One for which there can be no task is lost, as datagrams may be.
+                    self.service.serve(&self.places, move || {
                         (this.handle)(&this.socket, data, peer);
                         drop(place);
-                    };
-                    let spawn = |serve| match Builder::new().place(Place::Spread).try_spawn(serve) {
-                        Ok(task) => Ok(task.task()),
-                        Err(error) => Err(error.into_inner()),
-                    };
-                    // One that cannot be spawned is lost, as datagrams may be.
-                    drop(self.service.serve(serve, spawn));
+                    });
                 }
-                Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
-                    // Whoever serves for ever is not kept waiting.
-                    drop(self.service.begin_stop());
-                    return;
-                }
-                Err(_) if task::ends_by_cancel() => return,
+                Err(error) if error.raw_os_error() == Some(libc::EBADF) => return,
                 // What a peer's system has answered to an earlier datagram.
                 Err(_) => {
                     drop(place);

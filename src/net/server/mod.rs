@@ -2,14 +2,16 @@
 //!
 //! # Rooms
 //! - `stream`: connections of a listener. `datagram`: datagrams of a socket. `service`: the tasks of either, from its start to
-//!   the end of its stop.
+//!   the end of its stop. `places`: how many there may be, and who spawns them.
 
 mod datagram;
+mod places;
 mod service;
 mod stream;
 
 pub use datagram::DatagramServer;
-pub use stream::{Listener, Serve, Spawner, StreamServer};
+pub use places::{Serve, Spawner};
+pub use stream::{Listener, StreamServer};
 
 use std::time::Duration;
 

@@ -1,18 +1,27 @@
-//! The tasks of a server: one that accepts, and those that serve; and how far its end has come.
+//! The tasks of a server: those that accept, and those that serve; and how far its end has come.
 //!
 //! A stop begins, which ends accepting for good, and ends when no task is left, or its caller was unwound from it. Several may
-//! be under way: each waits for the same tasks, as long as it has patience.
+//! be under way: each waits for the same tasks, as long as it has patience. Where accepting ends though nobody has asked for
+//! that, by an error, a panic or the end of a runtime, a stop begins and ends, so that whoever serves for ever returns.
 //!
 //! # Invariants
-//! - Nobody begins to serve once a stop has begun: both happen under one lock.
+//! - Nobody is spawned once it was seen that a stop has begun. Whoever was spawned before is in the list when the accepting tasks have
+//!   ended, which a stop waits for before it looks there.
+//! - Nobody else's code runs under the lock.
 //! - `stopped` is set when the last stop under way has ended, not before.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::PAUSE;
+use super::places::{Places, Serve};
 use crate::sync::Event;
 use crate::sync::waiting::{after, lock};
-use crate::task::{Builder, Task};
+use crate::task::{self, Builder, Place, Task};
+use crate::time;
+
+/// How many tasks may be in the list before those that have ended are looked for.
+const FEW: usize = 32;
 
 /// See the module's page.
 #[derive(Default)]
@@ -23,12 +32,18 @@ pub(super) struct Service {
 
 #[derive(Default)]
 struct State {
-    /// Accepts or receives; also for a while after it has ended by itself.
-    acceptor: Option<Task>,
+    /// Moves when accepting is to end: who began to accept before has been told.
+    round: u64,
+    /// How many accept, of this round.
+    accepting: usize,
+    /// Those that accept, or have done so in this round.
+    acceptors: Vec<Task>,
     /// Those that were asked to end, and may not have.
     ending: Vec<Task>,
     /// Those that serve, and some that have ended.
     tasks: Vec<Task>,
+    /// How many tasks were serving when those that had ended were last let go.
+    serving: usize,
     /// Whether a stop has begun.
     is_stopping: bool,
     /// How many stops are under way.
@@ -37,39 +52,104 @@ struct State {
 
 impl State {
     fn is_accepting(&self) -> bool {
-        !self.is_stopping && self.acceptor.as_ref().is_some_and(|acceptor| !acceptor.is_finished())
+        !self.is_stopping && self.accepting > 0
     }
 
-    fn add(&mut self, task: Task) {
-        // Now and then those that have ended are let go, so that each is looked at a few times at most.
-        if self.tasks.len() == self.tasks.capacity() {
+    /// Ends the round, and gives those that are to end, or have been asked to before.
+    fn end_round(&mut self) -> Vec<Task> {
+        self.round += 1;
+        self.accepting = 0;
+        self.ending.retain(|task| !task.is_finished());
+        self.ending.append(&mut self.acceptors);
+        self.ending.clone()
+    }
+
+    /// Lets go of tasks that have ended, when they may be as many as the others: each is looked at a few times at most.
+    fn trim(&mut self) {
+        if self.tasks.len() >= (2 * self.serving).max(FEW) {
             self.tasks.retain(|task| !task.is_finished());
-            let room = self.tasks.len().max(16);
-            self.tasks.reserve(room);
+            self.serving = self.tasks.len();
+            self.tasks.shrink_to((2 * self.serving).max(FEW));
         }
-        self.tasks.push(task);
+    }
+}
+
+/// A task that accepts, to its end. Dropped with the task also where that never starts.
+struct Accepting {
+    service: Arc<Service>,
+    round: u64,
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        let ends = {
+            let mut state = lock(&self.service.state);
+            let is_asked = state.round != self.round;
+            state.accepting -= usize::from(!is_asked);
+            !is_asked && state.accepting == 0
+        };
+        if ends {
+            // Whoever serves for ever is not kept waiting.
+            drop(self.service.begin_stop());
+        }
     }
 }
 
 impl Service {
-    /// Starts a task that accepts, unless there is one, or a stop has begun.
-    pub(super) fn start(&self, name: &'static str, accept: impl FnOnce() + Send + 'static) {
-        let mut state = lock(&self.state);
-        if !state.is_stopping && !state.is_accepting() {
+    /// Starts `count` tasks that accept, unless there are some, or a stop has begun.
+    ///
+    /// Panics if the runtime shuts down.
+    #[track_caller]
+    pub(super) fn start(
+        self: &Arc<Self>,
+        name: &'static str,
+        count: usize,
+        accept: impl Fn() + Clone + Send + 'static,
+    ) {
+        let round = {
+            let mut state = lock(&self.state);
+            if state.is_stopping || state.is_accepting() {
+                return;
+            }
+            state.round += 1;
+            state.accepting = count;
+            // Of an earlier round, they have ended by themselves.
+            state.acceptors.clear();
+            state.round
+        };
+        for _ in 0..count {
+            let (accepting, accept) = (Accepting { service: self.clone(), round }, accept.clone());
+            let builder = Builder::new().name(name);
+            let builder = if count > 1 { builder.place(Place::Spread) } else { builder };
+            let accept = move || {
+                let _accepting = accepting;
+                accept();
+            };
             // Nobody joins it: if it fails, that is reported.
-            state.acceptor = Some(Builder::new().name(name).spawn(accept).task());
+            let spawned = builder.try_spawn(accept);
+            let mut state = lock(&self.state);
+            match spawned {
+                Ok(acceptor) if state.round == round => state.acceptors.push(acceptor.task()),
+                // Paused, or stopped, by somebody who has not seen this one.
+                Ok(acceptor) => {
+                    state.ending.push(acceptor.task());
+                    drop(state);
+                    acceptor.cancel();
+                }
+                Err(error) => {
+                    let ending = state.end_round();
+                    drop(state);
+                    ending.iter().for_each(Task::cancel);
+                    panic!("{error}");
+                }
+            }
         }
     }
 
-    /// Ends the task that accepts; waits also for one whose end somebody else has asked for.
+    /// Ends the tasks that accept; waits also for those whose end somebody else has asked for.
     pub(super) fn pause(&self) {
-        let ending = {
-            let mut state = lock(&self.state);
-            let acceptor = state.acceptor.take();
-            state.ending.retain(|task| !task.is_finished());
-            state.ending.extend(acceptor);
-            state.ending.clone()
-        };
+        let ending = lock(&self.state).end_round();
+        ending.iter().for_each(Task::cancel);
         ending.iter().for_each(Task::kill);
     }
 
@@ -77,25 +157,52 @@ impl Service {
         lock(&self.state).is_accepting()
     }
 
-    /// Spawns a task that serves, by `spawn`; but none once a stop has begun: then it is dropped.
-    ///
-    /// # Errors
-    /// `spawn` gave it back.
-    pub(super) fn serve<F>(&self, serve: F, spawn: impl FnOnce(F) -> Result<Task, F>) -> Result<(), F> {
-        let mut state = lock(&self.state);
-        if state.is_stopping {
-            drop(state);
-            drop(serve);
-            return Ok(());
+    fn is_stopping(&self) -> bool {
+        lock(&self.state).is_stopping
+    }
+
+    /// Makes a task that serves; but none once a stop has begun: then `serve` is dropped. So it is if there can be no task, of
+    /// which this says false.
+    pub(super) fn serve(&self, places: &Places, serve: impl FnOnce() + Send + 'static) -> bool {
+        let Places::Spawner(spawner) = places else {
+            if self.is_stopping() {
+                return true;
+            }
+            let spawned = Builder::new().place(Place::Spread).try_spawn(serve);
+            let is_spawned = spawned.is_ok();
+            _ = spawned.map(|task| self.add(task.task()));
+            return is_spawned;
+        };
+        let mut serve: Serve = Box::new(serve);
+        let mut pause = Duration::ZERO;
+        while !self.is_stopping() && !task::ends_by_cancel() {
+            match spawner.try_spawn(serve) {
+                Ok(task) => {
+                    self.add(task);
+                    break;
+                }
+                Err(refused) => serve = refused,
+            }
+            // At first it is taken that another server was faster to take the place.
+            time::sleep(pause);
+            pause = (2 * pause).clamp(PAUSE.0, PAUSE.1);
+            spawner.wait_free();
         }
-        let task = spawn(serve)?;
-        state.add(task);
-        Ok(())
+        true
+    }
+
+    /// Adds a task that serves.
+    fn add(&self, task: Task) {
+        let mut state = lock(&self.state);
+        state.trim();
+        state.tasks.push(task);
     }
 
     /// How many serve.
     pub(super) fn count(&self) -> usize {
-        lock(&self.state).tasks.iter().filter(|task| !task.is_finished()).count()
+        let mut state = lock(&self.state);
+        state.trim();
+        state.tasks.iter().filter(|task| !task.is_finished()).count()
     }
 
     /// Waits until a stop has ended.

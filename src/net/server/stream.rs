@@ -10,14 +10,16 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::PAUSE;
+use super::places::{Places, Spawner};
 use super::service::Service;
 use crate::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use crate::runtime::make_pollers;
 use crate::sync::{Permit, Semaphore};
-use crate::task::{self, Builder, Place, Task};
+use crate::task;
 use crate::time;
 
 /// How long it pauses after it has disconnected somebody, which takes two calls: so that there are at most a hundred calls a
@@ -37,6 +39,18 @@ pub trait Listener: Send + Sync + 'static {
     /// As [`TcpListener::accept`].
     fn accept(&self) -> io::Result<(Self::Stream, Self::Address)>;
 
+    /// Takes a connection if there is one; it is to be disconnected, for want of descriptors. What is provided waits for one,
+    /// for up to 10 ms.
+    ///
+    /// # Suspends
+    /// What is provided, for so long.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept); [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none.
+    fn try_accept(&self) -> io::Result<(Self::Stream, Self::Address)> {
+        time::timeout(PAUSE.0, || self.accept()).unwrap_or_else(|_| Err(io::ErrorKind::WouldBlock.into()))
+    }
+
     /// Closes it.
     ///
     /// # Errors
@@ -52,6 +66,10 @@ impl Listener for TcpListener {
         Self::accept(self)
     }
 
+    fn try_accept(&self) -> io::Result<(TcpStream, Self::Address)> {
+        Self::try_accept(self)
+    }
+
     fn close(&self) -> io::Result<()> {
         Self::close(self)
     }
@@ -65,41 +83,16 @@ impl Listener for UnixListener {
         Self::accept(self)
     }
 
+    fn try_accept(&self) -> io::Result<(UnixStream, Self::Address)> {
+        Self::try_accept(self)
+    }
+
     fn close(&self) -> io::Result<()> {
         Self::close(self)
     }
 }
 
-/// What spawns the tasks of a [`StreamServer`], and says how many: a [`Pool`](crate::Pool), or a [`Group`](crate::Group).
-/// Several servers may share one.
-pub trait Spawner: Send + Sync + 'static {
-    /// Waits until it has a place.
-    ///
-    /// # Suspends
-    /// Until then.
-    ///
-    /// # Cancel safety
-    /// No place is taken.
-    fn wait_free(&self);
-
-    /// Spawns a task that runs `serve`, if it has a place.
-    ///
-    /// # Errors
-    /// It has none; `serve` comes back.
-    fn try_spawn(&self, serve: Serve) -> Result<Task, Serve>;
-}
-
-/// What serves one connection.
-pub type Serve = Box<dyn FnOnce() + Send>;
-
 type Handle<L> = Box<dyn Fn(<L as Listener>::Stream, <L as Listener>::Address) + Send + Sync>;
-
-/// How many may be served at the same time.
-enum Places {
-    All,
-    Limit(Semaphore),
-    Spawner(Box<dyn Spawner>),
-}
 
 /// Serves each connection of a listener in a task of its own: gevent's `StreamServer`.
 ///
@@ -136,7 +129,9 @@ struct Inner<L: Listener> {
     listener: L,
     handle: Handle<L>,
     places: Places,
-    service: Service,
+    /// How many tasks accept, from the next start on.
+    acceptors: AtomicUsize,
+    service: Arc<Service>,
 }
 
 impl<L: Listener> Clone for StreamServer<L> {
@@ -195,7 +190,36 @@ impl<L: Listener> StreamServer<L> {
     }
 
     fn build(listener: L, handle: Handle<L>, places: Places) -> Self {
-        Self { inner: Arc::new(Inner { listener, handle, places, service: Service::default() }) }
+        let (acceptors, service) = (AtomicUsize::new(1), Arc::default());
+        Self { inner: Arc::new(Inner { listener, handle, places, acceptors, service }) }
+    }
+
+    /// The same server, with `count` tasks that accept from the next start on, spread over the workers. One does where
+    /// connections are spread and not too many: it is woken for each, where several are woken all together. More help while
+    /// the worker of one computes for long.
+    ///
+    /// # Panics
+    /// If `count` is 0.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::net::{StreamServer, TcpListener};
+    /// use std::time::Duration;
+    ///
+    /// osier::run(|| {
+    ///     let listener = TcpListener::bind("127.0.0.1:0")?;
+    ///     let server = StreamServer::new(listener, |_, _| ()).acceptors(2);
+    ///     server.start();
+    ///     assert!(server.stop(Duration::from_secs(1)));
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use = "gives back the server"]
+    pub fn acceptors(self, count: usize) -> Self {
+        assert!(count > 0, "a server needs a task that accepts");
+        self.inner.acceptors.store(count, Ordering::Relaxed);
+        self
     }
 
     /// What it accepts from.
@@ -204,9 +228,14 @@ impl<L: Listener> StreamServer<L> {
     }
 
     /// Starts accepting, or goes on with it, in a task. Does nothing if it accepts, or has been stopped.
+    ///
+    /// # Panics
+    /// If the runtime is shutting down.
+    #[track_caller]
     pub fn start(&self) {
         let inner = self.inner.clone();
-        self.inner.service.start("acceptor", move || inner.accept());
+        let count = inner.acceptors.load(Ordering::Relaxed);
+        self.inner.service.start("acceptor", count, move || inner.accept());
     }
 
     /// Stops accepting for now. Connections that come wait with the system.
@@ -220,13 +249,18 @@ impl<L: Listener> StreamServer<L> {
         self.inner.service.pause();
     }
 
-    /// Starts, and waits until a [`stop`](Self::stop) has ended, or the listener was closed: gevent's `serve_forever`.
+    /// Starts, and waits until a [`stop`](Self::stop) has ended, or accepting has ended for another reason: gevent's
+    /// `serve_forever`. The listener may have been closed; what accepts may have panicked; or its runtime has ended.
     ///
     /// # Suspends
     /// Until then.
     ///
     /// # Cancel safety
     /// A caller that is cancelled unwinds from here; the server serves on.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[track_caller]
     pub fn serve_forever(&self) {
         self.start();
         self.inner.service.wait_stopped();
@@ -268,49 +302,27 @@ impl<L: Listener> fmt::Debug for StreamServer<L> {
 }
 
 impl<L: Listener> Inner<L> {
-    /// Waits for a place, and gives what has to be kept for it.
-    fn take_place(&self) -> Option<Permit> {
-        match &self.places {
-            Places::All => None,
-            Places::Limit(places) => Some(places.hold()),
-            Places::Spawner(spawner) => {
-                spawner.wait_free();
-                None
-            }
-        }
-    }
-
     /// Makes a task for a connection. False if there can be none; then the connection is closed.
     fn serve(self: &Arc<Self>, place: Option<Permit>, stream: L::Stream, address: L::Address) -> bool {
         let this = self.clone();
-        let serve = move || {
+        self.service.serve(&self.places, move || {
             (this.handle)(stream, address);
             drop(place);
-        };
-        let Places::Spawner(spawner) = &self.places else {
-            let spawn = |serve| match Builder::new().place(Place::Spread).try_spawn(serve) {
-                Ok(task) => Ok(task.task()),
-                Err(error) => Err(error.into_inner()),
-            };
-            return self.service.serve(serve, spawn).is_ok();
-        };
-        let mut serve: Serve = Box::new(serve);
-        // Another server may have taken the place.
-        while let Err(refused) = self.service.serve(serve, |serve| spawner.try_spawn(serve)) {
-            serve = refused;
-            spawner.wait_free();
-        }
-        true
+        })
     }
 
-    fn accept(self: Arc<Self>) {
+    fn accept(self: &Arc<Self>) {
         // Where this fails, a worker makes its own when it can.
         _ = make_pollers();
         let open_reserve = || File::open("/dev/null").ok();
         let mut reserve = open_reserve();
         let mut pause = PAUSE.0;
         loop {
-            let place = self.take_place();
+            let place = self.places.take();
+            // Where nothing unwinds, the task ends here: there may always be somebody who connects.
+            if task::ends_by_cancel() {
+                return;
+            }
             let code = match self.listener.accept() {
                 Ok((stream, address)) => {
                     if self.serve(place, stream, address) {
@@ -324,18 +336,11 @@ impl<L: Listener> Inner<L> {
                     error.raw_os_error()
                 }
             };
-            if task::ends_by_cancel() {
-                return;
-            }
             match code {
-                Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK) => {
-                    // Whoever serves for ever is not kept waiting.
-                    drop(self.service.begin_stop());
-                    return;
-                }
+                Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK) => return,
                 Some(libc::EMFILE | libc::ENFILE) if reserve.take().is_some() => {
-                    // There was a connection, or accepting would not have failed; another acceptor may take it.
-                    let disconnects = time::timeout(PAUSE.0, || self.listener.accept().is_ok()) == Ok(true);
+                    // There was a connection, or accepting would not have failed; another acceptor may have it.
+                    let disconnects = self.listener.try_accept().is_ok();
                     reserve = open_reserve();
                     if disconnects {
                         time::sleep(DISCONNECTING);

@@ -3,10 +3,12 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use osier::generator::ResumeError;
-use osier::net::{StreamServer, TcpListener, TcpStream, UdpSocket};
+use osier::net::{Listener, StreamServer, TcpListener, TcpStream, UdpSocket, UnixDatagram};
 use osier::sync::Event;
 use osier::time::timeout;
 use osier::{Generator, Step, Yielder, raise};
@@ -186,6 +188,48 @@ fn calls_of_a_cancelled_task_end() {
     server.start();
     waits.set_read_timeout(None).unwrap();
     assert_eq!(std::io::read_to_string(waits).unwrap(), "served");
+    // Not even while there is always one more.
+    let taken = Arc::new(AtomicUsize::new(0));
+    let server = StreamServer::new(Endless(taken.clone()), |(), ()| ());
+    server.start();
+    while taken.load(Ordering::Relaxed) < 3 {
+        osier::yield_now();
+    }
+    server.pause();
+    osier::sleep(Duration::from_millis(20));
+    let before = taken.load(Ordering::Relaxed);
+    osier::sleep(Duration::from_millis(20));
+    assert_eq!(taken.load(Ordering::Relaxed), before);
+    // What is tried again and again ends as well.
+    let path = std::env::temp_dir().join(format!("osier-panic-abort-{}", std::process::id()));
+    let _full = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let (sender, to) = (UnixDatagram::unbound().unwrap(), path.clone());
+    sender.set_nonblocking(true).unwrap();
+    while sender.send_to(b"!", &path).is_ok() {}
+    sender.set_nonblocking(false).unwrap();
+    let sends = osier::spawn(move || sender.send_to(b"!", to).unwrap_err().to_string());
+    osier::sleep(Duration::from_millis(5));
+    sends.cancel();
+    assert_eq!(sends.join().unwrap(), "the task was cancelled");
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// A listener to which somebody always connects. Counts them.
+struct Endless(Arc<AtomicUsize>);
+
+impl Listener for Endless {
+    type Stream = ();
+    type Address = ();
+
+    fn accept(&self) -> std::io::Result<((), ())> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        osier::yield_now();
+        Ok(((), ()))
+    }
+
+    fn close(&self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Limits of sockets are told by values, and need no unwinding.
