@@ -8,7 +8,7 @@ use osier::time::timeout;
 use osier::{JoinHandle, sleep, spawn};
 
 use crate::Failure;
-use crate::args::{Key, Params, count};
+use crate::args::{Key, Params, count, number};
 use crate::line::sleep::Lateness;
 use crate::line::work::{nap, sum_below};
 use crate::measure::{Report, Sample, check, median, timed};
@@ -85,15 +85,18 @@ pub(crate) fn timeout_churn(params: &Params) -> Result<Report, Failure> {
     })
 }
 
-pub(crate) const LIVE: &[Key] = &[count("n", 1_000_000), count("live", 100_000), count("threads", 1)];
+pub(crate) const LIVE: &[Key] =
+    &[count("n", 1_000_000), count("live", 100_000), number("limit", 1), count("threads", 1)];
 
-/// As `timeout_churn wait=1`, beside timers that wait meanwhile; says what it costs without timeouts, too.
+/// As `timeout_churn wait=1`, beside timers that wait meanwhile; says what it costs without timeouts, too. With `limit=0`
+/// neither has any: what the other takes more, however it is counted, is a timer that is set and cancelled.
 pub(crate) fn timeout_live(params: &Params) -> Result<Report, Failure> {
     on_workers(params, || {
         let (event, n) = (Event::new(), params.number("n"));
+        let limit = TEN_SECONDS.filter(|_| params.is_set("limit"));
         let waiting = waiting_for(&event, params.number("live"));
         let plain = Report::of(params, n, |n| churn_round(n, true, None))?;
-        let report = Report::of(params, n, |n| churn_round(n, true, TEN_SECONDS))?;
+        let report = Report::of(params, n, |n| churn_round(n, true, limit))?;
         event.set();
         for task in waiting {
             check("whether it was woken", value_of(task)?, true)?;
