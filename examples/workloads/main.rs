@@ -25,7 +25,7 @@
 //! # Rooms
 //! - `coroutines`: switches, items, creation. `bare`: the same without osier. `ratios`: both in turns.
 //! - `tasks`: spawning, joining, yielding. `messages`: channels. `idle`: what waiting tasks cost. `sleep`: timers. `wake`: how late
-//!   wake-ups come. `stall`: who comes late beside a task that computes.
+//!   wake-ups come. `stall`: who comes late beside a task that computes. `places`: which worker tasks go to.
 //! - `echo`: sockets.
 //! - `line`: what all systems share: the command line, repetitions, JSON, the work itself.
 
@@ -38,6 +38,7 @@ mod idle;
 mod line;
 mod locks;
 mod messages;
+mod places;
 mod ratios;
 mod sleep;
 mod stall;

@@ -1,69 +1,14 @@
 //! Tasks that send each other messages.
 
-use osier::sync::Event;
+use osier::spawn;
 use osier::sync::channel::{self, Receiver, Select, Sender};
-use osier::task::{self, Builder, Place, Task};
-use osier::{JoinHandle, spawn};
 
 use crate::Failure;
 use crate::args::Params;
 use crate::line::work::{highest_in_ring, share, sum_below};
 use crate::measure::{Report, Sample, check, timed};
+use crate::places::Places;
 use crate::tasks::{on_workers, value_of};
-
-/// Where tasks go: beside tasks that sleep, one on each worker that is to be used.
-struct Places {
-    anchors: Vec<Task>,
-    end: Event,
-}
-
-impl Places {
-    /// No anchors for `auto`, one for `same`, one on each worker for `apart`.
-    fn of(params: &Params) -> Result<Self, Failure> {
-        let wanted = match params.word("place") {
-            "auto" => 0,
-            "same" => 1,
-            _ => params.size("threads"),
-        };
-        if params.word("place") == "apart" && wanted < 2 {
-            return Err(Failure::Unsupported("one worker has no two places: place=apart".to_owned()));
-        }
-        let mut places = Self { anchors: Vec::new(), end: Event::new() };
-        let mut workers = Vec::new();
-        // The runtime is asked to spread them, but promises nothing: those that come too many just sleep.
-        for _ in 0..10_000 {
-            if places.anchors.len() == wanted {
-                return Ok(places);
-            }
-            let (tell, worker) = channel::oneshot();
-            let end = places.end.clone();
-            let anchor = Builder::new().place(Place::Spread).spawn(move || {
-                let _ = tell.send(task::worker());
-                end.wait();
-            });
-            let worker = worker.recv().map_err(|_| Failure::Wrong("a task did not start".to_owned()))?;
-            if !workers.contains(&worker) {
-                workers.push(worker);
-                places.anchors.push(anchor.task());
-            }
-        }
-        Err(Failure::Wrong("the tasks are never spread over all workers".to_owned()))
-    }
-
-    /// Spawns the task number `index`.
-    fn spawn<T: Send + 'static>(&self, index: usize, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        match self.anchors.len() {
-            0 => spawn(body),
-            count => Builder::new().place(Place::Beside(&self.anchors[index % count])).spawn(body),
-        }
-    }
-}
-
-impl Drop for Places {
-    fn drop(&mut self) {
-        self.end.set();
-    }
-}
 
 /// Makes a channel of the kind that the parameters name.
 type Make = fn() -> (Sender<u64>, Receiver<u64>);

@@ -1,94 +1,62 @@
 //! One task computes and lets nobody else run on its worker: how late others come meanwhile, that sleep or are spawned.
 //!
-//! Started tasks stay on their workers, so those that share one with it wait until it is done; what has not started goes
-//! to another worker.
+//! Started tasks stay on their workers, so the sleeper beside it waits until it is done, and is late for each wake-up that it
+//! missed; `apart_…` are the sleepers on other workers alone. What has not started goes to another worker.
 
-use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use osier::sync::Barrier;
-use osier::task::{Builder, Place};
-use osier::{sleep, spawn};
+use osier::spawn;
+use osier::sync::channel::{self, Sender};
+use osier::time::sleep_until;
 
 use crate::Failure;
 use crate::args::Params;
 use crate::line::histogram::Histogram;
-use crate::line::work::compute;
-use crate::measure::{Report, Sample, check, timed};
+use crate::line::stall::{Late, Plan};
+use crate::measure::{Report, Sample, Stopwatch};
+use crate::places::Places;
 use crate::tasks::{on_workers, value_of};
 
-/// What the tasks beside the one that computes found.
-struct Late {
-    sleeps: Histogram,
-    spawns: Histogram,
+/// Spawns a task that says how late it began. Nobody joins it, for a join might start it in place.
+fn spawn_fresh(due: Instant, tell: &Sender<Duration>) {
+    let tell = tell.clone();
+    drop(spawn(move || tell.send(due.elapsed()).expect("somebody counts them")));
 }
 
-impl Late {
-    fn new() -> Self {
-        Self { sleeps: Histogram::new(), spawns: Histogram::new() }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.sleeps.add(&other.sleeps);
-        self.spawns.add(&other.spawns);
-    }
-}
-
-/// Sleeps for a millisecond and spawns a task, again and again until `end`.
-fn look_until(end: Instant) -> Result<Late, Failure> {
-    let mut late = Late::new();
-    while Instant::now() < end {
-        let due = Instant::now() + Duration::from_millis(1);
-        sleep(Duration::from_millis(1));
-        late.sleeps.record_since(due);
-        let spawned = Instant::now();
-        let started = value_of(spawn(move || spawned.elapsed()))?;
-        late.spawns.record(u64::try_from(started.as_nanos()).unwrap_or(u64::MAX));
-    }
-    Ok(late)
-}
-
-fn round(length: Duration, workers: usize, all: &mut Late) -> Result<Sample, Failure> {
-    let begin = Barrier::new(workers + 1);
-    let look = |_| {
-        let begin = begin.clone();
-        // On the emptier one of two workers: with two, one on each.
-        Builder::new().place(Place::Spread).spawn(move || {
-            check("the barrier", begin.wait().is_ok(), true)?;
-            look_until(Instant::now() + length)
+fn round(params: &Params, places: &Places, late: &mut Late) -> Result<Sample, Failure> {
+    let (tell, told) = channel::unbounded();
+    let stopwatch = Stopwatch::start();
+    let plan = Plan::of(params);
+    // Each on the worker of the anchor with its number.
+    let sleeper = |index| {
+        let tell = tell.clone();
+        places.spawn(index, move || {
+            let mut late = Histogram::new();
+            for due in plan.dues() {
+                sleep_until(due);
+                late.record_since(due);
+                if index > 0 {
+                    spawn_fresh(due, &tell);
+                }
+            }
+            late
         })
     };
-    let looking: Vec<_> = (0..workers).map(look).collect();
-    check("the barrier", begin.wait().is_ok(), true)?;
-    let (sample, late) = timed(|| {
-        let computes = spawn(move || {
-            let end = Instant::now() + length;
-            while Instant::now() < end {
-                black_box(compute(1, 1000));
-            }
-        });
-        let late: Vec<_> = looking.into_iter().map(|task| value_of(task)?).collect();
-        value_of(computes).map(|()| late)
-    });
-    for found in late? {
-        let found = found?;
-        check("whether it woke", found.sleeps.total() > 0 && found.spawns.total() > 0, true)?;
-        all.add(&found);
-    }
+    let sleepers: Vec<_> = (0..params.size("threads")).map(sleeper).collect();
+    let computes = places.spawn(0, move || plan.compute(|due| spawn_fresh(due, &tell)));
+    value_of(computes)?;
+    let slept = sleepers.into_iter().map(value_of).collect::<Result<Vec<_>, _>>()?;
+    let sample = stopwatch.stop();
+    // Nobody waits for these while somebody is late: the last sender goes with the last fresh task.
+    late.push(plan, &slept, told.into_iter())?;
     Ok(sample)
 }
 
 pub(crate) fn stall(params: &Params) -> Result<Report, Failure> {
-    let length = Duration::from_millis(params.number("ms"));
-    let workers = params.size("threads");
-    let mut late = Late::new();
-    let report = on_workers(params, || Report::of(params, 1, |_| round(length, workers, &mut late)))?;
-    let of = |histogram: &Histogram, part| histogram.quantile(part) as f64 / 1e3;
-    Ok(report
-        .with("sleep_p50_us", of(&late.sleeps, 0.5))
-        .with("sleep_p99_us", of(&late.sleeps, 0.99))
-        .with("sleep_max_us", late.sleeps.most() as f64 / 1e3)
-        .with("spawn_p50_us", of(&late.spawns, 0.5))
-        .with("spawn_p99_us", of(&late.spawns, 0.99))
-        .with("spawn_max_us", late.spawns.most() as f64 / 1e3))
+    on_workers(params, || {
+        let places = Places::on(params.size("threads"))?;
+        let mut late = Late::new();
+        let report = Report::of(params, 1, |_| round(params, &places, &mut late))?;
+        Ok(late.add_apart_to(late.add_to(report)))
+    })
 }

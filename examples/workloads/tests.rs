@@ -205,8 +205,10 @@ fn reports_say_what_their_workload_adds() {
     let idle = json("idle_cpu ms=10 reps=1");
     assert!(["wakeups_per_s", "cpu_ms"].iter().all(|key| idle.contains(&format!("\"{key}\":"))), "{idle}");
     let stall = json("stall ms=10 reps=1");
-    for key in ["sleep_p50_us", "sleep_p99_us", "sleep_max_us", "spawn_p50_us", "spawn_p99_us", "spawn_max_us"] {
-        assert!(stall.contains(&format!("\"{key}\":")), "{stall}");
+    for (who, part) in
+        ["sleep", "apart", "spawn"].into_iter().flat_map(|who| ["p50", "p99", "p999", "max"].map(|part| (who, part)))
+    {
+        assert!(stall.contains(&format!("\"{who}_{part}_us\":")), "{stall}");
     }
     let ring = json("ring n=100 tasks=10 reps=1");
     assert!(ring.contains("\"params\":{\"place\":\"auto\",\"tasks\":10,\"threads\":1},\"n\":100,"), "{ring}");

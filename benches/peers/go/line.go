@@ -213,10 +213,16 @@ func statusKib(file, name string) int {
 
 func main() {
 	defer func() {
-		if f, ok := recover().(failure); ok {
+		r := recover()
+		if r == nil {
+			return
+		}
+		if f, ok := r.(failure); ok {
 			fmt.Fprintln(os.Stderr, f.text)
 			os.Exit(f.code)
 		}
+		// Not one of ours: it ends the program as panics do.
+		panic(r)
 	}()
 	if len(os.Args) < 2 {
 		mistake("usage: go WORKLOAD [key=value ...]")

@@ -1,12 +1,10 @@
 // What goroutines and channels make of the workloads.
 //
 // A goroutine cannot be joined: the programs take a sync.WaitGroup where only the end counts, and a channel with room for one
-// value where a result is wanted, as Go programs do. A coroutine that is resumed by hand is a goroutine and two channels.
+// value where a result is wanted, as Go programs do.
 package main
 
 import (
-	"fmt"
-	"net"
 	"os"
 	"runtime"
 	"sort"
@@ -73,84 +71,6 @@ func nap(number int) time.Duration {
 	return time.Duration(uint64(number) * 0x9e3779b97f4a7c15 % 1_000_000_000)
 }
 
-// A coroutine by two channels: what resumes it waits until it yields.
-type coroutine struct{ in, out chan int }
-
-func yielding() coroutine {
-	c := coroutine{make(chan int), make(chan int)}
-	go func() {
-		for v := range c.in {
-			c.out <- v
-		}
-		close(c.out)
-	}()
-	return c
-}
-
-func (c coroutine) resume(v int) int {
-	c.in <- v
-	return <-c.out
-}
-
-func switches(p params) *report {
-	c := yielding()
-	return measure(p, p.get("n"), func(n int) sample {
-		return timed(func() {
-			for i := 0; i < n; i++ {
-				c.resume(i)
-			}
-		})
-	})
-}
-
-func switchMany(p params) *report {
-	all := make([]coroutine, p.get("count"))
-	for i := range all {
-		all[i] = yielding()
-	}
-	return measure(p, p.get("n"), func(n int) sample {
-		return timed(func() {
-			for i := 0; i < n; i++ {
-				all[i%len(all)].resume(i)
-			}
-		})
-	})
-}
-
-func genSum(p params) *report {
-	return measure(p, p.get("n"), func(n int) sample {
-		items, sum := make(chan int), 0
-		s := timed(func() {
-			go func() {
-				for i := 0; i < n; i++ {
-					items <- i
-				}
-				close(items)
-			}()
-			for item := range items {
-				sum += item
-			}
-		})
-		check("sum", sum, sumBelow(n))
-		return s
-	})
-}
-
-func create(p params) *report {
-	if !p.isSet("pool") {
-		unsupported("go keeps the stacks of goroutines that have ended")
-	}
-	done := make(chan bool)
-	return measure(p, p.get("n"), func(n int) sample {
-		return timed(func() {
-			for i := 0; i < n; i++ {
-				go func() { done <- true }()
-				<-done
-			}
-		})
-	})
-}
-
 func spawnJoin(p params) *report {
 	batch, wait := p.get("batch"), p.isSet("wait")
 	return measure(p, p.get("n"), func(n int) sample {
@@ -183,20 +103,29 @@ func spawnJoin(p params) *report {
 func yieldNow(p params) *report {
 	tasks := p.get("tasks")
 	return measure(p, p.get("n"), func(n int) sample {
-		return timed(func() {
+		yields := make([]int, tasks)
+		s := timed(func() {
 			var all sync.WaitGroup
 			all.Add(tasks)
 			for task := 0; task < tasks; task++ {
 				times := share(n, task, tasks)
-				go func() {
-					for i := 0; i < times; i++ {
+				go func(task int) {
+					i := 0
+					for ; i < times; i++ {
 						runtime.Gosched()
 					}
+					yields[task] = i
 					all.Done()
-				}()
+				}(task)
 			}
 			all.Wait()
 		})
+		sum := 0
+		for _, each := range yields {
+			sum += each
+		}
+		check("yields", sum, n)
+		return s
 	})
 }
 
@@ -554,168 +483,4 @@ func parallelSpeedup(p params) *report {
 		}
 		return s
 	}).withTotal()
-}
-
-// The thread is a goroutine that keeps one to itself.
-func wakeRemote(p params) *report {
-	return measure(p, p.get("n"), func(n int) sample {
-		there, back, woken := make(chan bool, 1), make(chan bool, 1), 0
-		s := timed(func() {
-			done := make(chan bool)
-			go func() {
-				runtime.LockOSThread()
-				for i := 0; i < (n+1)/2; i++ {
-					there <- true
-					<-back
-					woken += 2
-				}
-				close(there)
-				done <- true
-			}()
-			for range there {
-				back <- true
-			}
-			<-done
-		})
-		check("wake-ups", woken, (n+1)/2*2)
-		return s
-	})
-}
-
-// One goroutine computes; others sleep for a millisecond again and again, and fresh ones are spawned meanwhile.
-func stall(p params) *report {
-	var sleepers, fresh []float64
-	length := time.Duration(p.get("ms")) * time.Millisecond
-	r := measure(p, 1, func(int) sample {
-		var late, spawned []float64
-		s := timed(func() {
-			end, done := time.Now().Add(length), make(chan bool, 1)
-			go func() {
-				x := uint64(1)
-				for time.Now().Before(end) {
-					x = compute(x, 1000)
-				}
-				done <- x == 0
-			}()
-			for time.Now().Before(end) {
-				due := time.Now().Add(time.Millisecond)
-				time.Sleep(time.Millisecond)
-				late = append(late, float64(time.Since(due).Microseconds()))
-				began, ran := time.Now(), make(chan float64)
-				go func() { ran <- float64(time.Since(began).Microseconds()) }()
-				spawned = append(spawned, <-ran)
-			}
-			<-done
-		})
-		sleepers, fresh = append(sleepers, late...), append(fresh, spawned...)
-		return s
-	})
-	of := func(values []float64, part float64) float64 {
-		sort.Float64s(values)
-		return values[int(float64(len(values)-1)*part)]
-	}
-	return r.with("sleep_p50_us", of(sleepers, 0.5)).with("sleep_p99_us", of(sleepers, 0.99)).with("sleep_max_us", of(sleepers, 1)).
-		with("spawn_p50_us", of(fresh, 0.5)).with("spawn_p99_us", of(fresh, 0.99)).with("spawn_max_us", of(fresh, 1))
-}
-
-// Wake-ups at a fixed rate: how late each comes, counted from when it was due, also when the one before it was late.
-func wakeLatency(p params) *report {
-	var all []float64
-	tasks, hz := p.get("tasks"), p.get("hz")
-	r := measure(p, p.get("n"), func(n int) sample {
-		late, over := make([]float64, n), make(chan bool)
-		var loads, waking sync.WaitGroup
-		loads.Add(p.get("load"))
-		for i := 0; i < p.get("load"); i++ {
-			go func() {
-				defer loads.Done()
-				x := uint64(1)
-				for {
-					select {
-					case <-over:
-						return
-					default:
-						x = compute(x, 30_000)
-						runtime.Gosched()
-					}
-				}
-			}()
-		}
-		cpu := cpuTime()
-		start := time.Now().Add(10 * time.Millisecond)
-		due := func(wake int) time.Time { return start.Add(time.Duration(wake * 1_000_000_000 / hz)) }
-		waking.Add(tasks)
-		if p.is("from", "thread") {
-			inboxes := make([]chan int, tasks)
-			for task := range inboxes {
-				// As many as there are wake-ups: the thread never waits.
-				inboxes[task] = make(chan int, n/tasks+1)
-				go func(inbox chan int) {
-					for wake := range inbox {
-						late[wake] = float64(time.Since(due(wake)).Nanoseconds())
-					}
-					waking.Done()
-				}(inboxes[task])
-			}
-			go func() {
-				runtime.LockOSThread()
-				for wake := 0; wake < n; wake++ {
-					time.Sleep(time.Until(due(wake)))
-					inboxes[wake%tasks] <- wake
-				}
-				for _, inbox := range inboxes {
-					close(inbox)
-				}
-			}()
-		} else {
-			for task := 0; task < tasks; task++ {
-				go func(task int) {
-					for wake := task; wake < n; wake += tasks {
-						time.Sleep(time.Until(due(wake)))
-						late[wake] = float64(time.Since(due(wake)).Nanoseconds())
-					}
-					waking.Done()
-				}(task)
-			}
-		}
-		waking.Wait()
-		close(over)
-		loads.Wait()
-		if n == p.get("n") {
-			all = append(all, late...)
-		}
-		sort.Float64s(late)
-		return sample{time.Duration(late[(n-1)/2]) * time.Duration(n), cpuTime() - cpu}
-	})
-	sort.Float64s(all)
-	of := func(part float64) float64 { return all[int(float64(len(all)-1)*part)] / 1e3 }
-	return r.with("p50_us", of(0.5)).with("p99_us", of(0.99)).with("p999_us", of(0.999)).with("max_us", of(1))
-}
-
-// A server, until it is killed. TCP_NODELAY is Go's default.
-func echo(params) *report {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		wrong("no server: %v", err)
-	}
-	fmt.Printf("LISTEN %d\n", listener.Addr().(*net.TCPAddr).Port)
-	for {
-		stream, err := listener.Accept()
-		if err != nil {
-			wrong("no connection: %v", err)
-		}
-		go func() {
-			defer stream.Close()
-			buffer := make([]byte, 4096)
-			for {
-				size, err := stream.Read(buffer)
-				if err != nil {
-					return
-				}
-				if _, err := stream.Write(buffer[:size]); err != nil {
-					return
-				}
-			}
-		}()
-	}
 }

@@ -9,6 +9,8 @@ use tokio::runtime::{Builder, Runtime};
 #[path = "../../../examples/workloads/line/mod.rs"]
 #[allow(dead_code, reason = "not every system needs every part")]
 mod line;
+#[path = "tokio/late.rs"]
+mod late;
 #[path = "tokio/workloads.rs"]
 mod workloads;
 

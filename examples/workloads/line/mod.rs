@@ -18,6 +18,7 @@ pub(crate) mod latency;
 pub(crate) mod measure;
 pub(crate) mod memory;
 pub(crate) mod sleep;
+pub(crate) mod stall;
 pub(crate) mod table;
 pub(crate) mod work;
 

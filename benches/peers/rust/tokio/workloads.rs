@@ -7,20 +7,16 @@ use std::future::Future;
 use std::hint::black_box;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{self, error::SendError};
 use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio::task::{JoinHandle, yield_now};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tokio::{select, spawn};
 
 use crate::line::args::Params;
-use crate::line::echo::{BUFFER, announce};
-use crate::line::histogram::Histogram;
-use crate::line::latency::{LOAD_STEPS, Latencies, Schedule, Wakes};
 use crate::line::measure::{Report, Sample, Stopwatch, check};
 use crate::line::memory::{Memory, Parked};
 use crate::line::sleep::Lateness;
@@ -28,10 +24,10 @@ use crate::line::work::{
     SEED, branches, compute, fib_by_sums, fib_calls, fib_index, highest_in_ring, nap, share, sum_below,
 };
 use crate::line::{Failure, Measure};
-use crate::runtime;
+use crate::{late, runtime};
 
 /// Repeats a round, each time in a task of its own.
-fn repeat<F>(params: &Params, n: u64, mut round: impl FnMut(u64) -> F) -> Result<Report, Failure>
+pub(crate) fn repeat<F>(params: &Params, n: u64, mut round: impl FnMut(u64) -> F) -> Result<Report, Failure>
 where
     F: Future<Output = Result<Sample, Failure>> + Send + 'static,
 {
@@ -39,7 +35,7 @@ where
     Report::of(params, n, |n| runtime.block_on(value_of(runtime.spawn(round(n))))?)
 }
 
-async fn value_of<T>(handle: JoinHandle<T>) -> Result<T, Failure> {
+pub(crate) async fn value_of<T>(handle: JoinHandle<T>) -> Result<T, Failure> {
     handle.await.map_err(|error| Failure::Wrong(format!("a task failed: {error}")))
 }
 
@@ -394,115 +390,6 @@ async fn parallel_round(n: u64, steps: u64) -> Result<Sample, Failure> {
     Ok(sample)
 }
 
-/// A thread and a task wake each other, `n` times in all.
-async fn remote_round(n: u64) -> Result<Sample, Failure> {
-    let (there, mut inbox) = mpsc::channel(1);
-    let (back, mut answers) = mpsc::channel(1);
-    let stopwatch = Stopwatch::start();
-    let thread = std::thread::spawn(move || {
-        let mut woken = 0;
-        for _ in 0..n.div_ceil(2) {
-            if there.blocking_send(()).is_err() || answers.blocking_recv().is_none() {
-                break;
-            }
-            woken += 2;
-        }
-        woken
-    });
-    while inbox.recv().await.is_some() {
-        if back.send(()).await.is_err() {
-            break;
-        }
-    }
-    let woken = thread.join().map_err(|_| Failure::Wrong("the thread panicked".to_owned()))?;
-    let sample = stopwatch.stop();
-    check("wake-ups", woken, n.div_ceil(2) * 2)?;
-    Ok(sample)
-}
-
-/// Tasks that keep the workers busy until they are told to end.
-fn loads(count: u64, end: &Arc<AtomicBool>) -> Vec<JoinHandle<()>> {
-    let load = |seed| {
-        let end = end.clone();
-        spawn(async move {
-            while !end.load(Ordering::Relaxed) {
-                black_box(compute(seed, LOAD_STEPS));
-                yield_now().await;
-            }
-        })
-    };
-    (0..count).map(load).collect()
-}
-
-async fn wake_round(wakes: Wakes) -> Result<(Stopwatch, Vec<Histogram>), Failure> {
-    let end = Arc::new(AtomicBool::new(false));
-    let loads = loads(wakes.load, &end);
-    let stopwatch = Stopwatch::start();
-    let schedule = Schedule::at(wakes.hz);
-    let mut pacer = None;
-    let handles: Vec<_> = if wakes.from_thread {
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..wakes.tasks).map(|_| mpsc::unbounded_channel()).unzip();
-        pacer = Some(std::thread::spawn(move || {
-            schedule.pace(wakes.n, |wake| {
-                let sender = &senders[usize::try_from(wake % wakes.tasks).expect("tasks are counted in memory")];
-                sender.send(wake).expect("the task waits for it");
-            });
-        }));
-        let woken = |mut inbox: mpsc::UnboundedReceiver<u64>| {
-            spawn(async move {
-                let mut late = Histogram::new();
-                while let Some(wake) = inbox.recv().await {
-                    late.record_since(schedule.due(wake));
-                }
-                late
-            })
-        };
-        receivers.into_iter().map(woken).collect()
-    } else {
-        let sleeper = |task| {
-            spawn(async move {
-                let mut late = Histogram::new();
-                for wake in wakes.of_task(task) {
-                    let due = schedule.due(wake);
-                    sleep_until(due.into()).await;
-                    late.record_since(due);
-                }
-                late
-            })
-        };
-        (0..wakes.tasks).map(sleeper).collect()
-    };
-    let mut late = Vec::new();
-    for handle in handles {
-        late.push(value_of(handle).await?);
-    }
-    end.store(true, Ordering::Relaxed);
-    for load in loads {
-        value_of(load).await?;
-    }
-    if let Some(pacer) = pacer {
-        pacer.join().map_err(|_| Failure::Wrong("the thread panicked".to_owned()))?;
-    }
-    Ok((stopwatch, late))
-}
-
-async fn serve() -> Result<(), std::io::Error> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    announce(listener.local_addr()?);
-    loop {
-        let (mut stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        spawn(async move {
-            let mut buffer = vec![0; BUFFER];
-            while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-                if stream.write_all(&buffer[..read]).await.is_err() {
-                    break;
-                }
-            }
-        });
-    }
-}
-
 fn spawn_join(params: &Params) -> Result<Report, Failure> {
     let (batch, wait) = (params.number("batch"), params.is_set("wait"));
     repeat(params, params.number("n"), |n| spawn_join_round(n, batch, wait))
@@ -594,26 +481,6 @@ fn parallel_speedup(params: &Params) -> Result<Report, Failure> {
     repeat(params, params.number("n"), |n| parallel_round(n, steps)).map(Report::with_total)
 }
 
-fn wake_remote(params: &Params) -> Result<Report, Failure> {
-    repeat(params, params.number("n"), remote_round)
-}
-
-fn wake_latency(params: &Params) -> Result<Report, Failure> {
-    let runtime = runtime(params)?;
-    let mut latencies = Latencies::default();
-    let report = Report::of(params, params.number("n"), |n| {
-        let (stopwatch, late) = runtime.block_on(value_of(runtime.spawn(wake_round(Wakes::of(params, n)))))??;
-        latencies.push(stopwatch, late, n)
-    })?;
-    Ok(latencies.add_to(report))
-}
-
-fn echo(params: &Params) -> Result<Report, Failure> {
-    let runtime = runtime(params)?;
-    let ended = runtime.block_on(value_of(runtime.spawn(serve())))?;
-    Err(Failure::Wrong(format!("the server ended: {ended:?}")))
-}
-
 pub(crate) fn find(workload: &str) -> Option<Measure> {
     Some(match workload {
         "spawn_join" => spawn_join,
@@ -629,9 +496,10 @@ pub(crate) fn find(workload: &str) -> Option<Measure> {
         "timeout_churn" => timeout_churn,
         "mutex" => mutex,
         "parallel_speedup" => parallel_speedup,
-        "wake_remote" => wake_remote,
-        "wake_latency" => wake_latency,
-        "echo" => echo,
+        "wake_remote" => late::wake_remote,
+        "wake_latency" => late::wake_latency,
+        "stall" => late::stall,
+        "echo" => late::echo,
         _ => return None,
     })
 }
