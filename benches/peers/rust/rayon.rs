@@ -9,7 +9,7 @@ use line::measure::{Report, Sample, check, timed};
 use line::work::{SEED, branches, compute, fib_by_sums, fib_calls, fib_index, sum_below};
 use line::{Failure, Measure};
 use rayon::ThreadPoolBuilder;
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 #[path = "../../../examples/workloads/line/mod.rs"]
 #[allow(dead_code, reason = "not every system needs every part")]
@@ -54,7 +54,8 @@ fn skynet_node(first: u64, size: u64) -> u64 {
     if size == 1 {
         return first;
     }
-    let branches = branches(first, size).into_par_iter().filter(|branch| branch.1 > 0);
+    // A task each, as elsewhere.
+    let branches = branches(first, size).into_par_iter().with_max_len(1).filter(|branch| branch.1 > 0);
     branches.map(|(first, size)| skynet_node(first, size)).sum()
 }
 
@@ -81,8 +82,9 @@ fn fib_round(k: u64) -> Result<Sample, Failure> {
 fn parallel_round(n: u64, steps: u64) -> Result<Sample, Failure> {
     let expected = compute(SEED, steps);
     let (sample, right) = timed(|| {
-        // A task each, as elsewhere.
-        let tasks = (0..n).into_par_iter().map(|_| u64::from(compute(black_box(SEED), steps) == expected));
+        // A task each, as elsewhere; only ranges of this type know their length.
+        let all = 0..usize::try_from(n).expect("they are counted in memory");
+        let tasks = all.into_par_iter().with_max_len(1).map(|_| u64::from(compute(black_box(SEED), steps) == expected));
         tasks.sum::<u64>()
     });
     check("tasks that found the right number", right, n)?;
