@@ -5,8 +5,11 @@ from line import Stopwatch
 
 
 def counting():
+    """Yields how often it was resumed: so that nobody is skipped unseen."""
+    count = 0
     while True:
-        yield
+        count += 1
+        yield count
 
 
 def switch(params, n):
@@ -14,6 +17,7 @@ def switch(params, n):
     with Stopwatch() as watch:
         for _ in range(n):
             resume()
+    line.check("round trips", resume(), n + 1)
     return watch
 
 
@@ -26,6 +30,7 @@ def switch_many(params, n):
             for resume in turn:
                 resume()
             done += len(turn)
+    line.check("round trips", sum(resume() for resume in resumes), n + len(resumes))
     return watch
 
 
@@ -48,7 +53,11 @@ def create(params, n):
     if not params["pool"]:
         line.unsupported("python keeps the memory of what has ended")
 
+    ran = 0
+
     def empty():
+        nonlocal ran
+        ran += 1
         return
         yield
 
@@ -56,6 +65,7 @@ def create(params, n):
         for _ in range(n):
             for _ in empty():
                 pass
+    line.check("generators that ran", ran, n)
     return watch
 
 

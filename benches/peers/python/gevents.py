@@ -1,10 +1,14 @@
 """What gevent's greenlets, queues and locks make of the workloads."""
 
+import contextlib
+import socket
+
 import gevent
 import line
 from gevent.event import Event
-from gevent.lock import RLock, Semaphore
+from gevent.lock import Semaphore
 from gevent.queue import Channel, Queue
+from gevent.server import StreamServer
 from line import Stopwatch
 
 
@@ -31,10 +35,12 @@ def yield_now(params, n):
     def yielding(times):
         for _ in range(times):
             gevent.sleep(0)
+        return times
 
     with Stopwatch() as watch:
-        tasks = params["tasks"]
-        gevent.joinall([gevent.spawn(yielding, line.share(n, task, tasks)) for task in range(tasks)], raise_error=True)
+        tasks = [gevent.spawn(yielding, line.share(n, task, params["tasks"])) for task in range(params["tasks"])]
+        yields = sum(task.get() for task in tasks)
+    line.check("yields", yields, n)
     return watch
 
 
@@ -171,6 +177,7 @@ def sleep_many(params, n):
 
     with Stopwatch() as watch:
         gevent.joinall([gevent.spawn(sleep, number) for number in range(n)], raise_error=True)
+    line.check("tasks that slept", len(late), n)
     late.sort()
     found = {"wall_s": watch.wall, "cpu_s": watch.cpu, "late_p50_ms": late[(n - 1) // 2]}
     found.update({"late_p99_ms": late[(n - 1) * 99 // 100], "late_max_ms": late[-1]})
@@ -192,7 +199,8 @@ def timeout_churn(params, n):
 
 
 def mutex(params, n):
-    lock, tasks, count = RLock(), params["tasks"], 0
+    # A lock that is not recursive, as elsewhere.
+    lock, tasks, count = Semaphore(1), params["tasks"], 0
 
     def add(times):
         nonlocal count
@@ -208,6 +216,23 @@ def mutex(params, n):
     return watch
 
 
+def echo(params):
+    """A server, until it is killed."""
+
+    def serve(stream, address):
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Clients go away in the middle.
+        with contextlib.suppress(OSError):
+            while data := stream.recv(4096):
+                stream.sendall(data)
+
+    # Its default is an accept at a time, and 256 connections that wait for one.
+    server = StreamServer(("127.0.0.1", 0), serve, backlog=1024)
+    server.start()
+    print(f"LISTEN {server.server_port}", flush=True)
+    server.serve_forever()
+
+
 if __name__ == "__main__":
     rounds = [spawn_join, yield_now, ping_pong, ring, mpmc, skynet, fib, idle_mem, sleep_many, timeout_churn, mutex]
-    line.main("gevent", {work.__name__: in_a_task(work) for work in rounds})
+    line.main("gevent", {work.__name__: in_a_task(work) for work in rounds}, {"echo": echo})

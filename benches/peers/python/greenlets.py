@@ -6,9 +6,12 @@ from line import Stopwatch
 
 
 def counting(parent):
+    """Counts how often it was resumed, and hands that over."""
     switch = parent.switch
+    count = 0
     while True:
-        switch()
+        switch(count)
+        count += 1
 
 
 def switch(params, n):
@@ -18,6 +21,7 @@ def switch(params, n):
     with Stopwatch() as watch:
         for _ in range(n):
             resume()
+    line.check("round trips", resume(), n + 1)
     return watch
 
 
@@ -34,6 +38,7 @@ def switch_many(params, n):
             for resume in turn:
                 resume()
             done += len(turn)
+    line.check("round trips", sum(resume() for resume in resumes), n + len(resumes))
     return watch
 
 
@@ -42,8 +47,10 @@ def symmetric(params, n):
 
     def other(first):
         back = first.switch
+        count = 0
         while True:
-            back()
+            back(count)
+            count += 1
 
     def first():
         b = greenlet(other, getcurrent().parent)
@@ -52,6 +59,7 @@ def symmetric(params, n):
         with Stopwatch() as watch:
             for _ in range(n):
                 there()
+        line.check("round trips", there(), n + 1)
         return watch
 
     return greenlet(first).switch()
@@ -80,12 +88,16 @@ def create(params, n):
     if not params["pool"]:
         line.unsupported("a greenlet's stack is on the thread's")
 
+    ran = 0
+
     def empty():
-        pass
+        nonlocal ran
+        ran += 1
 
     with Stopwatch() as watch:
         for _ in range(n):
             greenlet(empty).switch()
+    line.check("greenlets that ran", ran, n)
     return watch
 
 

@@ -30,6 +30,7 @@ WORKLOADS = {
     "sleep_many": {"n": 100_000, **THREADS},
     "timeout_churn": {"n": 1_000_000, "wait": 0, **THREADS},
     "mutex": {"n": 1_000_000, "tasks": 8, "yield_in": 0, **THREADS},
+    "echo": {**THREADS},
 }
 
 
@@ -122,23 +123,26 @@ def memory():
         return kib("/proc/self/smaps_rollup", "Rss") * 1024, kib("/proc/self/status", "VmPTE") * 1024, len(maps.readlines())
 
 
-def main(peer, functions):
+def main(peer, functions, servers={}):
     """Runs what the command line says. A function takes the parameters and n, and returns a stopwatch, or one and a dictionary of
-    what it found besides."""
+    what it found besides. A server takes the parameters, and runs until it is killed."""
     try:
         if len(sys.argv) < 2 or sys.argv[1] not in WORKLOADS:
-            known = sys.argv[1:2] in (["select"], ["parallel_speedup"], ["wake_remote"], ["wake_latency"], ["idle_cpu"], ["stall"], ["echo"])
+            known = sys.argv[1:2] in (["select"], ["parallel_speedup"], ["wake_remote"], ["wake_latency"], ["idle_cpu"], ["stall"])
             if known:
                 unsupported(f"{peer} has nothing to do '{sys.argv[1]}' with")
             raise Failure(2, f"usage: {peer} WORKLOAD [key=value ...]; there are {', '.join(WORKLOADS)}")
         name = sys.argv[1]
         params = parse(WORKLOADS[name], sys.argv[2:])
-        if name not in functions:
+        if name not in functions and name not in servers:
             unsupported(f"{peer} has nothing to do '{name}' with")
         if params.get("threads", 1) != 1:
             unsupported(f"{peer} has one thread")
         if params.get("place", "auto") != "auto":
             unsupported(f"{peer} has no other place")
+        if name in servers:
+            servers[name](params)
+            raise Failure(1, "FAIL the server ended")
         n = params["n"] if "n" in params else max(fib_by_sums(params["k"] + 1) - 1, 1)
         functions[name](params, max(n // 10, 1))
         results = [functions[name](params, n) for _ in range(params["reps"])]
