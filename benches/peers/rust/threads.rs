@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Select, Sender, bounded, unbounded};
 use line::args::Params;
 use line::measure::{Report, Sample, check, timed};
 use line::memory::{Memory, Parked};
+use line::processors;
 use line::sleep::Lateness;
 use line::work::{SEED, branches, compute, highest_in_ring, nap, share, sum_below};
 use line::{Failure, Measure};
@@ -24,15 +25,12 @@ mod line;
 /// # Errors
 /// There are not so many.
 fn on_cores(params: &Params) -> Result<(), Failure> {
-    // SAFETY: a set of processors is an array of words, for which zeros are a value.
-    let mut cores: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    for core in 0..params.size("threads") {
-        // SAFETY: the macro checks that the number is within the set.
-        unsafe { libc::CPU_SET(core, &mut cores) };
+    let failed = |error: std::io::Error| Failure::Wrong(error.to_string());
+    let allowed = processors::allowed().map_err(failed)?;
+    match allowed.get(..params.size("threads")) {
+        Some(cores) => processors::run_on(cores).map_err(failed),
+        None => Err(Failure::Unsupported("there are not so many cores".to_owned())),
     }
-    // SAFETY: `cores` is valid for reads of its size.
-    let result = unsafe { libc::sched_setaffinity(0, size_of_val(&cores), &raw const cores) };
-    if result == 0 { Ok(()) } else { Err(Failure::Unsupported("there are not so many cores".to_owned())) }
 }
 
 fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, Failure> {
@@ -216,6 +214,7 @@ fn idle_round(n: u64, parked: &mut Parked) -> Result<Sample, Failure> {
     Ok(creation)
 }
 
+#[allow(clippy::disallowed_methods, reason = "a thread is what sleeps here")]
 fn sleep_round(n: u64, lateness: &mut Lateness) -> Result<Sample, Failure> {
     let (sample, late) = timed(|| {
         let sleeper = |number| {

@@ -2,7 +2,8 @@
 //!
 //! It starts the server as a process of its own: `server=osier` and `server=epoll` are this program again,
 //! `server=other` is the command line in the environment's `ECHO_SERVER`, which prints `LISTEN port` as they do. With
-//! `pin=1` the server has the first processor, or all but the last for `threads` above 1, and the client the last.
+//! `pin=1` the server has the first processor that this program may run on, or all but the last for `threads` above 1, and the
+//! client the last.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -14,6 +15,7 @@ use super::epoll::Epoll;
 use super::failed;
 use crate::Failure;
 use crate::args::Params;
+use crate::line::processors;
 use crate::measure::{Report, check, median, timed};
 
 const MESSAGE: usize = 64;
@@ -60,21 +62,6 @@ impl Server {
         let port = line.trim().strip_prefix("LISTEN ").and_then(|port| port.parse().ok());
         server.port = port.ok_or_else(|| Failure::Wrong(format!("the server does not say where it is: '{line}'")))?;
         Ok(server)
-    }
-}
-
-/// Runs on these processors from now on, and so do processes that are started.
-fn run_on(processors: std::ops::Range<usize>) -> Result<(), Failure> {
-    // SAFETY: a plain set of bits, for which zero is a value.
-    let mut set = unsafe { std::mem::zeroed::<libc::cpu_set_t>() };
-    for processor in processors {
-        // SAFETY: the set is ours, and the number is one of this machine's.
-        unsafe { libc::CPU_SET(processor, &mut set) };
-    }
-    // SAFETY: it only reads the set.
-    match unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) } {
-        0 => Ok(()),
-        _ => Err(failed(io::Error::last_os_error())),
     }
 }
 
@@ -143,15 +130,15 @@ fn percentile(sorted: &[u32], percent: usize) -> f64 {
 
 /// One operation is one message and its answer.
 pub(crate) fn echo_load(params: &Params) -> Result<Report, Failure> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let pins = params.is_set("pin") && processors > 1;
+    let allowed = processors::allowed().map_err(failed)?;
+    let pins = params.is_set("pin") && allowed.len() > 1;
     if pins {
-        let last = if params.number("threads") > 1 { processors - 1 } else { 1 };
-        run_on(0..last)?;
+        let servers = if params.number("threads") > 1 { allowed.len() - 1 } else { 1 };
+        processors::run_on(&allowed[..servers]).map_err(failed)?;
     }
     let server = Server::start(params)?;
     if pins {
-        run_on(processors - 1..processors)?;
+        processors::run_on(&allowed[allowed.len() - 1..]).map_err(failed)?;
     }
     let mut epoll = Epoll::new().map_err(failed)?;
     let mut connections = Vec::new();

@@ -17,6 +17,8 @@ pub(crate) mod histogram;
 pub(crate) mod latency;
 pub(crate) mod measure;
 pub(crate) mod memory;
+#[cfg(target_os = "linux")]
+pub(crate) mod processors;
 pub(crate) mod sleep;
 pub(crate) mod stall;
 pub(crate) mod table;
