@@ -241,7 +241,7 @@ func main() {
 		w.run(p).print(name, w.keys, p)
 		return
 	}
-	if name == "symmetric" {
+	if name == "symmetric" || name == "idle_cpu" {
 		unsupported("go has nothing to do '" + name + "' with")
 	}
 	mistake("unknown workload '%s'", name)

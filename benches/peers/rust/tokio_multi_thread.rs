@@ -6,11 +6,11 @@ use line::args::Params;
 use line::{Failure, Measure};
 use tokio::runtime::{Builder, Runtime};
 
+#[path = "tokio/late.rs"]
+mod late;
 #[path = "../../../examples/workloads/line/mod.rs"]
 #[allow(dead_code, reason = "not every system needs every part")]
 mod line;
-#[path = "tokio/late.rs"]
-mod late;
 #[path = "tokio/workloads.rs"]
 mod workloads;
 

@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 360.0;
+const HEIGHT: f64 = 390.0;
 const LEFT: f64 = 60.0;
-const RIGHT: f64 = 150.0;
-const TOP: f64 = 36.0;
-const BOTTOM: f64 = 44.0;
+const RIGHT: f64 = 160.0;
+const TOP: f64 = 52.0;
+const BOTTOM: f64 = 58.0;
 
 /// Told apart by everybody (Okabe and Ito's palette).
 const COLOURS: [&str; 7] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"];
@@ -18,8 +18,9 @@ pub(crate) struct Curve {
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// A plot of some curves.
-pub(crate) fn curves(title: &str, x: &str, y: &str, curves: &[Curve]) -> String {
+/// A plot of some curves: what it is of, what goes to the right and up, and where it was measured.
+pub(crate) fn curves(title: &str, x: &str, y: &str, facts: &str, curves: &[Curve]) -> String {
+    let [title, x, y, facts] = [title, x, y, facts].map(escape);
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let xs = Axis::over(points().map(|point| point.0), LEFT, WIDTH - RIGHT);
     let ys = Axis::over(points().map(|point| point.1), HEIGHT - BOTTOM, TOP);
@@ -46,8 +47,9 @@ pub(crate) fn curves(title: &str, x: &str, y: &str, curves: &[Curve]) -> String 
             plain(mark)
         );
     }
-    let _ = writeln!(svg, "<text x=\"{right}\" y=\"{}\" text-anchor=\"end\">{x}</text>", HEIGHT - 8.0);
-    let _ = writeln!(svg, "<text x=\"{right}\" y=\"20\" text-anchor=\"end\">{y}</text>");
+    let _ = writeln!(svg, "<text x=\"{right}\" y=\"{}\" text-anchor=\"end\">{x}</text>", bottom + 32.0);
+    let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"{}\" fill=\"#444\">{y}</text>", TOP - 10.0);
+    let _ = writeln!(svg, "<text x=\"8\" y=\"{}\" font-size=\"8.5\" fill=\"#666\">{facts}</text>", HEIGHT - 8.0);
     for (index, curve) in curves.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
         let places: Vec<_> =
@@ -94,6 +96,11 @@ impl Axis {
         let all = powers.flat_map(|power| steps.iter().map(move |step| power * step));
         all.filter(|mark| (self.least..=self.most).contains(mark)).collect()
     }
+}
+
+/// As text in XML.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn plain(mark: f64) -> String {

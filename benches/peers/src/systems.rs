@@ -26,33 +26,40 @@ pub(crate) struct System {
     kind: Kind,
     /// It is about a hundred times as slow as the others at everything.
     pub(crate) is_slow: bool,
+    /// Its tasks have stacks of their own.
+    pub(crate) is_stackful: bool,
 }
 
 const fn rust(name: &'static str) -> System {
-    System { name, kind: Kind::Rust, is_slow: false }
+    System { name, kind: Kind::Rust, is_slow: false, is_stackful: false }
+}
+
+/// With stacks.
+const fn stackful(name: &'static str, kind: Kind, is_slow: bool) -> System {
+    System { name, kind, is_slow, is_stackful: true }
 }
 
 const fn python(name: &'static str, script: &'static str) -> System {
-    System { name, kind: Kind::Python(script), is_slow: true }
+    System { name, kind: Kind::Python(script), is_slow: true, is_stackful: false }
 }
 
 /// All of them; osier is the first.
 pub(crate) const SYSTEMS: [System; 15] = [
-    System { name: "osier", kind: Kind::Osier, is_slow: false },
-    rust("corosensei"),
+    stackful("osier", Kind::Osier, false),
+    stackful("corosensei", Kind::Rust, false),
     rust("epoll"),
-    rust("generator"),
-    rust("may"),
+    stackful("generator", Kind::Rust, false),
+    stackful("may", Kind::Rust, false),
     rust("tokio_current_thread"),
     rust("tokio_multi_thread"),
     rust("smol"),
     rust("rayon"),
-    System { name: "threads", kind: Kind::Rust, is_slow: true },
-    System { name: "go", kind: Kind::Built, is_slow: false },
-    System { name: "boost", kind: Kind::Built, is_slow: false },
+    stackful("threads", Kind::Rust, true),
+    stackful("go", Kind::Built, false),
+    stackful("boost", Kind::Built, false),
     python("python", "generators.py"),
-    python("greenlet", "greenlets.py"),
-    python("gevent", "gevents.py"),
+    stackful("greenlet", Kind::Python("greenlets.py"), true),
+    stackful("gevent", Kind::Python("gevents.py"), true),
 ];
 
 /// A system whose program is there.

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::sleep_until;
 
+use crate::line::Failure;
 use crate::line::args::Params;
 use crate::line::echo::{BUFFER, announce};
 use crate::line::histogram::Histogram;
@@ -18,7 +19,6 @@ use crate::line::latency::{LOAD_STEPS, Latencies, Schedule, Wakes};
 use crate::line::measure::{Report, Sample, Stopwatch, check};
 use crate::line::stall::{Late, Plan};
 use crate::line::work::compute;
-use crate::line::Failure;
 use crate::runtime;
 use crate::workloads::{repeat, value_of};
 
