@@ -115,6 +115,25 @@ fn remote(n: u64, ahead: Option<usize>) -> Duration {
     start.elapsed()
 }
 
+/// A channel that gives the time when it has come, made and received from.
+fn clock(n: u64, make: impl Fn(Duration) -> Receiver<Instant>) -> Duration {
+    let start = Instant::now();
+    for _ in 0..n {
+        make(Duration::ZERO).recv().expect("the time comes");
+    }
+    start.elapsed()
+}
+
+/// Ticks that are always due.
+fn ticks(n: u64) -> Duration {
+    let ticks = channel::tick(Duration::from_nanos(1));
+    let start = Instant::now();
+    for _ in 0..n {
+        ticks.recv().expect("the time comes");
+    }
+    start.elapsed()
+}
+
 fn messages(c: &mut Criterion) {
     let runtime = Runtime::builder().workers(1).build().expect("a thread is to be had");
     let mut group = c.benchmark_group("channel");
@@ -132,6 +151,8 @@ fn messages(c: &mut Criterion) {
     group.bench_function("oneshot, asked and answered", |b| b.iter_custom(|n| runtime.run(|| oneshot(n))));
     group.bench_function("Remote, in lock step", |b| b.iter_custom(|n| runtime.run(|| remote(n, None))));
     group.bench_function("Remote, 16 ahead", |b| b.iter_custom(|n| runtime.run(|| remote(n, Some(16)))));
+    group.bench_function("after, no time", |b| b.iter_custom(|n| runtime.run(|| clock(n, channel::after))));
+    group.bench_function("tick, every nanosecond", |b| b.iter_custom(|n| runtime.run(|| ticks(n))));
     group.bench_function("buffered, alone", |b| {
         let (sender, receiver) = channel::bounded(1);
         b.iter(|| {

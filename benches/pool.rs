@@ -1,4 +1,4 @@
-//! What groups and pools cost a task or an item, on one worker.
+//! What groups, pools and executors cost a task, an item or a job, on one worker.
 //!
 //! ```text
 //! cargo bench --bench pool
@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use osier::pool::{Coroutines, Threads};
 use osier::sync::Semaphore;
 use osier::{Group, Pool, Runtime, spawn};
 
@@ -84,5 +85,39 @@ fn pools(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, pools);
+/// Jobs of an executor: one that is waited for, and many that are mapped.
+macro_rules! executor {
+    ($group:ident, $runtime:ident, $Executor:ident) => {
+        let executor = $runtime.run(|| $Executor::new(4));
+        let name = stringify!($Executor);
+        $group.bench_function(format!("{name}(4)::submit, and get"), |b| {
+            let submit = |n: u64| (0..n).for_each(|i| assert_eq!(executor.submit(|i: u64| i, i).get().ok(), Some(i)));
+            b.iter_custom(|n| $runtime.run(|| timed(|| submit(n))));
+        });
+        $group.bench_function(format!("{name}(4)::map"), |b| {
+            b.iter_custom(|n| $runtime.run(|| timed(|| assert_eq!(executor.map(|i: u64| i, 0..n).len() as u64, n))));
+        });
+        $group.bench_function(format!("{name}(4)::imap"), |b| {
+            let map = |n| executor.imap(|i: u64| i, 0..n).count() as u64;
+            b.iter_custom(|n| $runtime.run(|| timed(|| assert_eq!(map(n), n))));
+        });
+        $runtime.run(|| executor.shutdown(false));
+    };
+}
+
+fn executors(c: &mut Criterion) {
+    let runtime = Runtime::builder().workers(1).build().expect("a thread is to be had");
+    let mut group = c.benchmark_group("executor");
+    executor!(group, runtime, Coroutines);
+    executor!(group, runtime, Threads);
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
+    targets = pools, executors
+}
 criterion_main!(benches);

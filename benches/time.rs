@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use osier::sync::{WaitGroup, channel};
-use osier::time::timeout;
+use osier::time::{interval, timeout};
 use osier::{Runtime, sleep, spawn, task, yield_now};
 
 /// Calls between two looks at the clock, so that what is around them does not count.
@@ -49,6 +49,18 @@ fn time(criterion: &mut Criterion) {
     group.bench_function("nothing waits", |b| b.iter_custom(|n| repeat(runtime, n, || timeout(limit, || 1))));
     group.bench_function("a yield without", |b| b.iter_custom(|n| repeat(runtime, n, yield_now)));
     group.bench_function("a yield", |b| b.iter_custom(|n| repeat(runtime, n, || timeout(limit, yield_now))));
+    let tick = |n| {
+        runtime.run(|| {
+            let mut interval = interval(Duration::from_nanos(1));
+            let start = Instant::now();
+            (0..n).for_each(|_| _ = interval.tick());
+            start.elapsed()
+        })
+    };
+    group.bench_function("an Interval's tick that is due", |b| b.iter_custom(tick));
+    group.bench_function("a sleep of a microsecond", |b| {
+        b.iter_custom(|n| repeat(runtime, n, || sleep(Duration::from_micros(1))));
+    });
     group.bench_function("a sleep of no time", |b| b.iter_custom(|n| repeat(runtime, n, || sleep(Duration::ZERO))));
     group.finish();
 }
