@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 390.0;
+const HEIGHT: f64 = 400.0;
 const LEFT: f64 = 60.0;
 const RIGHT: f64 = 160.0;
 const TOP: f64 = 52.0;
-const BOTTOM: f64 = 58.0;
+const BOTTOM: f64 = 68.0;
 
 /// Told apart by everybody (Okabe and Ito's palette).
 const COLOURS: [&str; 7] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"];
@@ -49,7 +49,10 @@ pub(crate) fn curves(title: &str, x: &str, y: &str, facts: &str, curves: &[Curve
     }
     let _ = writeln!(svg, "<text x=\"{right}\" y=\"{}\" text-anchor=\"end\">{x}</text>", bottom + 32.0);
     let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"{}\" fill=\"#444\">{y}</text>", TOP - 10.0);
-    let _ = writeln!(svg, "<text x=\"8\" y=\"{}\" font-size=\"8.5\" fill=\"#666\">{facts}</text>", HEIGHT - 8.0);
+    for (line, facts) in lines(&facts).into_iter().enumerate() {
+        let at = HEIGHT - 20.0 + 12.0 * line as f64;
+        let _ = writeln!(svg, "<text x=\"8\" y=\"{at}\" font-size=\"8\" fill=\"#666\">{facts}</text>");
+    }
     for (index, curve) in curves.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
         let places: Vec<_> =
@@ -96,6 +99,13 @@ impl Axis {
         let all = powers.flat_map(|power| steps.iter().map(move |step| power * step));
         all.filter(|mark| (self.least..=self.most).contains(mark)).collect()
     }
+}
+
+/// A long sentence as two lines, cut at a comma.
+fn lines(text: &str) -> [&str; 2] {
+    let commas = text.match_indices(", ").map(|(at, _)| at + 2);
+    let (first, second) = text.split_at(commas.take_while(|at| *at < 110).last().unwrap_or(0));
+    [first, second]
 }
 
 /// As text in XML.
