@@ -125,11 +125,11 @@ impl Ready {
 mod tests {
     use super::*;
     use std::collections::VecDeque;
-    use std::ptr::NonNull;
+    use std::ptr::{self, NonNull};
 
     /// A number, as a task that nobody looks at.
     fn task(number: usize) -> RawTask {
-        RawTask::from_header(NonNull::without_provenance(number.try_into().unwrap()))
+        RawTask::from_header(NonNull::new(ptr::without_provenance_mut(number)).unwrap())
     }
 
     #[test]
