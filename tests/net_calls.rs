@@ -169,18 +169,29 @@ const CALLS: &[(&str, Make)] = &[
     ("UnixDatagram::recv_from", || unix_datagram(|socket| socket.recv_from(&mut [0]).map(drop))),
     ("UnixDatagram::send", unix_send),
     ("UnixDatagram::send_to", unix_send_to),
-    ("PipeReader::read", pipe_read),
-    ("PipeWriter::write", pipe_write),
+    ("PipeReader::read", || pipe_read(|mut reader| reader.read(&mut [0]).map(drop))),
+    ("PipeReader::read_vectored", || {
+        pipe_read(|mut reader| reader.read_vectored(&mut [io::IoSliceMut::new(&mut [0])]).map(drop))
+    }),
+    ("PipeWriter::write", || pipe_write(|mut writer| writer.write(&[0]).map(drop))),
+    ("PipeWriter::write_vectored", || {
+        pipe_write(|mut writer| writer.write_vectored(&[io::IoSlice::new(&[0])]).map(drop))
+    }),
     ("Ready::readable", || ready_read(|ready| ready.readable())),
     ("Ready::io", || ready_read(|ready| ready.io(|| ready.get_ref().read(&mut [0])).map(drop))),
     ("Ready::writable", || ready_write(|ready| ready.writable())),
     ("Ready::io_write", || ready_write(|ready| ready.io_write(|| ready.get_ref().write(PAGE)).map(drop))),
-    ("Ready::readable_timeout", ready_timeout),
-    ("Selector::select", select),
+    ("Ready::readable_timeout", || ready_read_limited(|ready, limit| ready.readable_timeout(limit))),
+    ("Ready::readable_deadline", || ready_read_limited(|ready, limit| ready.readable_deadline(time::now() + limit))),
+    ("Ready::writable_timeout", || ready_write_limited(|ready, limit| ready.writable_timeout(limit))),
+    ("Ready::writable_deadline", || ready_write_limited(|ready, limit| ready.writable_deadline(time::now() + limit))),
+    ("Selector::select", || select(|selector, _| selector.select(None).map(|ready| ready.len()))),
+    ("Selector::select with a limit", || select(|selector, limit| selector.select(limit).map(|ready| ready.len()))),
     ("StreamServer::serve_forever", serve_forever),
     ("StreamServer::stop", stream_stop),
     ("StreamServer::pause", stream_pause),
     ("DatagramServer::stop", datagram_stop),
+    ("DatagramServer::serve_forever", datagrams_forever),
 ];
 
 fn tcp_accept() -> Call {
@@ -323,17 +334,17 @@ fn unix_send_to() -> Call {
         .limited(move |limit| limits.set_write_timeout(limit).unwrap())
 }
 
-fn pipe_read() -> Call {
+fn pipe_read(read: fn(&PipeReader) -> io::Result<()>) -> Call {
     let (reader, writer): (PipeReader, PipeWriter) = pipe().unwrap();
     let writer = Arc::new(writer);
     let writes = writer.clone();
-    Call::new(move || (&reader).read(&mut [0]).map(drop), move || (&*writes).write_all(&[7; 16]).unwrap(), writer)
+    Call::new(move || read(&reader), move || (&*writes).write_all(&[7; 16]).unwrap(), writer)
 }
 
-fn pipe_write() -> Call {
+fn pipe_write(write: fn(&PipeWriter) -> io::Result<()>) -> Call {
     let (reader, writer) = pipe().unwrap();
     fill(&writer);
-    Call::new(move || (&writer).write(&[0]).map(drop), move || swallow(reader), ())
+    Call::new(move || write(&writer), move || swallow(reader), ())
 }
 
 fn ready_read(wait: fn(&Ready<io::PipeReader>) -> io::Result<()>) -> Call {
@@ -351,14 +362,24 @@ fn ready_write(wait: fn(&Ready<io::PipeWriter>) -> io::Result<()>) -> Call {
     Call::new(move || wait(&ready), move || swallow(reader), ())
 }
 
-fn ready_timeout() -> Call {
+fn ready_read_limited(wait: fn(&Ready<io::PipeReader>, Duration) -> io::Result<()>) -> Call {
     let (reader, mut writer) = io::pipe().unwrap();
     let keep = writer.try_clone().unwrap();
     let ready = Ready::new(reader).unwrap();
     let limit = Limit::new();
     let set = limit.setter();
     let allow = move || writer.write_all(&[7; 16]).unwrap();
-    Call::new(move || ready.readable_timeout(limit.get()), allow, keep).limited(set)
+    Call::new(move || wait(&ready, limit.get()), allow, keep).limited(set)
+}
+
+fn ready_write_limited(wait: fn(&Ready<io::PipeWriter>, Duration) -> io::Result<()>) -> Call {
+    let (reader, writer) = io::pipe().unwrap();
+    let ready = Ready::new(writer).unwrap();
+    while (&mut ready.get_ref()).write(PAGE).is_ok() {}
+    let reader = PipeReader::try_from(std::os::fd::OwnedFd::from(reader)).unwrap();
+    let limit = Limit::new();
+    let set = limit.setter();
+    Call::new(move || wait(&ready, limit.get()), move || swallow(reader), ()).limited(set)
 }
 
 fn serve_forever() -> Call {
@@ -439,12 +460,30 @@ fn datagram_stop() -> Call {
     Call::new(stop, move || go_on.set(), ())
 }
 
-fn select() -> Call {
+fn datagrams_forever() -> Call {
+    let server = DatagramServer::new(UdpSocket::bind("127.0.0.1:0").unwrap(), |_, _, _| ());
+    // Here: a thread's call would start it in the default runtime.
+    server.start();
+    let stops = server.clone();
+    let serve = move || {
+        server.serve_forever();
+        Ok(())
+    };
+    Call::new(serve, move || assert!(stops.stop(ms(0))), ())
+}
+
+fn select(select: fn(&Selector, Duration) -> io::Result<usize>) -> Call {
     let (reader, mut writer) = io::pipe().unwrap();
     let selector = Selector::new().unwrap();
     selector.register(&reader, Interest::Read).unwrap();
     let allow = move || writer.write_all(&[7]).map(|()| drop(writer)).unwrap();
-    Call::new(move || selector.select(None).map(|ready| assert_eq!(ready.len(), 1)), allow, reader)
+    let limit = Limit::new();
+    // Out of time it tells of none, which is no error.
+    let selects = move || {
+        assert_eq!(select(&selector, limit.get())?, 1);
+        Ok(())
+    };
+    Call::new(selects, allow, reader)
 }
 
 fn open_files() -> usize {
@@ -461,7 +500,7 @@ fn for_each_call(body: impl Fn(Call) + Send + Sync) {
     let runtime = Runtime::builder().workers(1).build().unwrap();
     runtime.run(|| {
         // So that the worker has its poller.
-        drop(time::timeout(ms(1), || pipe_read().wait.as_ref()()));
+        drop(time::timeout(ms(1), || pipe_read(|mut reader| reader.read(&mut [0]).map(drop)).wait.as_ref()()));
         for (name, make) in CALLS {
             eprintln!("{name}");
             let before = open_files();
