@@ -44,7 +44,9 @@ fn main() -> io::Result<()> {
         });
         let address = server.socket().local_addr()?;
         server.start();
-        println!("{}", ask(address, "Test 123456")?);
+        let answer = ask(address, "Test 123456")?;
+        assert_eq!(answer, "Received 11 bytes");
+        println!("{answer}");
 
         let clients = (0..10).map(|n: usize| osier::spawn(move || Ok((ask(address, &"x".repeat(n))?, n))));
         let answers = osier::join_all(clients.collect::<Vec<_>>()).expect("nobody panics");

@@ -52,8 +52,11 @@ fn main() -> io::Result<()> {
         for client in clients {
             answers.push(client.join().expect("it does not panic")?);
         }
+        assert!(answers.iter().all(|(greeting, _)| greeting == "welcome to the echo server"));
         println!("{}", answers[0].0);
-        println!("{} clients got {} lines back", answers.len(), answers.iter().map(|(_, n)| n).sum::<usize>());
+        let lines: usize = answers.iter().map(|(_, n)| n).sum();
+        assert_eq!((answers.len(), lines), (100, 1000));
+        println!("{} clients got {lines} lines back", answers.len());
         server.stop(Duration::from_secs(10));
         Ok(())
     })

@@ -62,7 +62,9 @@ fn main() -> io::Result<()> {
         let mut client = TcpStream::connect(forwarder.listener().local_addr()?)?;
         let mut lines = BufReader::new(target.accept()?.0).lines();
         client.write_all(b"msg1\n")?;
-        println!("forwarded: {}", lines.next().expect("a line")?);
+        let line = lines.next().expect("a line")?;
+        assert_eq!(line, "msg1");
+        println!("forwarded: {line}");
 
         let stops = osier::spawn({
             let forwarder = forwarder.clone();
@@ -73,11 +75,15 @@ fn main() -> io::Result<()> {
         }
         println!("stopping: no new connections");
         client.write_all(b"msg2\n")?;
-        println!("forwarded: {}", lines.next().expect("a line")?);
+        let line = lines.next().expect("a line")?;
+        assert_eq!(line, "msg2");
+        println!("forwarded: {line}");
         drop(client);
         assert!(lines.next().is_none(), "the end was forwarded as well");
         drop(lines);
-        println!("stopped, with every connection at its end: {}", stops.join().expect("it does not panic"));
+        let in_time = stops.join().expect("it does not panic");
+        assert!(in_time);
+        println!("stopped, with every connection at its end: {in_time}");
         Ok(())
     })
 }

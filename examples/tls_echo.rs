@@ -91,11 +91,13 @@ fn main() -> io::Result<()> {
             .collect();
         let answers: Vec<_> = osier::join_all(clients).expect("nobody panics").into_iter().collect::<Result<_, _>>()?;
         let bytes: usize = answers.iter().map(|&(_, count)| count).sum();
+        assert_eq!((answers.len(), bytes), (20, 20 * SIZE));
         println!("{:?}: {} clients got {} KiB back", answers[0].0, answers.len(), bytes / 1024);
 
         let refused = client(address, client_config(None), b'z').expect_err("it trusts nobody");
         let why = refused.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
         let Some(rustls::Error::InvalidCertificate(why)) = why else { panic!("{refused}") };
+        assert_eq!(*why, rustls::CertificateError::UnknownIssuer);
         println!("a client that does not know the certificate: {why:?}");
         assert!(server.stop(Duration::from_secs(10)), "everybody has gone");
         Ok(())

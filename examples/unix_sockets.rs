@@ -41,7 +41,9 @@ fn main() -> io::Result<()> {
         });
         server.start();
         for client in 0..3 {
-            println!("client {client}: {}", ask(&path)?);
+            let answer = ask(&path)?;
+            assert_eq!(answer, format!("you said 'hello', number {client}"));
+            println!("client {client}: {answer}");
         }
         server.stop(Duration::from_secs(10));
         let refused = UnixStream::connect(&path).expect_err("nobody listens");

@@ -89,7 +89,9 @@ fn main() -> Result<(), Error> {
         });
         let echoed = osier::join_all(clients.collect::<Vec<_>>()).expect("nobody panics");
         let echoed = echoed.into_iter().collect::<Result<Vec<_>, _>>()?;
-        println!("{} clients got {} messages back", echoed.len(), echoed.iter().sum::<usize>());
+        let messages: usize = echoed.iter().sum();
+        assert_eq!(messages, 10 * CLIENTS);
+        println!("{} clients got {messages} messages back", echoed.len());
         assert!(server.stop(Duration::from_secs(10)), "everybody has gone");
         assert_eq!(failures.load(Ordering::Relaxed), 0);
         Ok(())

@@ -70,6 +70,7 @@ fn main() -> io::Result<()> {
             size
         });
         let sizes = sizes.into_iter().collect::<io::Result<Vec<_>>>()?;
+        assert_eq!(sizes, Vec::from_iter((0..20).map(|n| n * n * 900)));
         let most = most.into_inner();
         assert!(most <= 4);
         println!(
@@ -77,14 +78,20 @@ fn main() -> io::Result<()> {
             sizes.len(),
             sizes.iter().sum::<usize>() / 1024
         );
-        println!("{}", client::get(address, "/nothing")?.status());
+        let nothing = client::get(address, "/nothing")?.status();
+        assert_eq!(nothing, "404 Not Found");
+        println!("{nothing}");
 
         let (proxy, proxy_address) = start(proxy::answer)?;
         let page = client::get(proxy_address, &format!("/http://{address}/link"))?;
-        println!("through the proxy: {}", String::from_utf8_lossy(&page.body));
+        let page = String::from_utf8_lossy(&page.body);
+        assert_eq!(page, "a page with a <a href=\"/http://127.0.0.1/more\">link</a>");
+        println!("through the proxy: {page}");
         // Nobody listens any more once the server has stopped.
         server.stop(Duration::from_secs(10));
-        println!("the proxy cannot: {}", client::get(proxy_address, &format!("/http://{address}/link"))?.status());
+        let cannot = client::get(proxy_address, &format!("/http://{address}/link"))?.status();
+        assert_eq!(cannot, "502 Bad Gateway");
+        println!("the proxy cannot: {cannot}");
         proxy.stop(Duration::from_secs(10));
         Ok(())
     })

@@ -60,6 +60,7 @@ fn main() -> io::Result<()> {
             .collect();
         osier::join_all(tasks).expect("nobody panics").into_iter().collect::<io::Result<()>>()?;
         let (commands, writes) = redis.counts();
+        assert!(writes < commands / 2, "{writes} writes for {commands} commands");
         println!("{TASKS} tasks sent {commands} commands, several at a time: {}", writes < commands / 2);
 
         let counter = redis.call(&[b"GET", b"counter"])?;
