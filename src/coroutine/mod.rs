@@ -8,7 +8,7 @@
 //! - `switch`: stacks switched by corosensei, or a thread for each; the same two types.
 //! - `current`: who runs on this thread, and every thread-local of the crate. `group`: the same where each coroutine has
 //!   a thread.
-//! - `local`: variables that each context has for itself.
+//! - `local`: variables that each context has for itself. `trees`: the trees of greenlets that it is the root of.
 //! - `memory`: what tasks and generators lie in.
 //! - `region`: parts of a coroutine's run in which a wait ends early, later, or not at all.
 //! - `unwind`: the payloads that we throw, and who is unwinding.
@@ -32,6 +32,7 @@ pub(crate) mod memory;
 pub(crate) mod region;
 mod switch;
 mod thread_end;
+mod trees;
 pub(crate) mod unwind;
 
 #[cfg(feature = "runtime")]
