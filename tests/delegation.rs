@@ -298,6 +298,33 @@ fn a_delegates_hooks_find_the_delegator_executing() {
     assert_eq!(*seen.borrow(), [("start", State::Executing, text()), ("close", State::Executing, text())]);
 }
 
+// As in Python, where the `next` of one that has finished raises an empty `StopIteration`: the delegation ends.
+#[test]
+fn a_delegate_that_another_holder_finishes_ends_the_delegation() {
+    let counting = || Generator::new(|y: &Yielder<u32, ()>| y.yield_all(0..2)).shared();
+    let inner = counting();
+    inner.start().unwrap();
+    let mut g = Generator::new({
+        let mut inner = inner.clone();
+        move |y: &Yielder<u32, ()>| y.resume_from((), &mut inner)
+    });
+    assert_eq!(g.next(), Some(1));
+    inner.close().unwrap();
+    assert_eq!(g.next(), None);
+    assert_eq!(g.take_return(), Some(None));
+
+    // `yield_from` promises a value, and has none.
+    let inner = counting();
+    let mut g = Generator::new({
+        let mut inner = inner.clone();
+        move |y: &Yielder<u32, ()>| y.yield_from(&mut inner)
+    })
+    .primed();
+    inner.close().unwrap();
+    let error = raised(g.send(()));
+    assert!(matches!(error.downcast_ref(), Some(ResumeError::<()>::Finished(()))), "{error}");
+}
+
 // GN-064: the inner one catches each throw and yields on.
 #[test]
 fn throwing_at_every_step_keeps_the_count() {

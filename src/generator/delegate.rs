@@ -98,7 +98,8 @@ impl<Out, In: 'static> Yielder<Out, In> {
     ///
     /// # Panics
     /// As `yield_`. What `fresh` refuses is raised as a [`ResumeError<()>`](ResumeError): not fresh, executing already,
-    /// no stack to be had, or that it ignored a close.
+    /// no stack to be had, or that it ignored a close; and that it has finished, if another of its holders has closed it
+    /// or has got its value meanwhile.
     ///
     /// # Examples
     /// ```
@@ -129,11 +130,11 @@ impl<Out, In: 'static> Yielder<Out, In> {
     /// ```
     pub fn yield_from<G: Resume<In, Out = Out> + ?Sized>(&self, fresh: &mut G) -> G::Ret {
         let first = fresh.start();
-        delegate(self, first, fresh)
+        value_of(delegate(self, first, fresh))
     }
 
     /// Goes on with a generator that was started before, as [`yield_from`](Self::yield_from) does with a fresh one:
-    /// `first` is sent to it. `None` if it had finished.
+    /// `first` is sent to it. `None` if it had finished, or if another of its holders has finished it meanwhile.
     ///
     /// # Suspends
     /// As [`yield_`](Self::yield_).
@@ -154,10 +155,8 @@ impl<Out, In: 'static> Yielder<Out, In> {
     /// assert_eq!(g.collect::<Vec<_>>(), [2, 3, 4]);
     /// ```
     pub fn resume_from<G: Resume<In, Out = Out> + ?Sized>(&self, first: In, started: &mut G) -> Option<G::Ret> {
-        match started.send(first) {
-            Err(ResumeError::Finished(_) | ResumeError::AlreadyFinished) => None,
-            step => Some(delegate(self, step, started)),
-        }
+        let step = started.send(first);
+        delegate(self, step, started)
     }
 }
 
@@ -193,7 +192,7 @@ where
     G: Resume<In, Out = Out> + ?Sized,
 {
     let first = fresh.start();
-    delegate(&Innermost, first, fresh)
+    value_of(delegate(&Innermost, first, fresh))
 }
 
 /// The generator that somebody stands in for. Asked for at each of its suspensions, for what stands in may be left with
@@ -217,15 +216,23 @@ impl<Out: 'static, In: 'static> Place<Out, In> for Innermost {
     }
 }
 
+/// What `yield_from` promises: there is none of a delegate that somebody else has finished.
+fn value_of<Ret>(returned: Option<Ret>) -> Ret {
+    returned.unwrap_or_else(|| ResumeError::Finished(()).raise())
+}
+
+/// Lets `inner` stand in, beginning with its first `step`, until it returns; `None` if it is found finished, as in Python,
+/// where the `next` of one that has finished raises an empty `StopIteration`.
 fn delegate<Out, In: 'static, G: Resume<In, Out = Out> + ?Sized>(
     place: &impl Place<Out, In>,
     mut step: Result<Step<Out, G::Ret>, ResumeError<In>>,
     inner: &mut G,
-) -> G::Ret {
+) -> Option<G::Ret> {
     loop {
         let out = match step {
             Ok(Step::Yielded(out)) => out,
-            Ok(Step::Returned(ret)) => return ret,
+            Ok(Step::Returned(ret)) => return Some(ret),
+            Err(ResumeError::Finished(_) | ResumeError::AlreadyFinished) => return None,
             Err(error) => error.raise(),
         };
         let mut asked = place.with(|y| y.exchange_for(out, &|| inner.name()));
