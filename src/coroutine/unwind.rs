@@ -219,6 +219,16 @@ pub(crate) unsafe fn suspending<T>(top: *const Frame, lowest: &Frame, suspend: i
 }
 
 /// Suspends as [`suspending`] does, with nothing on top of `frame`, whose coroutine looks at its signals afterwards: that
+    // SAFETY: the caller's promise. Nobody unwinds.
+    unsafe { suspending_calmly(top, || suspend(true)) }
+}
+
+/// Suspends as [`suspending`] does, where that has been looked at: the thread is not panicking.
+///
+/// # Safety
+/// - As `suspending`.
+#[inline(always)]
+pub(crate) unsafe fn suspending_calmly<T>(top: *const Frame, suspend: impl FnOnce() -> T) -> T {
 /// wipes the note of an unwind that has ended, and saves the store that `suspending` makes (a tenth of the switch).
 ///
 /// # Safety

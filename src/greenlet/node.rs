@@ -284,6 +284,22 @@ impl<T: 'static> Node<T> {
         }
     }
 
+    /// Suspends as [`suspend`](Self::suspend) does, where nobody on this thread unwinds.
+    ///
+    /// # Safety
+    /// - As `suspend`, and the thread is not panicking.
+    #[inline(always)]
+    pub(super) unsafe fn suspend_calmly(&self, top: *const Frame) {
+        let yielder = self.yielder.get();
+        // SAFETY: as in `suspend`.
+        unsafe {
+            unwind::suspending_calmly(top, || {
+                self.state.set(State::Suspended);
+                (*yielder).suspend(());
+            });
+        }
+    }
+
     /// Gives the stack of a greenlet back that has returned.
     pub(super) fn retire(&self) {
         debug_assert_eq!(self.state.get(), State::Active);

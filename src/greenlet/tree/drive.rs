@@ -94,8 +94,24 @@ pub(in crate::greenlet) unsafe fn drive_directly<T: 'static>(
 /// - `me` is no root and on the running chain, `top` is the running frame, and the tree has mail for another.
 #[inline(always)]
 pub(in crate::greenlet) unsafe fn give_way<T: 'static>(me: &Node<T>, top: *const Frame) {
-    // SAFETY: the caller's promise.
-    unsafe { me.suspend(top) };
+    if current::panicking() {
+        // SAFETY: the caller's promise.
+        return unsafe { give_way_in_unwind(me, top) };
+    }
+    // SAFETY: the caller's promise. Nobody unwinds.
+    unsafe { me.suspend_calmly(top) };
+}
+
+/// As `give_way`, if somebody on this thread unwinds: then `me` may have to resume the target itself.
+///
+/// # Safety
+/// - As `give_way`.
+#[cold]
+#[inline(never)]
+unsafe fn give_way_in_unwind<T: 'static>(me: &Node<T>, top: *const Frame) {
+    // SAFETY: `me` runs on `top`, the running frame; its tree's target is suspended, or within reach.
+    let mail = unsafe { drive(me.tree(), Some(NonNull::from(me)), top) };
+    me.tree().put(mail);
 }
 
 /// Moves control until it is back in `me`, as `drive_directly` does, but from any place: from something nested in `me`,
@@ -130,7 +146,7 @@ pub(in crate::greenlet) unsafe fn drive<T: 'static>(
             // SAFETY: it was located at `top`, the running frame, so it is not freed.
             let me = unsafe { me.as_ref() };
             // SAFETY: it runs on `top`, and is no root.
-            unsafe { give_way(me, top) };
+            unsafe { me.suspend(top) };
             return match me.tree().take() {
                 Mail::Trace(place) => show(place, me, top),
                 mail => mail,
@@ -181,7 +197,7 @@ fn show<T: 'static>(mut place: *const Cell<Option<Backtrace>>, me: &Node<T>, top
         // SAFETY: whoever asked waits for it.
         unsafe { &*place }.set(Some(Backtrace::force_capture()));
         // SAFETY: it is no root, for it was resumed, and runs on `top`. Whoever asked looks at no mail.
-        unsafe { give_way(me, top) };
+        unsafe { me.suspend(top) };
         match me.tree().take() {
             Mail::Trace(next) => place = next,
             mail => return mail,

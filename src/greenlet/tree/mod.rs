@@ -40,7 +40,7 @@ use std::rc::Rc;
 
 use super::mail::{Failure, Mail};
 use super::node::{self, Head, Link, Node, State};
-use crate::coroutine::{Frame, current};
+use crate::coroutine::Frame;
 
 /// How many greenlets may stand above the root before a switch to another suspended one goes through the root.
 ///
@@ -115,13 +115,8 @@ impl<T: 'static> Tree<T> {
     /// Whether those below `me`, who runs, surely know what to do about `to` if `me` gives way to them.
     #[inline(always)]
     pub(super) fn may_give_way(&self, me: &Node<T>, to: &Node<T>) -> bool {
-        me.depth.get() != 0
-            && match to.state.get() {
-                // An unwinding one resumes its own descendants, wherever it stands: see `drive::is_to_resume`.
-                State::Suspended => !current::panicking(),
-                State::Active => self.stands_right_below(me, to),
-                State::New | State::Dead => false,
-            }
+        let state = to.state.get();
+        me.depth.get() != 0 && (state == State::Suspended || state == State::Active && self.stands_right_below(me, to))
     }
 
     /// Whether `me`, who runs and is no root, was resumed by the active greenlet `to` itself, outside every generator.
