@@ -105,6 +105,8 @@ impl Region {
         let index = COUNT.fetch_add(1, Ordering::Relaxed);
         if index >= TABLE {
             COUNT.store(TABLE, Ordering::Relaxed);
+            // SAFETY: it was reserved just now, and nobody has heard of it.
+            unsafe { sys::release(start, slot * count) };
             return Err(exhausted("more regions", &io::Error::from(io::ErrorKind::OutOfMemory)));
         }
         let region = Box::leak(Box::new(Self { start, slot, guard, count, usable }));

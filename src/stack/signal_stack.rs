@@ -52,7 +52,7 @@ impl Drop for SignalStack {
         // SAFETY: disables this thread's alternate stack, after which nobody uses the mapping made in `ensure`.
         unsafe {
             libc::sigaltstack(&raw const none, ptr::null_mut());
-            libc::munmap(self.memory.as_ptr().cast(), guard_bytes() + Self::BYTES);
+            sys::release(self.memory, guard_bytes() + Self::BYTES);
         }
     }
 }

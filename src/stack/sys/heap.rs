@@ -2,7 +2,7 @@
 //!
 //! The slots are still cut and counted, and hold their labels, so that everything above is the same code.
 
-use std::alloc::{Layout, alloc_zeroed};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::io;
 use std::ptr::NonNull;
 
@@ -19,6 +19,16 @@ pub(in crate::stack) fn reserve(bytes: usize) -> io::Result<NonNull<u8>> {
     let layout = Layout::from_size_align(bytes, PAGE).map_err(|_| out_of_memory())?;
     // SAFETY: whoever asks, asks for at least one slot.
     NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(out_of_memory)
+}
+
+/// Gives a whole reservation back.
+///
+/// # Safety
+/// - `at` came from [`reserve`] with as many bytes, and is not used any more.
+pub(in crate::stack) unsafe fn release(at: NonNull<u8>, bytes: usize) {
+    let layout = Layout::from_size_align(bytes, PAGE).expect("it was reserved with this");
+    // SAFETY: `reserve` allocated it with this layout, and it is not used any more.
+    unsafe { dealloc(at.as_ptr(), layout) };
 }
 
 /// Asks nobody: address space is not measured here.

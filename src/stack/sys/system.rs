@@ -60,6 +60,15 @@ pub(in crate::stack) fn reserve(bytes: usize) -> io::Result<NonNull<u8>> {
     NonNull::new(at.cast()).ok_or_else(io::Error::last_os_error)
 }
 
+/// Gives a whole reservation back.
+///
+/// # Safety
+/// - `at` came from [`reserve`] with as many bytes, and is not used any more.
+pub(in crate::stack) unsafe fn release(at: NonNull<u8>, bytes: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::munmap(at.as_ptr().cast(), bytes) };
+}
+
 /// Whether `bytes` could be mapped now. They are not kept.
 ///
 /// # Errors
@@ -67,8 +76,8 @@ pub(in crate::stack) fn reserve(bytes: usize) -> io::Result<NonNull<u8>> {
 #[cfg(feature = "runtime")]
 pub(in crate::stack) fn ask_for(bytes: usize) -> io::Result<()> {
     let at = reserve(bytes)?;
-    // SAFETY: the range was mapped just now, and nobody has heard of it.
-    unsafe { libc::munmap(at.as_ptr().cast(), bytes) };
+    // SAFETY: it was reserved just now, and nobody has heard of it.
+    unsafe { release(at, bytes) };
     Ok(())
 }
 
