@@ -52,6 +52,7 @@ fn in_a_process_of_its_own() {
         "wide characters on a small stack" => wide_characters_on_a_small_stack(),
         "many stacks come and go" => many_stacks_come_and_go(),
         "panics on small stacks" => panics_on_small_stacks(),
+        "panics with little left" => panics_with_little_left(),
         "no address space for generators" => no_address_space_for_generators(),
         other => {
             if let Some(left) = other.strip_prefix("foreign frames with ") {
@@ -489,6 +490,33 @@ fn no_address_space_for_generators() {
             Ok(_) => suspended.push(g),
             Err(ResumeError::NoStack(error)) => {
                 assert!(error.to_string().contains("no stack for a coroutine"), "{error}");
+// Stacks that are large, and nearly used up: a hook that needs more than is left must run elsewhere.
+fn panics_with_little_left() {
+    const SIZE: usize = 256 * 1024;
+    let fill = |left| {
+        let top = 0_u8;
+        with_left((&raw const top).addr(), SIZE, left, &mut || panic!("at the bottom"))
+    };
+    for left in [14, 18, 24, 30, 40, 64] {
+        let mut g = generator("nearly-full", SIZE, move |_| _ = fill(left * 1024));
+        assert_eq!(panic_text(|| g.next()), "at the bottom");
+        #[cfg(feature = "runtime")]
+        osier::run(|| {
+            let task = osier::task::Builder::new().stack_size(SIZE).spawn(move || fill(left * 1024));
+            assert_eq!(common::text(&*task.join().unwrap_err().into_panic().unwrap()), "at the bottom");
+        });
+    }
+}
+
+// H18
+#[test]
+fn a_panic_with_a_full_backtrace_fits_on_a_stack_that_is_nearly_full() {
+    let _watch = watch();
+    let output = common::run_program_with("panics with little left", &[("RUST_BACKTRACE", "full")]);
+    assert_ended_well(&output);
+    assert!(stderr(&output).matches("stack backtrace:").count() >= 6, "{}", stderr(&output));
+}
+
                 break g;
             }
             Err(other) => panic!("{other}"),

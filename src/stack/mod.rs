@@ -40,7 +40,9 @@ pub(crate) use pool::{StackCache, put_uncached, take_uncached};
 pub(crate) use region::NameTag;
 #[cfg(all(feature = "backtrace", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) use region::slot_around;
-pub(crate) use region::{Stack, usable_here};
+#[cfg(feature = "runtime")]
+pub(crate) use region::usable_here;
+pub(crate) use region::{Stack, left_here};
 #[cfg(feature = "runtime")]
 pub(crate) use signal_stack::SignalStack;
 
@@ -49,7 +51,7 @@ use std::io;
 /// The smallest stack that can be asked for, in usable bytes.
 ///
 /// A stack of this size survives its own unwinding. A panic with a backtrace would want about 23 KiB; so the panic hook
-/// runs on another stack where the coroutine's is smaller than 64 KiB.
+/// runs on another stack where less than 32 KiB are left of the coroutine's.
 pub const MIN_STACK_SIZE: usize = 16 * 1024;
 
 /// The usable bytes of a stack when nobody asks for another size.

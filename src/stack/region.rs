@@ -178,8 +178,9 @@ impl Region {
     }
 }
 
-/// The usable bytes of the stack that the caller runs on, if it is one of ours.
-pub(crate) fn usable_here() -> Option<usize> {
+/// The region of the stack that the caller runs on, if it is one of ours, and how far above the slot's lowest address the
+/// caller's frame lies.
+fn here() -> Option<(&'static Region, usize)> {
     let here = 0_u8;
     let address = (&raw const here).addr();
     REGIONS[..count()].iter().find_map(|entry| {
@@ -188,8 +189,19 @@ pub(crate) fn usable_here() -> Option<usize> {
         // SAFETY: entries are null or point to leaked, complete regions.
         let region = unsafe { region.as_ref() }?;
         let offset = address.checked_sub(region.start.addr().get())?;
-        (offset / region.slot < region.count).then_some(region.usable)
+        (offset / region.slot < region.count).then_some((region, offset % region.slot))
     })
+}
+
+/// The usable bytes of the stack that the caller runs on, if it is one of ours.
+#[cfg(feature = "runtime")]
+pub(crate) fn usable_here() -> Option<usize> {
+    here().map(|(region, _)| region.usable)
+}
+
+/// How many bytes are left of the stack that the caller runs on, down to its guard, if it is one of ours.
+pub(crate) fn left_here() -> Option<usize> {
+    here().map(|(region, above)| above.saturating_sub(region.guard))
 }
 
 /// The addresses of the stack that `address` lies in, without its guard, if it is one of ours. They can be read for ever.
