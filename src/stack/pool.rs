@@ -1,7 +1,7 @@
 //! Which free stack is handed out next: the thread's own hottest, then the depot's, then a newly cut one.
 //!
-//! A thread keeps up to [`CACHED`] free stacks with their pages; when it has more, half of them go to the depot, which
-//! every thread shares and which keeps address space and guards but no memory. A worker keeps more if it asks for
+//! A thread keeps up to [`CACHED`] free stacks with their pages, fewer of large ones ([`cached`]); when it has more, half of them
+//! go to the depot, which every thread shares and which keeps address space and guards but no memory. A worker keeps more if it asks for
 //! those again that it has given away, until it has nothing to do.
 //!
 //! # Invariants
@@ -16,17 +16,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::region::{Region, Stack};
 use super::{StackSize, overflow, sys};
 
-/// Free stacks a thread keeps with their pages, per size.
+/// Free stacks a thread keeps with their pages, per size, if they are no larger than the default.
 ///
 /// A batch of a thousand tasks that all wait needs a thousand stacks at once, again and again; giving their pages back
 /// each time would cost a system call and a page fault a task.
 const CACHED: usize = 1024;
 
-/// The most that a worker keeps, however often it asks.
-const MOST_CACHED: usize = 1 << 17;
+/// As many bytes of larger ones, each of which may have been used to the last page; and a few in any case.
+const CACHED_BYTES: usize = CACHED * super::DEFAULT_STACK_SIZE;
+const LEAST_CACHED: usize = 8;
 
-/// How many go to the depot at once.
-const BATCH: usize = CACHED / 2;
+/// The most that a worker keeps, however often it asks: so many times what other threads do.
+const MOST: usize = 128;
+
+/// How many free stacks of a size a thread keeps with their pages.
+fn cached(size: StackSize) -> usize {
+    (CACHED_BYTES / size.bytes()).clamp(LEAST_CACHED, CACHED)
+}
 
 /// The bytes of the first region of a size, and the most that later ones double to.
 const FIRST_REGION: usize = if cfg!(miri) { 1 << 20 } else { 16 << 20 };
@@ -180,8 +186,11 @@ pub(crate) struct StackCache {
 struct CachedSize {
     size: StackSize,
     depot: &'static Depot,
+    /// Has room for `limit` at most.
     free: Vec<Stack>,
-    /// About how many are kept.
+    /// How many every thread keeps.
+    least: usize,
+    /// How many are kept.
     limit: usize,
     /// How many went to the depot and have not been asked for since; of a cache that adapts.
     given: usize,
@@ -193,14 +202,19 @@ impl CachedSize {
     fn miss(&mut self) {
         if self.given > 0 {
             self.given -= 1;
-            self.limit = (self.limit + 1).min(MOST_CACHED);
+            self.limit = (self.limit + 1).min(MOST * self.least);
         }
+    }
+
+    /// How many go to the depot at once.
+    fn batch(&self) -> usize {
+        self.least / 2
     }
 
     /// How many there are beyond what every thread keeps.
     #[cfg(feature = "runtime")]
     fn extra(&self) -> usize {
-        self.free.len().saturating_sub(CACHED)
+        self.free.len().saturating_sub(self.least)
     }
 }
 
@@ -236,13 +250,13 @@ impl StackCache {
     #[cfg(feature = "runtime")]
     pub(crate) fn shrink(&mut self) {
         let Some(cached) = self.sizes.iter_mut().find(|cached| cached.extra() > 0) else { return };
-        let count = cached.extra().min(BATCH);
+        let count = cached.extra().min(cached.batch());
         let mut free = cached.free.split_off(cached.free.len() - count);
         cached.depot.put(&mut free, count);
-        (cached.limit, cached.given) = (CACHED, 0);
+        (cached.limit, cached.given) = (cached.least, 0);
         if cached.extra() == 0 {
             // `put` fills what room there is.
-            cached.free.shrink_to(CACHED);
+            cached.free.shrink_to(cached.least);
         }
     }
 
@@ -260,14 +274,19 @@ impl StackCache {
     #[inline(never)]
     fn put_slow(&mut self, size: StackSize, stack: Stack) {
         let index = self.sizes.iter().position(|cached| cached.size == size).unwrap_or_else(|| {
-            let depot = Depot::of(size);
-            self.sizes.push(CachedSize { size, depot, free: Vec::new(), limit: CACHED, given: 0 });
+            let (depot, least) = (Depot::of(size), cached(size));
+            self.sizes.push(CachedSize { size, depot, free: Vec::new(), least, limit: least, given: 0 });
             self.sizes.len() - 1
         });
         let cached = &mut self.sizes[index];
-        if cached.free.len() >= cached.limit {
-            cached.depot.put(&mut cached.free, BATCH);
-            cached.given += if self.adapts { BATCH } else { 0 };
+        let kept = cached.free.len();
+        if kept >= cached.limit {
+            let batch = cached.batch();
+            cached.depot.put(&mut cached.free, batch);
+            cached.given += if self.adapts { batch } else { 0 };
+        } else {
+            // It doubles, as a vector does by itself, but to no more than is kept: `put` fills what room there is.
+            cached.free.reserve_exact(kept.max(4).min(cached.limit - kept));
         }
         cached.free.push(stack);
     }
@@ -348,13 +367,29 @@ mod tests {
                 cache.sizes[0].free.len()
             };
             assert!(burst() <= CACHED, "nobody has asked again");
-            assert!(if adapts { burst() >= COUNT - BATCH } else { burst() <= CACHED });
+            assert!(if adapts { burst() >= COUNT - CACHED / 2 } else { burst() <= CACHED });
             assert_eq!(cache.is_large(), adapts);
             while cache.is_large() {
                 cache.shrink();
             }
             assert!(cache.sizes[0].free.capacity() < 2 * CACHED);
         }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it asks the allocator for hundreds of MiB")]
+    fn large_stacks_are_kept_by_their_bytes() {
+        const SIZE: usize = 8 << 20;
+        let size = StackSize::from_bytes(SIZE);
+        let mut cache = StackCache::new();
+        let count = CACHED_BYTES / SIZE + 2 * LEAST_CACHED;
+        let stacks: Vec<_> = (0..count).map(|_| take_uncached(size).unwrap()).collect();
+        for stack in stacks {
+            cache.put(size, stack);
+            assert!(cache.sizes[0].free.len() * SIZE <= CACHED_BYTES.max(LEAST_CACHED * SIZE));
+        }
+        assert_eq!(cached(StackSize::from_bytes(super::super::MAX_STACK_SIZE)), LEAST_CACHED);
+        assert_eq!(cached(StackSize::DEFAULT), CACHED);
     }
 
     #[test]
