@@ -128,7 +128,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
 
     /// Gives up a generator that nobody holds any more: asks its body to end, and says so if it does not.
     #[cold]
-    fn abandon(&self) {
+    fn abandon(&mut self) {
         if self.state() == State::Suspended {
             if self.borrows() {
                 // Wherever that is: its frames borrow from callers that still run.
@@ -139,7 +139,9 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         }
         if self.state() == State::New {
             // A new body is a closure; its destructor may panic, or raise, as any value's.
-            self.finish_unstarted();
+            let freeing = Freeing(self);
+            freeing.0.finish_unstarted();
+            std::mem::forget(freeing);
         }
         if self.state() != State::Finished {
             report(&Report::Leaked { name: self.name() });
@@ -185,6 +187,16 @@ impl<Out, Ret> Owner<Out, (), Ret> {
             Ended::Raised(exception) => raise(exception),
             Ended::Panicked(payload) => unwind::throw(payload),
         }
+    }
+}
+
+/// Frees the block of a body whose destructor unwinds.
+struct Freeing<'a, Out, In: 'static, Ret>(&'a mut Owner<Out, In, Ret>);
+
+impl<Out, In: 'static, Ret> Drop for Freeing<'_, Out, In, Ret> {
+    fn drop(&mut self) {
+        // SAFETY: it has finished, and its owner is being dropped, which the unwind leaves.
+        unsafe { self.0.free() };
     }
 }
 
