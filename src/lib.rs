@@ -65,6 +65,12 @@
 //!   `std::process::exit`: what goes on may be in the middle of a borrow of a thread-local that is gone. Dropping it there
 //!   is fine, and so is closing it: it is left as it is. (Without glibc that is not noticed, and the hole is wider.)
 //!
+//! Who is unwinding is kept in books, for std counts a thread's panics together. A panic hook that replaces osier's later and a
+//! bare `std::panic::resume_unwind` escape them, and so does a panic that ends in std's `catch_unwind`; [`resume_unwind`] and
+//! [`catch_unwind`] do not. It matters only beside a coroutine that is parked in the middle of its own unwind, in a destructor
+//! that waits: another one on that thread may be taken for unwinding, so that a close is refused and a cancel is late; or, of
+//! those that no hook saw, be thrown into in a destructor, which aborts.
+//!
 //! Inside [`no_suspend`] a suspension panics instead. `arch-notes/coroutines.md`, "Holes", has the programs.
 //!
 //! In a program that is built with `panic = "abort"`, nothing unwinds. A cancelled task that has started goes on: a join that

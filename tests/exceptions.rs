@@ -820,6 +820,85 @@ fn an_exception_out_of_a_drop_is_reported() {
     assert_eq!(seen, ["exception ignored in the drop of coroutine 'raiser': too late"]);
 }
 
+// What is no exception, and what no panic hook has shown.
+#[test]
+fn an_exit_or_a_bare_unwind_out_of_a_drop_is_reported_and_a_panic_is_not() {
+    let dropping = |name: &'static str, end: fn()| {
+        let body = move |y: &Yielder<u32>| {
+            _ = catch_exit(|| y.yield_(1));
+            end();
+        };
+        reports(name, || drop(Generator::builder(body).name(name).build().primed()))
+    };
+    let seen = dropping("bare", || panic::resume_unwind(Box::new(7)));
+    assert_eq!(seen, ["an unwind without a panic ended in the drop of coroutine 'bare'"]);
+    assert!(dropping("shown", || panic!("the hook shows this")).is_empty());
+    // A greenlet that drops a generator is asked to end meanwhile.
+    let root = Greenlet::<u32>::current();
+    let g = Greenlet::new({
+        let root = root.clone();
+        move |n| {
+            let waits = root.clone();
+            let body = move |y: &Yielder<u32>| {
+                _ = catch_exit(|| y.yield_(1));
+                waits.switch(n);
+            };
+            drop(Generator::builder(body).name("exits").build().primed());
+            root.switch(n + 1)
+        }
+    });
+    assert_eq!(g.switch(1), 1);
+    let seen = reports("'exits'", || assert_eq!(g.throw_exit(5), 2));
+    assert_eq!(seen, ["the exit of another coroutine ended in the drop of coroutine 'exits'"]);
+    assert!(g.kill());
+}
+
+// ---- who unwinds
+
+/// A generator that is parked in the middle of its own unwind. The next resume ends it, with its panic.
+fn parked_in_its_unwind() -> Generator<u32> {
+    let mut g = Generator::new(|y: &Yielder<u32>| {
+        let _waits = OnDrop(|| y.yield_(1));
+        panic!("parked")
+    });
+    assert_eq!(g.next(), Some(1));
+    g
+}
+
+#[test]
+fn a_panic_that_ended_quietly_does_not_count_beside_a_neighbour_in_its_unwind() {
+    let mut neighbour = parked_in_its_unwind();
+    let mut g = Generator::new(|y: &Yielder<u32>| {
+        let bomb = OnDrop(|| panic!("in a destructor"));
+        let unstarted = Greenlet::<u32>::new(move |n| {
+            let _bomb = &bomb;
+            n
+        });
+        assert!(unstarted.kill());
+        y.yield_(1);
+    })
+    .primed();
+    assert!(matches!(g.close(), Ok(None)));
+    assert_eq!(panic_text(|| neighbour.next()), "parked");
+}
+
+#[test]
+fn a_panic_that_std_has_caught_does_not_count_beside_a_neighbour_that_begins_later() {
+    let neighbour = Rc::new(RefCell::new(None));
+    let mut g = Generator::new({
+        let neighbour = neighbour.clone();
+        move |y: &Yielder<u32>| {
+            assert!(panic::catch_unwind(|| panic!("caught by std")).is_err());
+            *neighbour.borrow_mut() = Some(parked_in_its_unwind());
+            y.yield_(1);
+        }
+    })
+    .primed();
+    assert!(matches!(g.close(), Ok(None)));
+    let mut neighbour = neighbour.take().unwrap();
+    assert_eq!(panic_text(|| neighbour.next()), "parked");
+}
+
 // ---- or_raise
 
 #[test]

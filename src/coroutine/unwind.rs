@@ -23,7 +23,8 @@ use super::region;
 /// What a caught unwind carries.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
-/// Wraps the panic hook so that beginnings of unwinds are noted, and that it has room for a backtrace; once; and wipes this thread's note if it is old.
+/// Wraps the panic hook so that beginnings of unwinds are noted, and that it has room for a backtrace; once; and wipes the notes
+/// of this thread and of the running frame if they are old: what is made now may be parked in an unwind when they are looked at.
 ///
 /// Called whenever a coroutine gets its stack.
 #[inline(always)]
@@ -48,6 +49,12 @@ pub(crate) fn prepare() {
     if !current::panicking() {
         current::set_thread_unwinding(false);
     }
+        // SAFETY: `current` is null or the running frame.
+        if let Some(frame) = unsafe { current::frame().as_ref() }
+            && frame.is_unwinding()
+        {
+            frame.set_unwinding(false);
+        }
 }
 
 /// Notes that an unwind begins in the running coroutine, or in none.
@@ -115,7 +122,7 @@ pub(crate) fn intercept<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
 
 /// Drops a value whose destructor may panic, where a panic has nowhere to go.
 pub(crate) fn drop_quietly<T>(value: T) {
-    if let Err(payload) = catch(move || drop(value)) {
+    if let Err(payload) = intercept(move || drop(value)) {
         // The payload's own destructor may panic as well, and so on: whoever does that is left alone with it.
         std::mem::forget(payload);
     }
