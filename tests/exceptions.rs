@@ -13,9 +13,9 @@ use common::{
     Log, OWN_THREADS, OnDrop, Tally, assert_died_of, assert_ended_well, miri_cannot, panic_text, program, run_program,
     stderr, watch,
 };
-use osier::generator::{ResumeError, Shared, State, scoped, yield_};
+use osier::generator::{ResumeError, ScopedGenerator, Shared, State, scoped, yield_};
 use osier::{
-    Exception, ExitKind, Generator, OrRaise, Report, Step, Yielder, catch, catch_exit, catch_unwind, raise,
+    Exception, ExitKind, Generator, Greenlet, OrRaise, Report, Step, Yielder, catch, catch_exit, catch_unwind, raise,
     set_report_hook,
 };
 
@@ -928,7 +928,14 @@ fn a_scoped_body_that_never_ends_aborts() {
     }
     let output = run_program("scoped");
     assert_died_of(&output, libc::SIGABRT);
-    assert!(stderr(&output).contains("borrows from its caller"), "{}", stderr(&output));
+    let err = stderr(&output);
+    let lines: Vec<_> = err.lines().filter(|line| line.starts_with("osier: ")).collect();
+    let expected = [
+        "osier: generator 'endless' ignored its close in drop",
+        "osier: coroutine 'endless' did not end: its stack is leaked",
+        "osier: generator 'endless' borrows from its caller, which cannot go on",
+    ];
+    assert_eq!(lines, expected, "{err}");
 }
 
 #[test]
@@ -952,7 +959,7 @@ fn in_a_process_of_its_own() {
                     _ = catch_exit(|| y.yield_(1));
                 }
             };
-            scoped(body, |g| g.next());
+            ScopedGenerator::builder(body).name("endless").scoped(|g| g.next());
         }
         Some("unhandled") => {
             let outcome = panic::catch_unwind(AssertUnwindSafe(|| -> () { raise(Oops("nobody catches this")) }));

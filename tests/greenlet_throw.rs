@@ -356,6 +356,26 @@ fn an_exception_raised_in_a_drop_is_reported() {
     assert_eq!(told, ["coroutine 'stays' did not end: its stack is leaked"]);
 }
 
+// What is no exception, and what no panic hook has shown.
+#[test]
+fn a_bare_unwind_out_of_a_drop_is_reported_and_a_panic_is_not() {
+    let _watch = watch();
+    let root = Greenlet::<u32>::current();
+    let dropping = |name: &'static str, end: fn() -> u32| {
+        let root = root.clone();
+        let body = move |n| {
+            _ = catch_exit(|| root.switch(n));
+            end()
+        };
+        let g = Greenlet::builder(body).name(name).build();
+        g.switch(0);
+        reports(|| drop(g))
+    };
+    let told = dropping("bare", || std::panic::resume_unwind(Box::new(7)));
+    assert_eq!(told, ["an unwind without a panic ended in the drop of coroutine 'bare'"]);
+    assert!(dropping("shown", || panic!("the hook shows this")).is_empty());
+}
+
 /// Suspended in a switch to `root`; asked to end it raises its own name, after a switch there if it `goes_first`.
 fn fails_on_exit(name: &'static str, root: &Greenlet<u32>, goes_first: bool) -> Greenlet<u32> {
     let root = root.clone();

@@ -9,11 +9,12 @@ use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
 
-use common::{Log, OnDrop, panic_text, text, watch};
+use common::{FOR_EVER, Log, OnDrop, ms, panic_text, text, watch};
 use osier::sync::channel;
+use osier::time::timeout;
 use osier::{
     ExitKind, Generator, Greenlet, LocalRuntime, Runtime, Step, Yielder, catch, catch_exit, catch_unwind, generator,
-    raise, spawn, spawn_local, yield_now,
+    greenlet, raise, sleep, spawn, spawn_local, yield_now,
 };
 
 #[derive(Debug)]
@@ -91,16 +92,59 @@ fn a_wait_inside_parks_the_task_with_all_that_is_in_it() {
         drop(sender);
         assert_eq!(task.join().unwrap(), 106);
     });
-    let said = log.take();
-    assert_eq!(said.len(), 6);
-    for n in 1..=3 {
-        let place = |what: &str| said.iter().position(|line| *line == format!("{what} {n}")).unwrap();
-        assert!(place("sends") < place("got"));
+    assert_eq!(
+        log.take(),
+        ["waits", "sends 1", "got 1", "waits", "sends 2", "got 2", "waits", "sends 3", "got 3", "waits"]
+    );
+}
+
+// What ends in a drop is a drop's own: nobody has swallowed it, and it comes again.
+#[test]
+fn a_cancel_and_a_timeout_that_end_in_a_drop_are_thrown_again_and_blame_nobody() {
+    let _watch = watch();
+    /// Waits when it is to end.
+    fn waits() -> Generator<u32> {
+        Generator::new(|y: &Yielder<u32>| {
+            _ = catch_exit(|| y.yield_(1));
+            sleep(FOR_EVER);
+        })
+        .primed()
     }
 }
 
 // Two trees of greenlets, a generator and a task take turns at suspending what lies under them.
 #[test]
+    let told = common::reports(|| {
+        on_one_worker(|| {
+            let log = Log::default();
+            let task = spawn({
+                let log = log.clone();
+                move || {
+                    drop(waits());
+                    log.push("dropped");
+                    let suspended = Greenlet::<u32>::new(|n| {
+                        _ = catch_exit(|| greenlet::parent().switch(n));
+                        n
+                    });
+                    suspended.switch(1);
+                    drop(suspended);
+                    sleep(FOR_EVER);
+                }
+            });
+            yield_now();
+            task.cancel();
+            assert!(task.join().unwrap_err().is_cancelled());
+            assert_eq!(log.take(), ["dropped"]);
+            let late = timeout(ms(3), || {
+                drop(waits());
+                log.push("dropped");
+                sleep(FOR_EVER);
+            });
+            assert!(late.is_err());
+            assert_eq!(log.take(), ["dropped"]);
+        });
+    });
+    assert!(told.is_empty(), "{told:?}");
 fn each_suspends_the_way_of_the_others() {
     let _watch = watch();
     let log = Log::default();

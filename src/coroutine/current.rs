@@ -228,6 +228,8 @@ pub(super) struct Thread {
     parked_unwinding: Cell<usize>,
     /// Whether an unwind began on this thread outside every coroutine, as far as is known.
     thread_unwinding: Cell<bool>,
+    /// How many panics our hook has seen on this thread; it wraps.
+    panics_shown: Cell<usize>,
     /// How many `catch` run on this thread outside every coroutine.
     catches: Cell<usize>,
     /// What the clock shows on a thread whose time is made up.
@@ -259,6 +261,7 @@ impl Thread {
             task: Cell::new(ptr::null()),
             parked_unwinding: Cell::new(0),
             thread_unwinding: Cell::new(false),
+            panics_shown: Cell::new(0),
             catches: Cell::new(0),
             #[cfg(feature = "runtime")]
             virtual_now: Cell::new(None),
@@ -427,6 +430,16 @@ pub(super) fn thread_unwinding() -> bool {
 
 pub(super) fn set_thread_unwinding(unwinding: bool) {
     THREAD.with(|thread| thread.thread_unwinding.set(unwinding));
+}
+
+/// How many panics our hook has seen on this thread.
+pub(crate) fn panics_shown() -> usize {
+    THREAD.with(|thread| thread.panics_shown.get())
+}
+
+/// Counts a panic that our hook sees.
+pub(super) fn count_panic_shown() {
+    THREAD.with(|thread| thread.panics_shown.set(thread.panics_shown.get().wrapping_add(1)));
 }
 
 /// How many `catch` run on this thread outside every coroutine.

@@ -39,6 +39,7 @@ pub(crate) fn prepare() {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             note_beginning();
+            current::count_panic_shown();
             super::on_ample_stack(|| region::hold_thread(|| previous(info)));
         }));
     }
@@ -48,13 +49,13 @@ pub(crate) fn prepare() {
     }
     if !current::panicking() {
         current::set_thread_unwinding(false);
-    }
         // SAFETY: `current` is null or the running frame.
         if let Some(frame) = unsafe { current::frame().as_ref() }
             && frame.is_unwinding()
         {
             frame.set_unwinding(false);
         }
+    }
 }
 
 /// Notes that an unwind begins in the running coroutine, or in none.
@@ -218,14 +219,6 @@ pub(crate) unsafe fn suspending<T>(top: *const Frame, lowest: &Frame, suspend: i
     if current::panicking() {
         return suspending_slow(top, lowest, suspend);
     }
-    // SAFETY: the caller runs in a coroutine, so `current` is that coroutine's frame.
-    unsafe { &*top }.set_unwinding(false);
-    let value = suspend(true);
-    current::set_frame(top);
-    value
-}
-
-/// Suspends as [`suspending`] does, with nothing on top of `frame`, whose coroutine looks at its signals afterwards: that
     // SAFETY: the caller's promise. Nobody unwinds.
     unsafe { suspending_calmly(top, || suspend(true)) }
 }
@@ -236,6 +229,14 @@ pub(crate) unsafe fn suspending<T>(top: *const Frame, lowest: &Frame, suspend: i
 /// - As `suspending`.
 #[inline(always)]
 pub(crate) unsafe fn suspending_calmly<T>(top: *const Frame, suspend: impl FnOnce() -> T) -> T {
+    // SAFETY: the caller runs in a coroutine, so `current` is that coroutine's frame.
+    unsafe { &*top }.set_unwinding(false);
+    let value = suspend();
+    current::set_frame(top);
+    value
+}
+
+/// Suspends as [`suspending`] does, with nothing on top of `frame`, whose coroutine looks at its signals afterwards: that
 /// wipes the note of an unwind that has ended, and saves the store that `suspending` makes (a tenth of the switch).
 ///
 /// # Safety

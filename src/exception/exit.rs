@@ -13,20 +13,20 @@ pub(crate) struct Leaving {
     kind: ExitKind,
     /// The coroutine that shall end, as an address: an inner one passes the exit on.
     whom: usize,
-    /// For a request that stays until it is answered: told false when the exit was caught, and true when it goes on.
-    set_pending: Option<fn(bool)>,
+    /// For a request that stays until it is answered: told what becomes of its exit.
+    told: Option<fn(Fate)>,
 }
 
 impl Leaving {
     /// The exit of the coroutine whose address is `whom`.
     pub(crate) fn new(kind: ExitKind, whom: usize) -> Self {
-        Self { kind, whom, set_pending: None }
+        Self { kind, whom, told: None }
     }
 
-    /// The exit of the running task. `set_pending` is told false when it was caught, and true when it goes on.
+    /// The exit of the running task. `told` hears what becomes of it.
     #[cfg(feature = "runtime")]
-    pub(crate) fn requested(kind: ExitKind, set_pending: fn(bool)) -> Self {
-        Self { kind, whom: 0, set_pending: Some(set_pending) }
+    pub(crate) fn requested(kind: ExitKind, told: fn(Fate)) -> Self {
+        Self { kind, whom: 0, told: Some(told) }
     }
 
     /// The exit that a caught unwind carries, if it is one.
@@ -45,11 +45,31 @@ impl Leaving {
         self.kind == kind && self.whom == whom
     }
 
+    /// Ends this exit in a drop, which nothing may leave. True if it comes again: the request stays.
+    pub(crate) fn lose(&self) -> bool {
+        self.told.is_some_and(|told| {
+            told(Fate::Lost);
+            true
+        })
+    }
+
     /// Unwinds the running coroutine. Inlined, as `unwind::throw`.
     #[inline(always)]
     pub(crate) fn throw(self) -> ! {
         unwind::throw(Box::new(self))
     }
+}
+
+/// What becomes of an exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "runtime"), allow(dead_code, reason = "only tasks are told"))]
+pub(crate) enum Fate {
+    /// `catch_exit` has it: the request is answered.
+    Caught,
+    /// What was caught goes on.
+    Resumed,
+    /// It arrived in a drop and ended there, which nobody can be blamed for: it is to be thrown again.
+    Lost,
 }
 
 /// Who asked a coroutine to end.
@@ -86,8 +106,8 @@ impl Exit {
 
     /// Unwinds on, as if the exit had not been caught.
     pub fn resume(self) -> ! {
-        if let Some(set_pending) = self.leaving.set_pending {
-            set_pending(true);
+        if let Some(told) = self.leaving.told {
+            told(Fate::Resumed);
         }
         unwind::throw(self.leaving)
     }
@@ -132,8 +152,8 @@ impl fmt::Debug for Exit {
 pub fn catch_exit<T>(f: impl FnOnce() -> T) -> Result<T, Exit> {
     unwind::intercept(f).map_err(|payload| match payload.downcast::<Leaving>() {
         Ok(leaving) => {
-            if let Some(set_pending) = leaving.set_pending {
-                set_pending(false);
+            if let Some(told) = leaving.told {
+                told(Fate::Caught);
             }
             Exit { leaving, _thread: PhantomData }
         }

@@ -42,13 +42,14 @@
 //! # Rooms
 //! - `exit`: the payload that ends a coroutine, and `catch_exit`.
 //! - `or_raise`: from a `Result` of ours to an exception.
-//! - `report`: who is told what nobody can receive.
+//! - `report`: who is told what nobody can receive. `lost`: what of an unwind that ends in a drop is told.
 //!
 //! # Invariants
 //! - An exception is thrown only where somebody takes it: in a coroutine, whose root does, or within a `catch`.
 //! - A catcher that lets something pass throws the very payload on.
 
 mod exit;
+mod lost;
 mod or_raise;
 mod report;
 
@@ -56,7 +57,10 @@ pub use exit::{Exit, ExitKind, catch_exit};
 pub use or_raise::OrRaise;
 pub use report::{Report, set_report_hook};
 
+#[cfg(feature = "runtime")]
+pub(crate) use exit::Fate;
 pub(crate) use exit::Leaving;
+pub(crate) use lost::Ending;
 pub(crate) use or_raise::{Raise, raised_itself};
 pub(crate) use report::report;
 #[cfg(feature = "runtime")]

@@ -25,6 +25,16 @@ pub enum Report<'a> {
         /// What was raised.
         exception: &'a Exception,
     },
+    /// Something else than an exception or a panic left the body of a generator or a greenlet that was being dropped, and
+    /// ended there: the exit of a coroutine further out, or what `std::panic::resume_unwind` was given. A panic is shown by the
+    /// panic hook, and a cancellation or a timeout is thrown again at the next wait.
+    #[non_exhaustive]
+    LostInDrop {
+        /// The generator's.
+        name: &'a str,
+        /// What it was.
+        what: &'a str,
+    },
     /// A generator that was being dropped yielded again instead of ending.
     #[non_exhaustive]
     IgnoredClose {
@@ -32,6 +42,9 @@ pub enum Report<'a> {
         name: &'a str,
     },
     /// A suspended generator or greenlet could not be unwound: its stack, and all that lies on it, stays for ever.
+    ///
+    /// If it was in the middle of its own unwind, that never ends either: `std::thread::panicking` says yes on this thread from
+    /// now on, whoever asks, and each suspension on it takes a slower way.
     #[non_exhaustive]
     Leaked {
         /// The generator's.
@@ -144,6 +157,7 @@ impl fmt::Display for Report<'_> {
             Self::RaisedInDrop { name, exception } => {
                 write!(f, "exception ignored in the drop of coroutine '{name}': {exception}")
             }
+            Self::LostInDrop { name, what } => write!(f, "{what} ended in the drop of coroutine '{name}'"),
             Self::IgnoredClose { name } => write!(f, "generator '{name}' ignored its close in drop"),
             Self::Leaked { name } => write!(f, "coroutine '{name}' did not end: its stack is leaked"),
             #[cfg(feature = "runtime")]

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use super::block::{Ended, Outcome, Owner};
 use super::{ResumeError, State, Step};
 use crate::coroutine::{self, unwind};
-use crate::exception::{Exception, Raise, Report, raise, report};
+use crate::exception::{Ending, Exception, Raise, Report, raise, report};
 
 /// How often a drop asks a body to end.
 const TRIES: usize = 3;
@@ -112,6 +112,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
             if self.state() != State::Suspended || self.is_unwinding() || cfg!(panic = "abort") {
                 break;
             }
+            let ending = Ending::begin();
             match unwind::intercept(|| self.end()) {
                 Ok(Err(ResumeError::IgnoredClose)) if attempt == 0 => {
                     report(&Report::IgnoredClose { name: self.name() });
@@ -120,8 +121,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
                     report(&Report::RaisedInDrop { name: self.name(), exception: &exception });
                 }
                 Ok(_) => {}
-                // The panic of a destructor on the body's stack has been shown by the panic hook and ends here.
-                Err(payload) => unwind::drop_quietly(payload),
+                Err(payload) => ending.end(self.name(), payload),
             }
         }
     }

@@ -22,7 +22,7 @@ use super::mail::Mail;
 use super::node::{Node, State};
 use super::{trace, tree};
 use crate::coroutine::{self, current, unwind};
-use crate::exception::{self, Report, report};
+use crate::exception::{Ending, Report, report};
 
 /// Drops a last handle, and then its parent's if that was the last as well, and so on without recursion.
 #[cold]
@@ -42,7 +42,7 @@ pub(super) fn let_go<T: 'static>(last: Rc<Node<T>>) {
             }
             State::Suspended => {
                 let greenlet = Greenlet::of_node(node);
-                let Some((former, mail)) = unwind_suspended(&greenlet) else {
+                let Some(Unwound { former, mail, ending }) = unwind_suspended(&greenlet) else {
                     leak(greenlet);
                     continue;
                 };
@@ -56,7 +56,7 @@ pub(super) fn let_go<T: 'static>(last: Rc<Node<T>>) {
                         leak(greenlet);
                     }
                 }
-                settle(mail, is_dead, &name);
+                settle(mail, is_dead, &name, ending);
             }
         }
     }
@@ -83,11 +83,10 @@ pub(super) fn keep_until_suspended<T: 'static>(greenlet: Greenlet<T>) {
 
 /// Throws an exit without a value into a suspended greenlet. The running greenlet is its parent meanwhile.
 ///
-/// Returns the parent that it had and the mail that came back, or `None` if it cannot be unwound: it is in the middle
-/// of its own unwind, or the thread is at its end, or panics abort.
+/// `None` if it cannot be unwound: it is in the middle of its own unwind, or the thread is at its end, or panics abort.
 ///
 /// The greenlet is in the tree that runs here, or else has one handle.
-fn unwind_suspended<T: 'static>(greenlet: &Greenlet<T>) -> Option<(Option<Greenlet<T>>, Mail<T>)> {
+fn unwind_suspended<T: 'static>(greenlet: &Greenlet<T>) -> Option<Unwound<T>> {
     let node = greenlet.node();
     if cfg!(panic = "abort") || node.takes_only_values.get() || !coroutine::may_unwind() {
         return None;
@@ -96,11 +95,20 @@ fn unwind_suspended<T: 'static>(greenlet: &Greenlet<T>) -> Option<(Option<Greenl
     debug_assert!(me.is_in_tree_of(greenlet) || greenlet.handles() == 1);
     node.head.tree.set(me.node().head.tree.get());
     let former = node.parent.replace(Some(me.clone()));
-    let waits = Waits::begin(&me);
+    let (ending, waits) = (Ending::begin(), Waits::begin(&me));
     let exits = || tree::deliver(greenlet.clone(), Mail::Exit(None), current::frame());
     let mail = coroutine::vouching(exits);
     drop(waits);
-    Some((former, trace::open(mail)))
+    Some(Unwound { former, mail: trace::open(mail), ending })
+}
+
+/// What came of unwinding a suspended greenlet.
+struct Unwound<T: 'static> {
+    /// The parent that it had.
+    former: Option<Greenlet<T>>,
+    /// What came back to whoever unwound it.
+    mail: Mail<T>,
+    ending: Ending,
 }
 
 /// Says that a greenlet waits for one whose last handle it has dropped. It may be unwinding, and be suspended for the one to
@@ -132,18 +140,14 @@ fn restore_parent<T: 'static>(greenlet: &Greenlet<T>, former: Option<Greenlet<T>
 }
 
 /// Does what the mail asks that came back to the destructor of a handle to the greenlet `name`.
-fn settle<T: 'static>(mail: Mail<T>, is_dead: bool, name: &str) {
+fn settle<T: 'static>(mail: Mail<T>, is_dead: bool, name: &str, ending: Ending) {
     match mail {
         // An exit is thrown out of a destructor as out of any other wait, unless the destructor itself is run by an
         // unwind: then this greenlet is ending as it is.
         Mail::Exit(value) if !tree::is_unwinding::<T>() => tree::leave(value),
         // It came from elsewhere.
         Mail::Panic(payload) if !is_dead && !tree::is_unwinding::<T>() => unwind::throw(payload),
-        Mail::Panic(payload) => match exception::from_payload(payload) {
-            Ok(exception) => report(&Report::RaisedInDrop { name, exception: &exception }),
-            // The panic of a destructor on the stack of the dropped greenlet has been shown by the panic hook.
-            Err(payload) => unwind::drop_quietly(payload),
-        },
+        Mail::Panic(payload) => ending.end(name, payload),
         mail => unwind::drop_quietly(mail),
     }
 }
@@ -164,13 +168,13 @@ pub(super) fn kill<T: 'static>(greenlet: &Greenlet<T>) -> bool {
     if greenlet.is_in_line_of(&unsafe { Greenlet::of_link(me) }) {
         return false;
     }
-    let Some((former, mail)) = unwind_suspended(greenlet) else { return false };
+    let Some(Unwound { former, mail, ending }) = unwind_suspended(greenlet) else { return false };
     restore_parent(greenlet, former);
     match mail {
         Mail::Nothing => {}
         // Sent by another greenlet to the one that called `kill`, which cannot take it.
         Mail::Value(value) => unwind::drop_quietly(value),
-        thrown if tree::is_unwinding::<T>() => settle(thrown, greenlet.is_dead(), greenlet.name()),
+        thrown if tree::is_unwinding::<T>() => settle(thrown, greenlet.is_dead(), greenlet.name(), ending),
         thrown => _ = tree::obey(thrown),
     }
     greenlet.is_dead()

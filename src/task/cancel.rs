@@ -8,7 +8,7 @@
 use super::raw::RawTask;
 use crate::coroutine::region::{self, Region, Scan};
 use crate::coroutine::{current, unwind};
-use crate::exception::{self, ExitKind, Leaving, Report, report};
+use crate::exception::{self, ExitKind, Fate, Leaving, Report, report};
 use crate::runtime::Worker;
 
 /// Whether the running task must unwind now, instead of waiting.
@@ -63,17 +63,18 @@ pub(crate) fn throw(task: RawTask) -> ! {
         task.suspend();
     }
     let kind = if task.is_shutting_down() { ExitKind::Shutdown } else { ExitKind::Cancel };
-    Leaving::requested(kind, set_pending).throw()
+    Leaving::requested(kind, note_fate).throw()
 }
 
-/// Notes that the exit of the running task was caught, or goes on.
-fn set_pending(pending: bool) {
+/// Notes what becomes of the exit of the running task.
+fn note_fate(fate: Fate) {
     let Some(task) = RawTask::current() else { return };
-    task.header().was_thrown_into.set(pending);
-    if pending {
-        task.request_cancel();
-    } else {
-        task.answer_cancel();
+    task.header().was_thrown_into.set(fate == Fate::Resumed);
+    match fate {
+        Fate::Caught => task.answer_cancel(),
+        Fate::Resumed => task.request_cancel(),
+        // The request is still there.
+        Fate::Lost => {}
     }
 }
 
