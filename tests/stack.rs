@@ -123,20 +123,60 @@ fn inner_generator_overflows() {
 }
 
 fn overflow_with_frames_of(size: usize) {
+    // Neighbours on both sides. The deepest frame, of any size, ends in the guard: they are looked at by who hears of that.
+    let mut neighbours: Vec<_> = (0..2).map(|_| painted(64 * 1024)).collect();
+    let mut deep = generator("deep-generator", 64 * 1024, move |y| {
+        y.yield_(0);
+        y.yield_(eat_frames_of(size));
+    });
+    assert_eq!(deep.next(), Some(0));
+    neighbours.extend((0..2).map(|_| painted(64 * 1024)));
+    assert!(neighbours.iter_mut().all(|n| n.next() == Some(0)));
+    NEIGHBOURS.set(neighbours);
+    when_aborted(|| {
+        let changed: u64 = NEIGHBOURS.take().iter_mut().map(|n| n.next().unwrap()).sum();
+        eprintln!("{changed} bytes of neighbours have changed");
+    });
+    deep.next();
+}
+
+thread_local! {
+    static NEIGHBOURS: std::cell::Cell<Vec<Generator<u64>>> = const { std::cell::Cell::new(Vec::new()) };
+}
+
+/// Runs `f` when this process is aborted. Not as handlers should be, but here nothing runs meanwhile.
+fn when_aborted(f: fn()) {
+    static THEN: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
+    extern "C" fn handler(_: libc::c_int) {
+        // SAFETY: a second one ends the process.
+        unsafe { libc::signal(libc::SIGABRT, libc::SIG_DFL) };
+        THEN.get().unwrap()();
+    }
+    assert!(THEN.set(f).is_ok());
+    // Room for two handlers, one on top of the other, and what this one calls.
+    let room = Vec::leak(vec![0_u8; 256 * 1024]);
+    let stack = libc::stack_t { ss_sp: room.as_mut_ptr().cast(), ss_flags: 0, ss_size: room.len() };
+    // SAFETY: the memory is nobody else's, for ever.
+    assert_eq!(unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) }, 0);
+    // SAFETY: the handler has the signature that `signal` demands.
+    unsafe { libc::signal(libc::SIGABRT, handler as *const () as libc::sighandler_t) };
+}
+
+fn eat_frames_of(size: usize) -> u64 {
     macro_rules! with {
         ($($size:literal)*) => {
             match size {
-                $($size => _ = generator("deep-generator", 64 * 1024, |y| y.yield_(eat::<$size>(0))).next(),)*
+                $($size => eat::<$size>(0),)*
                 _ => panic!("no frames of {size}"),
             }
         };
     }
-    with!(64 500 1000 4095 4096 4097 10000 33000 65536 100000 1048576);
+    with!(64 500 1000 4095 4096 4097 10000 33000 65536 100000 1048576)
 }
 
 /// Asserts that a program wrote one message that names the coroutine and its stack, and was aborted.
 #[track_caller]
-fn assert_overflowed(program: &str, name: &str, kib: usize) {
+fn assert_overflowed(program: &str, name: &str, kib: usize) -> std::process::Output {
     let _watch = watch();
     let output = run_program(program);
     let err = stderr(&output);
@@ -144,6 +184,7 @@ fn assert_overflowed(program: &str, name: &str, kib: usize) {
     assert!(err.contains(&format!("coroutine '{name}' overflowed its {kib} KiB stack")), "{err}");
     assert_eq!(err.matches("overflowed").count(), 1, "{err}");
     assert!(err.contains("hint:"), "{err}");
+    output
 }
 
 // H24
@@ -180,7 +221,9 @@ fn a_stack_used_many_times_is_still_guarded() {
 #[test]
 fn frames_of_any_size_meet_the_guard() {
     for size in [64, 500, 1000, 4095, 4096, 4097, 10_000, 33_000, 65_536, 100_000, 1_048_576] {
-        assert_overflowed(&format!("frames of {size}"), "deep-generator", 64);
+        let output = assert_overflowed(&format!("frames of {size}"), "deep-generator", 64);
+        let err = stderr(&output);
+        assert!(err.contains("\n0 bytes of neighbours have changed"), "{err}");
     }
 }
 
@@ -447,6 +490,33 @@ fn panics_on_small_stacks() {
     });
 }
 
+// Stacks that are large, and nearly used up: a hook that needs more than is left must run elsewhere.
+fn panics_with_little_left() {
+    const SIZE: usize = 256 * 1024;
+    let fill = |left| {
+        let top = 0_u8;
+        with_left((&raw const top).addr(), SIZE, left, &mut || panic!("at the bottom"))
+    };
+    for left in [14, 18, 24, 30, 40, 64] {
+        let mut g = generator("nearly-full", SIZE, move |_| _ = fill(left * 1024));
+        assert_eq!(panic_text(|| g.next()), "at the bottom");
+        #[cfg(feature = "runtime")]
+        osier::run(|| {
+            let task = osier::task::Builder::new().stack_size(SIZE).spawn(move || fill(left * 1024));
+            assert_eq!(common::text(&*task.join().unwrap_err().into_panic().unwrap()), "at the bottom");
+        });
+    }
+}
+
+// H18
+#[test]
+fn a_panic_with_a_full_backtrace_fits_on_a_stack_that_is_nearly_full() {
+    let _watch = watch();
+    let output = common::run_program_with("panics with little left", &[("RUST_BACKTRACE", "full")]);
+    assert_ended_well(&output);
+    assert!(stderr(&output).matches("stack backtrace:").count() >= 6, "{}", stderr(&output));
+}
+
 #[inline(never)]
 fn deep_panic(depth: u32) {
     if black_box(depth) == 0 {
@@ -490,33 +560,6 @@ fn no_address_space_for_generators() {
             Ok(_) => suspended.push(g),
             Err(ResumeError::NoStack(error)) => {
                 assert!(error.to_string().contains("no stack for a coroutine"), "{error}");
-// Stacks that are large, and nearly used up: a hook that needs more than is left must run elsewhere.
-fn panics_with_little_left() {
-    const SIZE: usize = 256 * 1024;
-    let fill = |left| {
-        let top = 0_u8;
-        with_left((&raw const top).addr(), SIZE, left, &mut || panic!("at the bottom"))
-    };
-    for left in [14, 18, 24, 30, 40, 64] {
-        let mut g = generator("nearly-full", SIZE, move |_| _ = fill(left * 1024));
-        assert_eq!(panic_text(|| g.next()), "at the bottom");
-        #[cfg(feature = "runtime")]
-        osier::run(|| {
-            let task = osier::task::Builder::new().stack_size(SIZE).spawn(move || fill(left * 1024));
-            assert_eq!(common::text(&*task.join().unwrap_err().into_panic().unwrap()), "at the bottom");
-        });
-    }
-}
-
-// H18
-#[test]
-fn a_panic_with_a_full_backtrace_fits_on_a_stack_that_is_nearly_full() {
-    let _watch = watch();
-    let output = common::run_program_with("panics with little left", &[("RUST_BACKTRACE", "full")]);
-    assert_ended_well(&output);
-    assert!(stderr(&output).matches("stack backtrace:").count() >= 6, "{}", stderr(&output));
-}
-
                 break g;
             }
             Err(other) => panic!("{other}"),
@@ -716,6 +759,10 @@ mod tasks {
                 let task = task::Builder::new().name("deep-task").stack_size(96 * 1024);
                 _ = task.spawn(|| eat::<64>(0)).join();
             }
+            "local task on a foreign thread overflows" => {
+                let thread = std::thread::Builder::new().name("foreign".to_owned());
+                thread.spawn(local_task_overflows).unwrap().join().unwrap();
+            }
             "bursts of tasks" => bursts_of_tasks(),
             "task without a name overflows" => _ = osier::spawn(|| eat::<64>(0)).join(),
             "task overflows after it waited" => {
@@ -772,6 +819,14 @@ mod tasks {
         }
     }
 
+    fn local_task_overflows() {
+        let local = osier::LocalRuntime::new();
+        local.run(|| {
+            let task = task::Builder::new().name("deep-task").stack_size(96 * 1024);
+            _ = task.spawn_local(|| eat::<64>(0)).join();
+        });
+    }
+
     fn overflow_on(worker: usize) {
         let runtime = Runtime::builder().workers(2).build().unwrap();
         let both = Arc::new(Barrier::new(2));
@@ -820,6 +875,12 @@ mod tasks {
     #[test]
     fn an_overflowing_greenlet_in_a_generator_in_a_task_is_named() {
         assert_overflowed("greenlet in a generator in a task overflows", "deep-greenlet", 64);
+    }
+
+    // H24
+    #[test]
+    fn an_overflowing_task_of_a_local_runtime_is_named_on_any_thread() {
+        assert_overflowed("local task on a foreign thread overflows", "deep-task", 96);
     }
 
     // H24
