@@ -78,7 +78,8 @@
 //! so, [`task::is_cancelled`] tells, and every other wait lasts until what it waits for comes, or its own time is up. [`time::timeout`] returns when its closure does,
 //! as elapsed if that is late. [`Task::kill`] only asks; [`kill_timeout`](Task::kill_timeout) waits as long as it says.
 //! Dropping a [`Runtime`] waits for one second, leaks the tasks that still wait, and says how many; if one of them borrows
-//! from a caller, as a [`scope`]'s do, it aborts. A generator or a greenlet that is dropped while it is suspended is leaked.
+//! from a caller, as a [`scope`]'s do, it aborts. A generator or a greenlet that is dropped while it is suspended is leaked;
+//! a [`generator::scoped`] one aborts.
 //!
 //! Waiting with a lock of `std` held blocks every task of that worker that wants it; keep such sections free of waits.
 //!

@@ -46,6 +46,39 @@ fn dropping_a_suspended_generator_warns_and_leaks_it() {
 
 // H21
 #[test]
+fn a_scoped_generator_must_run_to_its_end() {
+    program();
+    let _watch = watch();
+    assert_done(&run("scoped"));
+    let output = Command::new(program()).args(["scoped", "not to the end"]).output().expect("the program runs");
+    assert_died_of(&output, libc::SIGABRT);
+    let err = stderr(&output);
+    assert!(err.contains("did not end: its stack is leaked") && err.contains("borrows from its caller"), "{err}");
+}
+
+// H21
+#[test]
+fn values_and_errors_are_delegated() {
+    program();
+    let _watch = watch();
+    assert_done(&run("yield_from"));
+}
+
+// H21
+#[test]
+fn greenlets_switch_and_are_left_behind_and_nothing_is_thrown_into_them() {
+    program();
+    let _watch = watch();
+    let output = run("greenlets");
+    assert_done(&output);
+    assert!(stderr(&output).contains("'left-behind' did not end: its stack is leaked"), "{}", stderr(&output));
+    let output = run("throw into a greenlet");
+    assert_died_of(&output, libc::SIGABRT);
+    assert!(stderr(&output).contains("stop it"), "{}", stderr(&output));
+}
+
+// H21
+#[test]
 fn an_exception_can_be_thrown_into_a_try_yield_alone() {
     program();
     let _watch = watch();

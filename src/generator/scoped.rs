@@ -21,7 +21,8 @@ use crate::exception::Exception;
 /// every lifetime, `'static` among them.
 ///
 /// # Aborts
-/// If the body still lives after three closes.
+/// If the body still lives after three closes; with `panic = "abort"`, where nothing can be unwound, if it has begun and not
+/// run to its end: iterate to the end there, or let the body return when it is told to by a value.
 ///
 /// # Examples
 /// ```
@@ -61,7 +62,7 @@ impl<F> Builder<F> {
     /// [`scoped`].
     ///
     /// # Aborts
-    /// If the body still lives after three closes.
+    /// As [`scoped`].
     ///
     /// # Examples
     /// ```

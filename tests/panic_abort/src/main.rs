@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use osier::generator::ResumeError;
+use osier::generator::{ResumeError, scoped};
 use osier::net::{Listener, StreamServer, TcpListener, TcpStream, UdpSocket, UnixDatagram};
 use osier::sync::Event;
 use osier::time::timeout;
-use osier::{Generator, Step, Yielder, raise};
+use osier::{Generator, Greenlet, Step, Yielder, raise};
 
 #[derive(Debug)]
 struct Stop;
@@ -62,6 +62,57 @@ fn main() {
         }
         "raise" => _ = Generator::new(|_: &Yielder<u32>| raise(Stop)).next(),
         "panic" => _ = Generator::new(|_: &Yielder<u32>| panic!("a bug")).next(),
+        "scoped" => {
+            let words = ["ash".to_owned(), "oak".to_owned()];
+            let body = |y: &Yielder<_>| y.yield_all(words.iter().map(String::as_str));
+            assert_eq!(scoped(body, |g| g.last()), Some("oak"));
+            // One that was not begun has borrowed nothing yet.
+            scoped(body, |_| ());
+            if std::env::args().nth(2).is_some() {
+                scoped(body, |g| g.next().map(str::len));
+            }
+        }
+        "yield_from" => {
+            let mut outer = Generator::new(|y: &Yielder<u32, u32>| {
+                let mut inner = Generator::new(|y: &Yielder<u32, u32>| {
+                    let mut sum = 0;
+                    while let Ok(n) = y.try_yield(sum) {
+                        sum += n;
+                    }
+                    sum
+                });
+                2 * y.yield_from(&mut inner)
+            })
+            .primed();
+            assert_eq!(outer.send(3).unwrap(), Step::Yielded(3));
+            assert_eq!(outer.send(4).unwrap(), Step::Yielded(7));
+            assert!(matches!(outer.close(), Err(ResumeError::IgnoredClose)));
+            // The throw goes to the innermost one, which has a `try_yield`.
+            assert_eq!(outer.throw(Stop).unwrap(), Step::Returned(14));
+        }
+        "greenlets" => {
+            let root = Greenlet::<u32>::current();
+            let g = Greenlet::new({
+                let root = root.clone();
+                move |n| root.switch(n + 1) + 10
+            });
+            assert_eq!((g.switch(1), g.switch(2), g.is_dead()), (2, 12, true));
+            // One that has not begun ends unrun, and its value goes to the parent.
+            assert_eq!(Greenlet::<u32>::new(|_| unreachable!()).throw_exit(7), 7);
+            let left = move |n| {
+                let _loud = Loud;
+                root.switch(n)
+            };
+            let left = Greenlet::builder(left).name("left-behind").build();
+            assert_eq!(left.switch(5), 5);
+            assert!(!left.kill());
+            drop(left);
+        }
+        "throw into a greenlet" => {
+            let g = Greenlet::<u32>::new(|n| osier::greenlet::parent().switch(n));
+            g.switch(1);
+            g.throw(Stop);
+        }
         "cancel" => {
             // A wait whose result has no room for it goes on; the task can ask.
             let ended = osier::run(|| {
