@@ -5,7 +5,8 @@
 //! working. Turning an overflow into a panic is not sound: frames would be left without their destructors.
 //!
 //! A handler runs on the thread's alternate stack. std gives its threads one; `signal_stack` does so for a worker
-//! where std does not (a library loaded into a C program).
+//! where std does not (a library loaded into a C program). Other threads that C code has started have none unless they made
+//! one: a coroutine that overflows there dies of its signal, without a message.
 
 use std::mem::zeroed;
 use std::ptr;
