@@ -33,7 +33,7 @@ struct Locks {
     all: MutexGuard<'static, Vec<Weak<Shared>>>,
     /// They are taken in this order everywhere, and before the list.
     _deciding: MutexGuard<'static, ()>,
-    _looking: MutexGuard<'static, ()>,
+    _looking: crate::primitives::MutexGuard<'static, ()>,
     _stacks: stack::Locked,
 }
 
