@@ -50,6 +50,7 @@ mod name;
 mod park;
 mod polled;
 mod raw;
+mod requests;
 mod run_state;
 mod scope;
 mod sleeper;

@@ -5,10 +5,10 @@ use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use super::cell::{Content, Holds, Slot, TaskCell};
-use super::{EndState, Header, NO_HOME, Name, RawTask, RunState, StackSize, Watchers, held};
+use super::{EndState, Header, NO_HOME, Name, RawTask, Requests, RunState, StackSize, Watchers, held};
 use crate::coroutine::{local, memory};
 use crate::primitives::AtomicPtr;
 use crate::runtime::{Shared, clock};
@@ -56,7 +56,7 @@ impl TaskRef {
         let header = Header {
             run: RunState::fresh(),
             end: EndState::new(),
-            requests: AtomicU8::new(0),
+            requests: Requests::new(),
             holds: Cell::new(Holds::Closure),
             borrows: plan.borrows,
             must_run: Cell::new(plan.must_run),

@@ -36,7 +36,7 @@ use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::carrier::Carrier;
 use super::end::Watchers;
@@ -44,6 +44,7 @@ use super::end_state::EndState;
 use super::error::JoinError;
 use super::held;
 use super::name::Name;
+use super::requests::Requests;
 use super::run_state::{Notice, RunState};
 use super::sleeper::Leave;
 use crate::coroutine::local;
@@ -56,11 +57,6 @@ use crate::stack::StackSize;
 use cell::{Holds, Ran, Vtable};
 pub(crate) use counted::{Plan, TaskRef};
 
-/// Somebody wants the task to unwind with an exit; until that is answered.
-const CANCEL: u8 = 1;
-/// Somebody wants it to unwind with the exception that its watchers keep.
-const THROW: u8 = 2;
-
 const NO_HOME: u32 = u32::MAX;
 
 /// What is known of a task without knowing its types. See the module's page.
@@ -71,8 +67,8 @@ pub(crate) struct Header {
     carrier: Cell<*const Carrier>,
     pub(crate) run: RunState,
     pub(crate) end: EndState,
-    /// What the task shall unwind for: the bits above.
-    requests: AtomicU8,
+    /// What the task shall unwind for.
+    requests: Requests,
     /// What is in the slot. Written with it.
     holds: Cell<Holds>,
     /// Whether a cancellation has been thrown into it, and not been answered.
@@ -431,31 +427,20 @@ impl RawTask {
         if self.keep_thrown(exception).is_err() {
             return;
         }
-        // Release: as in `request_cancel`.
-        self.header().requests.fetch_or(THROW, Ordering::Release);
+        self.header().requests.throw();
         self.notify();
         self.wake_nested();
     }
 
     /// Takes the exception that was thrown in, if there is one.
     pub(crate) fn take_thrown(self) -> Option<Exception> {
-        // The bit first: a throw that comes in between sets it again, at worst for nothing; see `settle_requests`.
-        // Acquire: pairs with the Release in `throw`.
-        self.header().requests.fetch_and(!THROW, Ordering::Acquire);
+        self.header().requests.take_throw();
         self.take_kept()
     }
 
-    /// Whether the running task, `self`, really has something to unwind for. An exception may have been taken before
-    /// the bit for it was set; then the bit is cleared.
+    /// Whether the running task, `self`, really has something to unwind for.
     pub(crate) fn settle_requests(self) -> bool {
-        let header = self.header();
-        // Acquire: pairs with the Release in `throw`, so that the exception of a bit that is cleared here is seen below.
-        let requests = header.requests.fetch_and(!THROW, Ordering::Acquire);
-        if !self.keeps_thrown() {
-            return requests & CANCEL != 0;
-        }
-        header.requests.fetch_or(THROW, Ordering::Relaxed);
-        true
+        self.header().requests.settle(|| self.keeps_thrown())
     }
 
     pub(super) fn notify(self) {
@@ -466,14 +451,12 @@ impl RawTask {
 
     /// Notes that the task shall unwind, without waking it.
     pub(crate) fn request_cancel(self) {
-        // Release: pairs with the Acquire in `is_cancelled`; and the notification that follows orders it before the
-        // task's next look.
-        self.header().requests.fetch_or(CANCEL, Ordering::Release);
+        self.header().requests.cancel();
     }
 
     /// Notes that the task has answered the requests to unwind that were made so far.
     pub(crate) fn answer_cancel(self) {
-        self.header().requests.fetch_and(!CANCEL, Ordering::Relaxed);
+        self.header().requests.answer_cancel();
     }
 
     /// Whether the runtime of the running task, `self`, is shutting down.
@@ -531,14 +514,12 @@ impl Header {
 
     #[inline(always)]
     pub(crate) fn has_request(&self) -> bool {
-        // Acquire: pairs with the Release in `request_cancel` and `throw`.
-        self.requests.load(Ordering::Acquire) != 0
+        self.requests.any()
     }
 
     /// Whether the task shall end.
     pub(crate) fn is_cancelled(&self) -> bool {
-        // Acquire: pairs with the Release in `request_cancel`.
-        self.requests.load(Ordering::Acquire) & CANCEL != 0
+        self.requests.is_cancelled()
     }
 }
 
