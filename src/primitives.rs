@@ -1,17 +1,18 @@
 //! The atomics and locks of the protocols: std's, or loom's while a model test runs.
 //!
 //! Only rooms with a protocol of their own use them, which contain no coroutine, so that a model checker can run them:
-//! `runtime::{idle, inbox, parker, quiet}`, `task::{run_state, end_state, wait_queue, choice, crowd}`, locks of `sync`.
+//! `runtime::{idle, inbox, parker, quiet, rest, diagnosis::monitor}`,
+//! `task::{run_state, end_state, requests, wait_queue, choice, crowd}`, locks of `sync`.
 
 #[cfg(all(test, osier_loom))]
 pub(crate) use loom::sync::{
     Condvar, Mutex, MutexGuard,
-    atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering, fence},
+    atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering, fence},
 };
 #[cfg(not(all(test, osier_loom)))]
 pub(crate) use std::sync::{
     Condvar, Mutex, MutexGuard,
-    atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering, fence},
+    atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering, fence},
 };
 
 /// Makes a function `const`, except where loom's types, whose constructors are not, take the place of std's.

@@ -211,6 +211,8 @@ mod tests {
 
 #[cfg(all(test, osier_loom))]
 mod model {
+    use super::super::inbox::Inbox;
+    use super::super::inbox::support::{Item, numbers};
     use super::super::parker::Parker;
     use super::*;
     use loom::sync::Arc;
@@ -307,7 +309,7 @@ mod model {
 
     /// One push against one worker on its way to sleep. Panics if the work lies there, the worker is about to park, and
     /// nobody has left it a token.
-    fn one_push_against_one_sleeper(careful: bool) {
+    fn one_push_against_one_sleeper(wake_any: fn(&Idle) -> Option<usize>, careful: bool) {
         loom::model(move || {
             let world = world(1);
             let sleeper = {
@@ -320,7 +322,10 @@ mod model {
                     !careful || world.work.load(Ordering::Relaxed) == 0
                 })
             };
-            world.push();
+            world.work.fetch_add(1, Ordering::Release);
+            if let Some(worker) = wake_any(&world.idle) {
+                world.parkers[worker].unpark();
+            }
             let parks = sleeper.join().unwrap();
             assert!(!parks || world.parkers[0].has_token(), "lost wake-up");
         });
@@ -328,12 +333,127 @@ mod model {
 
     #[test]
     fn model_a_push_is_seen_or_leaves_a_token() {
-        one_push_against_one_sleeper(true);
+        one_push_against_one_sleeper(Idle::wake_any_from_outside, true);
+    }
+
+    #[test]
+    #[should_panic(expected = "lost wake-up")]
+    fn model_catches_a_push_without_a_fence() {
+        // The seeded bug: the word may be read before the push is there to be seen.
+        let unfenced = |idle: &Idle| {
+            let counts = idle.counts();
+            if counts.searching() > 0 || counts.asleep() == 0 { None } else { idle.pop_sleeper() }
+        };
+        one_push_against_one_sleeper(unfenced, true);
     }
 
     #[test]
     #[should_panic(expected = "lost wake-up")]
     fn model_catches_a_worker_that_does_not_look_again() {
-        one_push_against_one_sleeper(false);
+        one_push_against_one_sleeper(Idle::wake_any_from_outside, false);
+    }
+
+    /// The owner takes the only fresh task out, and puts it back, while another worker falls asleep.
+    fn a_push_back_against_one_sleeper(wakes: bool) {
+        loom::model(move || {
+            let world = world(1);
+            world.work.store(1, Ordering::Relaxed);
+            let sleeper = {
+                let world = world.clone();
+                thread::spawn(move || {
+                    world.idle.fall_asleep(0, false);
+                    world.work.load(Ordering::Relaxed) == 0
+                })
+            };
+            if world.take() {
+                world.work.fetch_add(1, Ordering::Release);
+                if wakes {
+                    world.wake_any();
+                }
+            }
+            let parks = sleeper.join().unwrap();
+            assert!(!parks || world.parkers[0].has_token(), "lost wake-up");
+        });
+    }
+
+    #[test]
+    fn model_what_is_put_back_is_seen_or_leaves_a_token() {
+        a_push_back_against_one_sleeper(true);
+    }
+
+    #[test]
+    #[should_panic(expected = "lost wake-up")]
+    fn model_catches_a_push_back_that_wakes_nobody() {
+        a_push_back_against_one_sleeper(false);
+    }
+
+    // ---- one worker's inbox
+
+    /// What a worker does to be counted asleep.
+    type Sleep = fn(&Idle);
+
+    /// Pushes by two threads into the inbox of a worker on its way to sleep. Only the push into an empty inbox looks at the
+    /// worker. Panics if something lies there, the worker is about to park, and nobody has left it a token.
+    fn pushes_into_an_inbox(wake: fn(&Idle) -> bool, sleep: Sleep, looks_again: bool) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(move || {
+            let world = Arc::new((Idle::new(1), Inbox::new(), Parker::new()));
+            let pushers = [1, 2].map(|number| {
+                let world = world.clone();
+                thread::spawn(move || {
+                    let (idle, inbox, parker) = &*world;
+                    // SAFETY: a new item, alive until `numbers` takes it.
+                    if unsafe { inbox.push(Item::leaked(number)) } && wake(idle) {
+                        parker.unpark();
+                    }
+                })
+            });
+            let (idle, inbox, parker) = &*world;
+            // It takes what it finds, and comes back later.
+            numbers(inbox);
+            sleep(idle);
+            let parks = !looks_again || inbox.is_empty();
+            pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
+            let is_left = !numbers(inbox).is_empty();
+            assert!(!parks || !is_left || parker.has_token(), "lost wake-up");
+        });
+    }
+
+    fn falls_asleep(idle: &Idle) {
+        idle.fall_asleep(0, false);
+    }
+
+    #[test]
+    fn model_no_worker_sleeps_over_its_inbox() {
+        pushes_into_an_inbox(|idle| idle.wake(0), falls_asleep, true);
+    }
+
+    #[test]
+    #[should_panic(expected = "lost wake-up")]
+    fn model_catches_a_worker_that_does_not_look_into_its_inbox_again() {
+        pushes_into_an_inbox(|idle| idle.wake(0), falls_asleep, false);
+    }
+
+    #[test]
+    #[should_panic(expected = "lost wake-up")]
+    fn model_catches_a_wake_of_one_worker_without_a_fence() {
+        pushes_into_an_inbox(
+            |idle| idle.rest[0].load(Ordering::SeqCst) == SLEEPS && idle.remove_sleeper(0),
+            falls_asleep,
+            true,
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "lost wake-up")]
+    fn model_catches_a_worker_that_falls_asleep_without_a_fence() {
+        let unfenced = |idle: &Idle| {
+            let mut sleepers = idle.sleepers.lock().unwrap();
+            sleepers.push(0);
+            idle.rest[0].store(SLEEPS, Ordering::SeqCst);
+            idle.counts.fetch_add(ASLEEP, Ordering::SeqCst);
+        };
+        pushes_into_an_inbox(|idle| idle.wake(0), unfenced, true);
     }
 }

@@ -87,16 +87,16 @@ impl<T: Linked> Iterator for Taken<T> {
 }
 
 #[cfg(test)]
-mod support {
+pub(super) mod support {
     use super::*;
 
-    pub(super) struct Item {
-        pub(super) number: u32,
+    pub(in super::super) struct Item {
+        number: u32,
         link: AtomicPtr<Item>,
     }
 
     impl Item {
-        pub(super) fn leaked(number: u32) -> *mut Self {
+        pub(in super::super) fn leaked(number: u32) -> *mut Self {
             Box::into_raw(Box::new(Self { number, link: AtomicPtr::new(ptr::null_mut()) }))
         }
     }
@@ -109,7 +109,7 @@ mod support {
     }
 
     /// Takes everything out and frees it.
-    pub(super) fn numbers(inbox: &Inbox<Item>) -> Vec<u32> {
+    pub(in super::super) fn numbers(inbox: &Inbox<Item>) -> Vec<u32> {
         // SAFETY: `leaked` made them, and they are out of the inbox.
         inbox.take().map(|item| unsafe { Box::from_raw(item.as_ptr()) }.number).collect()
     }

@@ -119,4 +119,35 @@ mod model {
             others.into_iter().for_each(|other| _ = other.join().unwrap());
         });
     }
+
+    /// One who waits for both of a crowd, whose numbers come by `report`. Deadlocks if a wake-up is lost.
+    fn two_reports(report: fn(&Crowd, usize)) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(move || {
+            let crowd = loom::sync::Arc::new(Crowd::new(2));
+            let others = [0, 1].map(|index| {
+                let crowd = crowd.clone();
+                thread::spawn(move || report(&crowd, index))
+            });
+            let both = [crowd.next(None).unwrap(), crowd.next(None).unwrap()];
+            assert_eq!(both.into_iter().sum::<usize>(), 1, "each comes once");
+            others.into_iter().for_each(|other| other.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn model_who_waits_for_a_crowd_gets_all_of_it() {
+        two_reports(|crowd, index| crowd.report(index).fire());
+    }
+
+    #[test]
+    #[should_panic(expected = "deadlock")]
+    fn model_catches_a_report_that_wakes_before_there_is_anything() {
+        two_reports(|crowd, index| {
+            let wakeup = crowd.lock().sleeper.as_ref().map_or(Wakeup::None, Sleeper::notify);
+            wakeup.fire();
+            crowd.lock().ready.push_back(index);
+        });
+    }
 }

@@ -204,9 +204,9 @@ mod model {
         });
     }
 
-    #[test]
-    fn model_the_end_of_a_task_reaches_its_waiter_or_its_detacher() {
-        loom::model(|| {
+    /// The end of a task whose handle goes: panics if nobody drops the result, or two touch it.
+    fn an_end_against_a_detach(detach: fn(&EndState) -> bool) {
+        loom::model(move || {
             let end = Arc::new(EndState::new());
             let result = Arc::new(UnsafeCell::new(0));
             let task = {
@@ -224,7 +224,7 @@ mod model {
                     }
                 })
             };
-            if end.detach() {
+            if detach(&end) {
                 // SAFETY: the task has ended and left the result to its handle, as loom checks.
                 result.with_mut(|r| unsafe { *r = 3 });
                 task.join().unwrap();
@@ -233,6 +233,102 @@ mod model {
                 // SAFETY: the task's thread has ended.
                 assert_eq!(result.with(|r| unsafe { *r }), 2, "the task dropped it");
             }
+        });
+    }
+
+    #[test]
+    fn model_the_result_is_dropped_by_the_task_or_by_its_handle() {
+        an_end_against_a_detach(EndState::detach);
+    }
+
+    #[test]
+    #[should_panic(expected = "the task dropped it")]
+    fn model_catches_a_detach_in_two_steps() {
+        // The seeded bug: the task may end between the look and the mark.
+        an_end_against_a_detach(|end| {
+            let is_done = end.is_done();
+            end.0.fetch_or(DETACHED, Ordering::AcqRel);
+            is_done
+        });
+    }
+
+    /// A waiter, which enters the queue and says so in the order that `enter` gives, against the end.
+    fn a_waiter_against_the_end(enter: fn(&EndState, &loom::sync::Mutex<bool>) -> bool) {
+        loom::model(move || {
+            let end = Arc::new(EndState::new());
+            // What lies under the watchers' lock: whether the waiter is in the queue.
+            let queue = Arc::new(loom::sync::Mutex::new(false));
+            let woken = Arc::new(AtomicU32::new(0));
+            let task = {
+                let (end, queue, woken) = (end.clone(), queue.clone(), woken.clone());
+                thread::spawn(move || {
+                    if end.end(false, true) == End::Watched && std::mem::take(&mut *queue.lock().unwrap()) {
+                        woken.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            };
+            let waits = enter(&end, &queue);
+            task.join().unwrap();
+            let woken = woken.load(Ordering::Relaxed);
+            // One that was told that the task has ended takes itself out, or was taken.
+            assert!(woken == 1 || (!waits && *queue.lock().unwrap()), "a waiter sleeps on");
+        });
+    }
+
+    #[test]
+    fn model_a_waiter_is_woken_or_told() {
+        a_waiter_against_the_end(|end, queue| {
+            *queue.lock().unwrap() = true;
+            end.watch()
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "a waiter sleeps on")]
+    fn model_catches_a_waiter_that_is_announced_before_it_is_there() {
+        a_waiter_against_the_end(|end, queue| {
+            let waits = end.watch();
+            *queue.lock().unwrap() = true;
+            waits
+        });
+    }
+
+    /// Two who give their references up: whoever is the last frees what both have used.
+    fn the_last_frees(release: fn(&EndState) -> bool) {
+        loom::model(move || {
+            let end = Arc::new(EndState::new());
+            let memory = Arc::new(UnsafeCell::new(0));
+            let give_up = move |end: &EndState, memory: &UnsafeCell<u32>| {
+                // SAFETY: a reference is counted for the caller, so it is not freed, as loom checks.
+                memory.with(|memory| unsafe { *memory });
+                if release(end) {
+                    // SAFETY: it was the last reference, as loom checks.
+                    memory.with_mut(|memory| unsafe { *memory = 1 });
+                }
+            };
+            let other = {
+                let (end, memory) = (end.clone(), memory.clone());
+                thread::spawn(move || give_up(&end, &memory))
+            };
+            give_up(&end, &memory);
+            other.join().unwrap();
+            // SAFETY: both are gone.
+            assert_eq!(memory.with(|memory| unsafe { *memory }), 1, "nobody freed it");
+        });
+    }
+
+    #[test]
+    fn model_the_last_who_gives_up_sees_what_the_others_did() {
+        the_last_frees(EndState::release);
+    }
+
+    #[test]
+    #[should_panic(expected = "Causality violation")]
+    fn model_catches_a_last_one_that_does_not_look() {
+        // The seeded bug: the short cut takes the number and nothing else.
+        the_last_frees(|end| {
+            end.0.load(Ordering::Relaxed) < 2 * REFERENCE
+                || end.0.fetch_sub(REFERENCE, Ordering::AcqRel) < 2 * REFERENCE
         });
     }
 }

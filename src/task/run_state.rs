@@ -416,12 +416,87 @@ mod model {
     }
 
     #[test]
-    #[should_panic]
+    #[should_panic(expected = "Causality violation")]
     fn model_catches_an_end_that_overlooks_a_call() {
         // The seeded bug: it stops whether there was a call or not.
         an_end_against_a_call(|state| {
             state.calls.store(0, Ordering::Relaxed);
             true
+        });
+    }
+
+    /// A task that is left behind while somebody calls it: it is pushed at most once, and no more afterwards.
+    fn leaving_behind_against_a_call(abandon: fn(&RunState)) {
+        loom::model(move || {
+            let world = world();
+            world.state.start(HOME);
+            assert!(world.state.park(), "it listens");
+            let notifier = {
+                let world = world.clone();
+                thread::spawn(move || notify(&world))
+            };
+            abandon(&world.state);
+            notifier.join().unwrap();
+            let before = world.inbox.load(Ordering::Relaxed);
+            // A call that came first lies in the inbox, which nobody empties any more.
+            assert_eq!(world.state.notify(ptr::null()), Notice::Seen, "nobody listens");
+            assert!(before <= 1, "pushed twice");
+        });
+    }
+
+    #[test]
+    fn model_nobody_calls_what_is_left_behind() {
+        leaving_behind_against_a_call(RunState::abandon);
+    }
+
+    #[test]
+    #[should_panic(expected = "nobody listens")]
+    fn model_catches_one_that_is_left_behind_and_listens() {
+        // The seeded bug: it takes a call back, and may be called again.
+        leaving_behind_against_a_call(|state| {
+            state.leave_home();
+            state.calls.swap(LISTENS, Ordering::Relaxed);
+        });
+    }
+
+    /// The token of `task::park`: left, and then notified of, while its task looks for it and parks.
+    fn a_token_against_a_park(leave: fn(&World)) {
+        loom::model(move || {
+            let world = world();
+            world.state.start(HOME);
+            let unparker = {
+                let world = world.clone();
+                thread::spawn(move || leave(&world))
+            };
+            let mut unparker = Some(unparker);
+            while !(world.flag.load(Ordering::Relaxed) && world.flag.swap(false, Ordering::Acquire)) {
+                if !world.state.park() {
+                    continue;
+                }
+                while !world.goes_on(RunState::take_call) {
+                    match unparker.take() {
+                        Some(unparker) => unparker.join().unwrap(),
+                        None => assert_ne!(world.inbox.load(Ordering::Relaxed), 0, "the token was missed"),
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn model_a_token_wakes_its_task() {
+        a_token_against_a_park(|world| {
+            world.flag.store(true, Ordering::Release);
+            notify(world);
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "the token was missed")]
+    fn model_catches_a_token_that_is_left_after_the_notification() {
+        a_token_against_a_park(|world| {
+            notify(world);
+            world.flag.store(true, Ordering::Release);
         });
     }
 }

@@ -520,4 +520,35 @@ mod model {
             assert_eq!(other.join().unwrap(), !left);
         });
     }
+
+    /// What was delivered is read when `is_notified` says so, without a lock.
+    fn a_look_at_what_is_delivered(is_notified: fn(&Waiter) -> bool) {
+        loom::model(move || {
+            let line = Line::new();
+            let arm = Arm::new(Waiter::new());
+            line.enter(&arm);
+            let other = {
+                let line = line.clone();
+                thread::spawn(move || line.deliver(claim))
+            };
+            while !is_notified(&arm.waiter) {
+                yield_thread();
+            }
+            assert_eq!(arm.value(), 7);
+            drop(arm);
+            assert!(other.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn model_who_is_notified_sees_what_was_delivered() {
+        a_look_at_what_is_delivered(Waiter::is_notified);
+    }
+
+    #[test]
+    #[should_panic(expected = "Causality violation")]
+    fn model_catches_a_waiter_that_goes_while_it_is_touched() {
+        // The seeded bug: that somebody is about to notify it is enough.
+        a_look_at_what_is_delivered(|waiter| matches!(waiter.mark.load(Ordering::Acquire), TOUCHED | NOTIFIED));
+    }
 }

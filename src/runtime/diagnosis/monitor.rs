@@ -7,13 +7,13 @@
 //! So what counts is how long it computed or blocked meanwhile, of the time between two looks (`thread_times`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::thread_times::ThreadTimes;
 use super::{clock, still};
 use crate::exception::{Report, report};
+use crate::primitives::{AtomicBool, Ordering, fence};
 use crate::runtime::parker::Parker;
 use crate::runtime::rest::Rest;
 use crate::runtime::shared::Shared;
@@ -45,11 +45,28 @@ impl Monitor {
     #[inline]
     pub(crate) fn wakes(&self) {
         clock::wind();
-        // SeqCst: after the worker was counted awake; pairs with the fence in `Shared::rest`. One of the two sees the other.
+        self.is_needed();
+    }
+
+    /// Wakes the monitor, if it sleeps.
+    #[inline]
+    fn is_needed(&self) {
+        // SeqCst: after the worker was counted awake; pairs with the fence in `rest`. One of the two sees the other.
         fence(Ordering::SeqCst);
         if self.is_asleep.load(Ordering::SeqCst) && self.is_asleep.swap(false, Ordering::SeqCst) {
             self.parker.unpark();
         }
+    }
+
+    /// Sleeps until a worker wakes up, if all sleep.
+    fn rest(&self, all_sleep: impl Fn() -> bool) {
+        self.is_asleep.store(true, Ordering::SeqCst);
+        // SeqCst: pairs with the fence in `wakes`.
+        fence(Ordering::SeqCst);
+        if all_sleep() && !self.is_over.load(Ordering::SeqCst) {
+            self.parker.park(None);
+        }
+        self.is_asleep.store(false, Ordering::SeqCst);
     }
 
     /// Ends the thread.
@@ -110,7 +127,7 @@ impl Shared {
             if idle_looks < IDLE_LOOKS {
                 self.monitor.parker.park(Instant::now().checked_add(period));
             } else {
-                self.rest();
+                self.monitor.rest(|| self.all_sleep());
                 idle_looks = 0;
             }
         }
@@ -119,17 +136,6 @@ impl Shared {
 
     fn all_sleep(&self) -> bool {
         self.idle.asleep() == self.remotes.len()
-    }
-
-    /// Sleeps until a worker wakes up.
-    fn rest(&self) {
-        self.monitor.is_asleep.store(true, Ordering::SeqCst);
-        // SeqCst: pairs with the fence in `Monitor::wakes`.
-        fence(Ordering::SeqCst);
-        if self.all_sleep() && !self.monitor.is_over.load(Ordering::SeqCst) {
-            self.monitor.parker.park(None);
-        }
-        self.monitor.is_asleep.store(false, Ordering::SeqCst);
     }
 
     /// Reports a worker that a task has held for longer than `limit`, once each time.
@@ -185,5 +191,48 @@ mod tests {
         assert_eq!(suspicion.held, ms(25), "where nothing is known of threads, all of it");
         suspicion.add_up(began + ms(5000), None, ms(25));
         assert_eq!(suspicion.held, ms(75), "but not what passed while the monitor itself could not look");
+    }
+}
+
+#[cfg(all(test, osier_loom))]
+mod model {
+    use super::super::super::idle::Idle;
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// The only worker wakes up while the monitor goes to sleep. Deadlocks if nobody watches it then.
+    fn one_who_wakes_up(wakes: fn(&Monitor)) {
+        loom::model(move || {
+            let world = Arc::new((Idle::new(1), Monitor::new()));
+            world.0.fall_asleep(0, false);
+            let worker = {
+                let world = world.clone();
+                thread::spawn(move || {
+                    _ = world.0.wake_up(0);
+                    wakes(&world.1);
+                })
+            };
+            let (idle, monitor) = &*world;
+            while idle.asleep() == 1 {
+                monitor.rest(|| idle.asleep() == 1);
+            }
+            worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn model_the_monitor_does_not_sleep_while_a_worker_is_awake() {
+        one_who_wakes_up(Monitor::is_needed);
+    }
+
+    #[test]
+    #[should_panic(expected = "deadlock")]
+    fn model_catches_a_worker_that_looks_at_the_monitor_without_a_fence() {
+        one_who_wakes_up(|monitor| {
+            if monitor.is_asleep.load(Ordering::SeqCst) && monitor.is_asleep.swap(false, Ordering::SeqCst) {
+                monitor.parker.unpark();
+            }
+        });
     }
 }
