@@ -50,7 +50,8 @@
 //!
 //! # Rooms
 //! - `server`: loops that accept, and serve. `ready`: any descriptor. `pipe`. `selector`: a loop's view. `when`: readiness as a
-//!   branch of a select. `socket`: what all sockets share. `halves`: of a stream. `tcp`, `udp`, `unix`. `resolve`: names to addresses.
+//!   branch of a select. `socket`: what all sockets share. `halves`: of a stream. `tcp`, `udp`, `unix`. `resolve`: names to
+//!   addresses.
 //!
 //! How waiting works: `arch-notes/reactor.md`.
 

@@ -18,8 +18,8 @@ pub trait Spawner: Send + Sync + 'static {
     /// Spawns a task that runs `serve`, if it has a place. It is the accepting task that calls, with no lock held.
     ///
     /// # Errors
-    /// It has none, or cannot spawn now; `serve` comes back. The server waits until there is a place, and tries again; from the second time in a row
-    /// on, after a pause that begins with 10 ms.
+    /// It has none, or cannot spawn now; `serve` comes back. The server waits until there is a place, and tries again; from the
+    /// second time in a row on, after a pause that begins with 10 ms.
     fn try_spawn(&self, serve: Serve) -> Result<Task, Serve>;
 }
 

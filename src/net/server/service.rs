@@ -5,8 +5,8 @@
 //! that, by an error, a panic or the end of a runtime, a stop begins and ends, so that whoever serves for ever returns.
 //!
 //! # Invariants
-//! - Nobody is spawned once it was seen that a stop has begun. Whoever was spawned before is in the list when the accepting tasks have
-//!   ended, which a stop waits for before it looks there.
+//! - Nobody is spawned once it was seen that a stop has begun. Whoever was spawned before is in the list when the accepting
+//!   tasks have ended, which a stop waits for before it looks there.
 //! - Nobody else's code runs under the lock.
 //! - `stopped` is set when the last stop under way has ended, not before.
 
@@ -106,36 +106,25 @@ impl Service {
         count: usize,
         accept: impl Fn() + Clone + Send + 'static,
     ) {
-        let round = {
-            let mut state = lock(&self.state);
-            if state.is_stopping || state.is_accepting() {
-                return;
-            }
-            state.round += 1;
-            state.accepting = count;
-            // Of an earlier round, they have ended by themselves.
-            state.acceptors.clear();
-            state.round
-        };
+        let mut state = lock(&self.state);
+        if state.is_stopping || state.is_accepting() {
+            return;
+        }
+        state.round += 1;
+        state.accepting = count;
+        // Of an earlier round, they have ended by themselves.
+        state.acceptors.clear();
         for _ in 0..count {
-            let (accepting, accept) = (Accepting { service: self.clone(), round }, accept.clone());
+            let (accepting, accept) = (Accepting { service: self.clone(), round: state.round }, accept.clone());
             let builder = Builder::new().name(name);
             let builder = if count > 1 { builder.place(Place::Spread) } else { builder };
             let accept = move || {
                 let _accepting = accepting;
                 accept();
             };
-            // Nobody joins it: if it fails, that is reported.
-            let spawned = builder.try_spawn(accept);
-            let mut state = lock(&self.state);
-            match spawned {
-                Ok(acceptor) if state.round == round => state.acceptors.push(acceptor.task()),
-                // Paused, or stopped, by somebody who has not seen this one.
-                Ok(acceptor) => {
-                    state.ending.push(acceptor.task());
-                    drop(state);
-                    acceptor.cancel();
-                }
+            // Under the lock, so that a stop that begins meanwhile knows of it. Nobody joins it: if it fails, that is reported.
+            match builder.try_spawn(accept) {
+                Ok(acceptor) => state.acceptors.push(acceptor.task()),
                 Err(error) => {
                     let ending = state.end_round();
                     drop(state);
