@@ -17,7 +17,7 @@ use osier::sync::channel::{self, Receiver, Sender};
 use osier::sync::{
     AsyncResult, Condvar, Event, JoinableQueue, Mutex, OnceCell, Queue, RLock, RwLock, Semaphore, SimpleQueue,
 };
-use osier::{Runtime, actor, scope, select, sleep, spawn, spawn_local, task, time, yield_now};
+use osier::{JoinHandle, Pool, Runtime, actor, scope, select, sleep, spawn, spawn_local, task, time, yield_now};
 
 fn runtime(workers: usize) -> Runtime {
     Runtime::builder().workers(workers).build().unwrap()
@@ -355,6 +355,25 @@ const NEVER: &[Never] = &[
             _ = (task::worker(), task::is_cancelled(), task.name().len());
         })
     }),
+    ("exceptions thrown into a task, and links", || {
+        let parked = spawn(task::park);
+        Box::new(move || {
+            parked.task().throw(std::fmt::Error);
+            let link = parked.link(|_| ());
+            assert!(link.unlink());
+        })
+    }),
+    ("exceptions given to a result", || Box::new(|| _ = AsyncResult::<u32>::new().set_exception(std::fmt::Error))),
+    ("handles that go, and pools without room", || {
+        let pool = Pool::new(1);
+        assert!(pool.try_spawn(task::park).is_ok());
+        let mut ended = Vec::from_iter((0..100_000).map(|n| spawn(move || n)));
+        common::until(|| ended.iter().all(JoinHandle::is_finished));
+        Box::new(move || {
+            assert!(pool.try_spawn(|| ()).is_err());
+            drop(ended.pop());
+        })
+    }),
 ];
 
 // Each of them 100 000 times, while a borrow is held that any other task would run into.
@@ -398,7 +417,7 @@ fn spawning_never_suspends() {
     LocalRuntime::new().run(|| {
         let shared = Rc::new(RefCell::new(0_u32));
         let borrow = shared.borrow_mut();
-        let local: Vec<_> = (0..10_000)
+        let local: Vec<_> = (0..100_000)
             .map(|_| {
                 let shared = shared.clone();
                 spawn_local(move || *shared.borrow_mut() += 1)
@@ -408,7 +427,7 @@ fn spawning_never_suspends() {
         drop(borrow);
         local.into_iter().for_each(|task| task.join().unwrap());
         assert!(sent.into_iter().enumerate().all(|(n, task)| task.join().unwrap() == n));
-        assert_eq!(*shared.borrow(), 10_000);
+        assert_eq!(*shared.borrow(), 100_000);
     });
     runtime(1).run(|| {
         let ran = Arc::new(AtomicU64::new(0));

@@ -5,7 +5,6 @@
 mod common;
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{FOR_EVER, Tally, hold_thread, ms, until, watch};
 use osier::runtime::LocalRuntime;
 use osier::sync::channel;
-use osier::task::{self, Builder, Hop, Step, spawn_hop, spawn_stepped};
+use osier::task::{self, Builder, Hop, Order, Step, spawn_hop, spawn_stepped};
 use osier::{Runtime, run, sleep, spawn, yield_now};
 
 fn runtime(workers: usize) -> Runtime {
@@ -51,6 +50,22 @@ fn steps_are_taken_by_whoever_has_time() {
     let runtime = runtime(2);
     runtime.run(|| {
         let here = task::worker().unwrap();
+        // The other worker is held until the first step has been taken, so that it is taken here.
+        let (held, released) = (Arc::new(AtomicUsize::new(usize::MAX)), Arc::new(AtomicUsize::new(0)));
+        let hog = spawn({
+            let (held, released) = (held.clone(), released.clone());
+            move || {
+                held.store(task::worker().unwrap(), Ordering::SeqCst);
+                while released.load(Ordering::SeqCst) == 0 {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        while held.load(Ordering::SeqCst) == usize::MAX {
+            // Not by a wait: it would start here.
+            std::thread::yield_now();
+        }
+        assert_ne!(held.load(Ordering::SeqCst), here, "whoever has time takes it");
         let (sender, receiver) = channel::unbounded();
         let stepped = spawn_stepped(0, move |n| {
             sender.send(task::worker().unwrap()).unwrap();
@@ -58,18 +73,15 @@ fn steps_are_taken_by_whoever_has_time() {
             *n += 1;
             if *n == 50 { Step::Done(()) } else { Step::Again }
         });
-        let first = receiver.recv().unwrap();
-        // Now hold the worker that it is on: the steps that are left go to the other one.
-        let hog = Builder::new().place(task::Place::Here).spawn(|| ());
-        hog.join().unwrap();
-        if first == here {
-            while !stepped.is_finished() {
-                std::thread::yield_now();
-            }
+        assert_eq!(receiver.recv(), Ok(here));
+        // Now this worker is held: the steps that are left go to the other one.
+        released.store(1, Ordering::SeqCst);
+        while !stepped.is_finished() {
+            std::thread::yield_now();
         }
         stepped.join().unwrap();
-        let workers: HashSet<_> = receiver.iter().collect();
-        assert!(first != here || workers.len() == 2 || !workers.contains(&here), "{workers:?}");
+        hog.join().unwrap();
+        assert_ne!(receiver.iter().last(), Some(here), "the last step, at least");
     });
 }
 
@@ -202,20 +214,27 @@ fn a_hop_leaves_a_worker_that_is_held() {
     let runtime = runtime(2);
     runtime.run(|| {
         for _ in 0..20 {
-            let first_home = Arc::new(AtomicUsize::new(usize::MAX));
-            let notes = first_home.clone();
-            let heavy = Builder::new().place(task::Place::Here).spawn_hop(move || {
-                notes.store(task::worker().unwrap(), Ordering::SeqCst);
-                Hop::on(|| Hop::Done(task::worker().unwrap()))
-            });
-            until(|| first_home.load(Ordering::SeqCst) != usize::MAX);
             let here = task::worker().unwrap();
-            assert_eq!(first_home.load(Ordering::SeqCst), here);
-            // This worker is held until the other one has taken the rest, unless it has run here already.
-            while !heavy.is_finished() {
-                std::thread::yield_now();
-            }
-            assert!(heavy.join().unwrap() < 2);
+            let is_over = Arc::new(AtomicUsize::new(0));
+            let over = is_over.clone();
+            let (sender, receiver) = channel::bounded(2);
+            let heavy = Builder::new().place(task::Place::Here).spawn_hop(move || {
+                assert_eq!(task::worker(), Some(here));
+                // Stands before the rest of this one, and holds whichever worker starts it until that has run.
+                let hog = Builder::new().spawn_order(Order::Fifo).spawn(move || {
+                    while is_over.load(Ordering::SeqCst) == 0 {
+                        std::thread::yield_now();
+                    }
+                    task::worker().unwrap()
+                });
+                sender.send(hog).unwrap();
+                Hop::on(move || {
+                    over.store(1, Ordering::SeqCst);
+                    Hop::Done(task::worker().unwrap())
+                })
+            });
+            let hog = receiver.recv().unwrap();
+            assert_ne!(heavy.join().unwrap(), hog.join().unwrap(), "it left the one that is held");
         }
     });
 }
