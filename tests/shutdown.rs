@@ -25,6 +25,12 @@ fn in_a_process_of_its_own() {
     let _watch = watch();
     match program.as_str() {
         "shut down twice" => shut_down_twice(),
+        "spawn at exit" => spawn_at_exit(),
+        "spawn at exit after a shutdown" => {
+            osier::run(|| ());
+            osier::shutdown(FOR_EVER).unwrap();
+            spawn_at_exit();
+        }
         other => panic!("no program '{other}'"),
     }
 }
@@ -156,6 +162,30 @@ fn what_is_refused_when_the_deadline_has_passed_does_not_count_as_left() {
 fn a_shutdown_that_has_given_up_does_not_wait_again() {
     let _watch = watch();
     assert_ended_well(&run_program("shut down twice"));
+}
+
+// H38
+#[test]
+fn a_handler_that_runs_at_the_processs_exit_may_spawn() {
+    let _watch = watch();
+    let output = run_program("spawn at exit");
+    assert_ended_well(&output);
+    assert!(common::stderr(&output).contains("spawned, and joined 7"), "{}", common::stderr(&output));
+    let output = run_program("spawn at exit after a shutdown");
+    assert_ended_well(&output);
+    let said = common::stderr(&output);
+    assert!(said.contains("refused: cannot spawn: the runtime has shut down"), "{said}");
+}
+
+fn spawn_at_exit() {
+    extern "C" fn handler() {
+        match try_spawn(|| 7) {
+            Ok(task) => eprintln!("spawned, and joined {}", task.join().unwrap()),
+            Err(error) => eprintln!("refused: {error}"),
+        }
+    }
+    // SAFETY: it is a function without arguments that does not unwind.
+    assert_eq!(unsafe { libc::atexit(handler) }, 0);
 }
 
 fn shut_down_twice() {
