@@ -3,7 +3,7 @@
 //! A [`Waiter`] is a record on the stack of the task or thread that waits, linked into a [`WaitQueue`] that lies under
 //! some lock (a channel's, a task's). Notifying a waiter is two steps. Under the lock it is unlinked, marked, and its
 //! task's state changed; that gives a [`Wakeup`]. After unlocking, the wakeup is fired, which queues the task or
-//! unparks the thread. Between the two the task cannot end (see `task::state`), so no reference is counted.
+//! unparks the thread. Between the two the task cannot end (see `task::run_state`), so no reference is counted.
 //!
 //! A waiter waits alone, or is one of several of a [`Choice`], or one of the many of a [`Crowd`], or stands for a future
 //! that somebody polls: the queue does not mind.
