@@ -32,7 +32,7 @@ use super::group::{LOCALS, Shared, THREAD, TRACER, TREES};
 use super::local::Locals;
 use super::memory::BlockCache;
 pub(crate) use super::trees::{Root, Trees};
-use crate::stack::StackCache;
+use crate::stack::{Spare, Stack, StackCache, StackSize};
 
 /// One running or suspended coroutine, as a link of the chain. Lives in its holder's block.
 #[derive(Debug)]
@@ -240,6 +240,8 @@ pub(super) struct Thread {
     random: Cell<u32>,
     /// Whether `TRACER` is set.
     traced: Cell<bool>,
+    /// The stack that this thread gave back last.
+    spare: Spare,
     /// How many checkpoints pass before one looks at the clock. See `task::checkpoint`.
     #[cfg(feature = "runtime")]
     checkpoints_left: Cell<u32>,
@@ -268,6 +270,7 @@ impl Thread {
             #[cfg(feature = "runtime")]
             random: Cell::new(0x9E37_79B9),
             traced: Cell::new(false),
+            spare: Spare::new(),
             #[cfg(feature = "runtime")]
             checkpoints_left: Cell::new(0),
             #[cfg(feature = "runtime")]
@@ -299,10 +302,21 @@ pub(crate) struct Pace {
 }
 
 thread_local! {
-    static STACKS: RefCell<StackCache> = const { RefCell::new(StackCache::new()) };
+    static STACKS: Stacks = const { Stacks(RefCell::new(StackCache::new())) };
     static BLOCKS: BlockCache = const { BlockCache::new() };
     #[cfg(feature = "runtime")]
     static PACE: Cell<Pace> = const { Cell::new(Pace { looked: None, yielded: None, step: 1 }) };
+}
+
+/// A thread's free stacks. What the thread has apart from them goes with them.
+struct Stacks(RefCell<StackCache>);
+
+impl Drop for Stacks {
+    fn drop(&mut self) {
+        if let Some((size, stack)) = THREAD.with(|thread| thread.spare.close()) {
+            self.0.get_mut().put(size, stack);
+        }
+    }
 }
 
 /// The innermost running frame, or null.
@@ -424,6 +438,7 @@ pub(super) fn set_parked_unwinding(count: usize) {
     THREAD.with(|thread| thread.parked_unwinding.set(count));
 }
 
+#[inline(always)]
 pub(super) fn thread_unwinding() -> bool {
     THREAD.with(|thread| thread.thread_unwinding.get())
 }
@@ -569,8 +584,29 @@ pub(super) fn with_stack_cache<T>(f: impl FnOnce(Option<&mut StackCache>) -> T) 
     // in registers.
     let stacks = STACKS.try_with(ptr::from_ref).unwrap_or(ptr::null());
     // SAFETY: null, or this thread's, which does not end before this returns.
-    let mut cache = unsafe { stacks.as_ref() }.and_then(|stacks| stacks.try_borrow_mut().ok());
+    let mut cache = unsafe { stacks.as_ref() }.and_then(|stacks| stacks.0.try_borrow_mut().ok());
     f(cache.as_deref_mut())
+}
+
+/// Hands out the stack that this thread gave back last, if it has this size.
+#[inline(always)]
+pub(super) fn take_spare_stack(size: StackSize) -> Option<Stack> {
+    THREAD.with(|thread| thread.spare.take(size))
+}
+
+/// Keeps a stack that nobody runs on, for the next that asks. It comes back if there is one already, or the thread is past
+/// its end.
+#[inline(always)]
+pub(super) fn keep_stack(size: StackSize, stack: Stack) -> Option<Stack> {
+    THREAD.with(|thread| thread.spare.put(size, stack))
+}
+
+/// Lets this thread keep a stack apart from its cache, which was asked for just now. Not where coroutines have threads of
+/// their own: these share what is kept here, and not the cache.
+pub(super) fn keeps_spare_stack() {
+    if !cfg!(any(miri, osier_threads)) {
+        THREAD.with(|thread| thread.spare.open());
+    }
 }
 
 /// Lends this thread's free blocks; `None` when it is past its end.

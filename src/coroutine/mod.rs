@@ -115,6 +115,9 @@ pub(crate) fn give_stacks_back() {
 /// Takes a stack; a thread that panics may do so too.
 #[inline(always)]
 fn take_spare(size: StackSize) -> io::Result<Stack> {
+    if let Some(stack) = current::take_spare_stack(size) {
+        return Ok(stack);
+    }
     match current::with_stack_cache(|cache| cache?.take(size)) {
         Some(stack) => Ok(stack),
         None => stack::take_uncached(size),
@@ -132,8 +135,20 @@ fn on_spare<T>(size: StackSize, stack: Stack, name: &str, f: impl FnOnce() -> T)
 /// Gives a stack that nobody runs on back to this thread's cache.
 #[inline(always)]
 pub(crate) fn give_stack(size: StackSize, stack: Stack) {
+    if let Some(stack) = current::keep_stack(size, stack) {
+        give_to_cache(size, stack);
+    }
+}
+
+/// Where this thread keeps one already, or has kept none yet.
+#[inline(never)]
+fn give_to_cache(size: StackSize, stack: Stack) {
     current::with_stack_cache(|cache| match cache {
-        Some(cache) => cache.put(size, stack),
+        Some(cache) => {
+            // It will be dropped at the end of the thread, and takes the other one then.
+            current::keeps_spare_stack();
+            cache.put(size, stack);
+        }
         None => stack::put_uncached(size, stack),
     });
 }

@@ -47,7 +47,7 @@ pub(crate) fn prepare() {
     if !INSTALLED.load(Ordering::Relaxed) {
         install();
     }
-    if !current::panicking() {
+    if current::thread_unwinding() && !current::panicking() {
         current::set_thread_unwinding(false);
         // SAFETY: `current` is null or the running frame.
         if let Some(frame) = unsafe { current::frame().as_ref() }

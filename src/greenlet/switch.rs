@@ -62,7 +62,8 @@ impl<T: 'static> Greenlet<T> {
             tree.post(self.link(), Mail::Value(value));
             // SAFETY: `me` runs on `top`, the running frame, and the target is suspended.
             unsafe { tree::drive_directly(tree, self.link(), me, top) }
-        } else if tree.may_give_way(me, node) {
+        } else if tree.may_give_way(me, node) && !me.head.frame.has_signals() {
+            // One that unwinds resumes its own descendants, wherever it stands: see `drive::is_to_resume`.
             tree.post(self.link(), Mail::Value(value));
             true
         } else {
@@ -114,7 +115,18 @@ impl<T: 'static> Greenlet<T> {
     /// greenlet: it was suspended, and its waits could not look.
     ///
     /// Which greenlet that is must be asked anew: a generator in which it switched may have gone on in another one.
+    #[inline(always)]
     fn arrive(top: *const Frame, value: T) -> T {
+        // SAFETY: null, or the running frame.
+        if unsafe { top.as_ref() }.is_none_or(|top| top.is_greenlet() || top.is_base()) {
+            // Nothing is on top of it.
+            return value;
+        }
+        Self::arrive_above(top, value)
+    }
+
+    #[cold]
+    fn arrive_above(top: *const Frame, value: T) -> T {
         // SAFETY: who was located runs, so it is not freed.
         match tree::locate::<T>(top).map(|me| unsafe { me.as_ref() }) {
             // A root was not suspended: it is on the chain all the while, and its waits look at its deadlines.

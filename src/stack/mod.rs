@@ -35,7 +35,7 @@ mod sys;
 
 #[cfg(feature = "runtime")]
 pub(crate) use pool::{Locked, lock};
-pub(crate) use pool::{StackCache, put_uncached, take_uncached};
+pub(crate) use pool::{Spare, StackCache, put_uncached, take_uncached};
 #[cfg(feature = "runtime")]
 pub(crate) use region::NameTag;
 #[cfg(all(feature = "backtrace", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]

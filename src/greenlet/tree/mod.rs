@@ -112,7 +112,7 @@ impl<T: 'static> Tree<T> {
         to.state.get() == State::Suspended && me.depth.get() < MOST_ABOVE_ROOT
     }
 
-    /// Whether those below `me`, who runs, surely know what to do about `to` if `me` gives way to them.
+    /// Whether those below `me`, who runs and does not unwind, surely know what to do about `to` if `me` gives way to them.
     #[inline(always)]
     pub(super) fn may_give_way(&self, me: &Node<T>, to: &Node<T>) -> bool {
         let state = to.state.get();
