@@ -1,7 +1,7 @@
 //! The atomics and locks of the protocols: std's, or loom's while a model test runs.
 //!
 //! Only rooms with a protocol of their own use them, which contain no coroutine, so that a model checker can run them:
-//! `runtime::{idle, inbox, parker, quiet, rest, diagnosis::monitor}`,
+//! `runtime::{closing, idle, inbox, parker, quiet, rest, diagnosis::monitor}`,
 //! `task::{run_state, end_state, requests, wait_queue, choice, crowd}`, locks of `sync`.
 
 #[cfg(all(test, osier_loom))]

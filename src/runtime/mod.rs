@@ -7,7 +7,7 @@
 //! - `builder`: what is said of a runtime before it starts.
 //! - `worker`: the loop, and what it finds next. `shared`: how workers reach each other, and the way to the end.
 //! - `local`: a worker on the calling thread. `bell`: how a foreign event loop hears of its work.
-//! - `place`: where a fresh task goes. `quiet`: whether anything is left to do.
+//! - `closing`: who finds that all is over. `place`: where a fresh task goes. `quiet`: whether anything is left to do.
 //! - `idle`: who sleeps, who wakes. `berth`: where a worker sleeps, `parker`: where any thread does. `reactor`: descriptors
 //!   that tasks wait for, as long as the feature `net` is on.
 //! - `rest`: which other threads wait. `inbox`: tasks on their way home. `timer`: a wheel.
@@ -20,6 +20,7 @@
 mod bell;
 mod berth;
 mod builder;
+mod closing;
 mod diagnosis;
 mod fork;
 mod idle;

@@ -6,7 +6,7 @@
 //!   from outside. From then on the number of tasks only falls, and whoever sees it at zero may say that it is over.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use crossbeam_deque::{Injector, Stealer};
 use super::ShutdownError;
 use super::bell::Bell;
 use super::berth::Berth;
+use super::closing::Closing;
 use super::diagnosis::{Monitor, OnDeadlock, Roots, Turnstile, Watched, names_of_started};
 use super::fork;
 use super::idle::Idle;
@@ -40,10 +41,8 @@ pub(crate) struct Shared {
     pub(super) gate: Mutex<Gate>,
     /// Which pair of workers is compared next, by `Way::Spread`.
     pub(super) turn: AtomicUsize,
-    /// Whether the runtime cancels its tasks and takes no more.
-    closing: AtomicBool,
-    /// Whether every task has ended while it closed.
-    ended: AtomicBool,
+    /// Whether it closes, and is over.
+    closing: Closing,
     /// Whether the deadline of the shutdown has passed: tasks are left behind.
     abandoned: AtomicBool,
     pub(super) quiet: Quiet,
@@ -94,8 +93,6 @@ pub(super) struct Remote {
     pub(super) watched: Watched,
     /// What it had to wait for when it last fell asleep: bits of [`Expects`].
     expects: AtomicU8,
-    /// Whether it has seen that the runtime closes.
-    acknowledged: AtomicBool,
     pub(super) counts: Counts,
 }
 
@@ -171,7 +168,6 @@ impl Shared {
                     tick: AtomicU32::new(0),
                     watched: Watched::default(),
                     expects: AtomicU8::new(0),
-                    acknowledged: AtomicBool::new(false),
                     counts: Counts::default(),
                 })
             })
@@ -182,8 +178,7 @@ impl Shared {
             injector: Injector::new(),
             gate: Mutex::new(Gate { open: true, injected: 0, refused: 0 }),
             turn: AtomicUsize::new(0),
-            closing: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
+            closing: Closing::new(remotes.len()),
             abandoned: AtomicBool::new(false),
             quiet: Quiet::new(),
             monitor: Monitor::new(),
@@ -337,13 +332,13 @@ impl Shared {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
+        self.closing.has_begun()
     }
 
     /// In the child of a fork: nothing may be spawned, and nobody is waited for.
     pub(super) fn die(&self) {
         self.forked.store(true, Ordering::Release);
-        self.closing.store(true, Ordering::Release);
+        self.closing.begin();
         self.abandoned.store(true, Ordering::Release);
     }
 
@@ -368,7 +363,7 @@ impl Shared {
     /// Takes no more tasks, and asks every worker to cancel those it has.
     pub(super) fn close(&self) {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner).open = false;
-        self.closing.store(true, Ordering::Release);
+        self.closing.begin();
         self.unpark_all();
     }
 
@@ -412,25 +407,12 @@ impl Shared {
 
     /// Says that a worker spawns no more.
     pub(super) fn acknowledge(&self, worker: usize) {
-        self.remotes[worker].acknowledged.store(true, Ordering::Release);
+        self.closing.acknowledge(worker);
     }
 
     /// Whether a worker that found nothing to do may exit. The last to come here finds that all is over.
     pub(super) fn may_exit(&self) -> bool {
-        if !self.is_closing() {
-            return false;
-        }
-        // SeqCst: of two workers that finish their last tasks at the same time, one sees both.
-        fence(Ordering::SeqCst);
-        if !self.ended.load(Ordering::Acquire) {
-            let all_acknowledged = self.remotes.iter().all(|remote| remote.acknowledged.load(Ordering::Acquire));
-            if !all_acknowledged || self.unfinished() > 0 {
-                return false;
-            }
-            self.ended.store(true, Ordering::Release);
-            self.unpark_all();
-        }
-        true
+        self.closing.is_over(|| self.unfinished(), || self.unpark_all())
     }
 
     /// How many tasks have been spawned and have not ended.
