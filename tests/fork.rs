@@ -48,6 +48,8 @@ fn in_a_process_of_its_own() {
         "fork" => fork(),
         "fork in a local runtime" => fork_in_a_local_runtime(),
         "fork beside others" => fork_beside_others(),
+        #[cfg(feature = "net")]
+        "fork with sockets" => fork_with_sockets(),
         "end the thread" => end_the_thread(),
         other => panic!("no program is called {other}"),
     }
@@ -156,6 +158,61 @@ fn fork_beside_others() {
         }
         is_over.store(true, Ordering::Relaxed);
     });
+}
+
+// H44
+#[cfg(feature = "net")]
+#[test]
+fn a_forked_child_leaves_its_parents_sockets_as_they_are() {
+    let _watch = watch();
+    assert_ended_well(&run_program("fork with sockets"));
+}
+
+/// The child has the parent's epoll instances, too: what it does with sockets that wait there must not change them.
+#[cfg(feature = "net")]
+fn fork_with_sockets() {
+    use osier::net::{TcpListener, TcpStream};
+    use std::io::{Read, Write};
+
+    fn echo(stream: &mut TcpStream, byte: u8) -> bool {
+        let mut answer = [0];
+        stream.write_all(&[byte]).is_ok() && stream.read_exact(&mut answer).is_ok() && answer == [byte]
+    }
+
+    fn serve(listener: &TcpListener) {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut byte = [0];
+        while stream.read_exact(&mut byte).is_ok() {
+            stream.write_all(&byte).unwrap();
+        }
+    }
+
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let listener = runtime.run(|| TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = runtime.spawn(move || serve(&listener));
+    let mut stream = runtime.run(|| TcpStream::connect(address)).unwrap();
+    // Now the server waits for the next byte, in one of the epoll instances.
+    let stream = runtime.run(move || echo(&mut stream, 1).then_some(stream)).expect("it answers");
+    let stream = Mutex::new(Some(stream));
+    assert!(in_child(|| {
+        // Closes the child's copy, and has sockets of its own in a runtime of its own.
+        drop(stream.lock().unwrap().take());
+        let own = Runtime::builder().workers(1).build().unwrap();
+        own.run(|| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = spawn(move || serve(&listener));
+            let mut stream = TcpStream::connect(address).unwrap();
+            let is_answered = echo(&mut stream, 2);
+            drop(stream);
+            server.join().is_ok() && is_answered
+        })
+    }));
+    let mut stream = stream.into_inner().unwrap().expect("the parent has it still");
+    assert!(runtime.run(|| (3..100).all(|byte| echo(&mut stream, byte))), "the parent's go on");
+    drop(stream);
+    server.join().unwrap();
 }
 
 fn fork_in_a_local_runtime() {

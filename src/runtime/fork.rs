@@ -5,7 +5,7 @@
 //! in a task goes on as a plain thread would, until it ends or calls `exec`; its worker runs no other task.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 
 use super::diagnosis::{deciding, looking};
@@ -22,6 +22,15 @@ static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 
 /// Whether this process is a child that was forked off a process with a runtime.
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
+
+/// How many forks lie between this process and the first that had a runtime.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// Tells what was made in this process from what was inherited.
+#[cfg(feature = "net")]
+pub(super) fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
+}
 
 fn all() -> MutexGuard<'static, Vec<Weak<Shared>>> {
     ALL.lock().unwrap_or_else(PoisonError::into_inner)
@@ -97,6 +106,7 @@ extern "C" fn in_parent() {
 extern "C" fn in_child() {
     let Some(Locks { all, .. }) = HELD.0.take() else { return };
     IS_CHILD.store(!all.is_empty(), Ordering::Relaxed);
+    GENERATION.fetch_add(1, Ordering::Relaxed);
     for shared in all.iter().filter_map(Weak::upgrade) {
         shared.die();
         // Its tasks point there, and its workers will not end.

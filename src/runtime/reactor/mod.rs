@@ -36,11 +36,14 @@ use std::time::{Duration, Instant};
 use poller::{Event, Interest, Poller};
 use source::Source;
 
+use super::fork;
 use super::worker::Worker;
 
 /// What one worker watches.
 #[derive(Debug)]
 pub(crate) struct Reactor {
+    /// In which process.
+    made_in: u32,
     /// Made when the first descriptor comes, or a server starts: a runtime without any has none.
     poller: OnceLock<Poller>,
     slots: Mutex<Slots>,
@@ -100,6 +103,7 @@ impl Slots {
 impl Reactor {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
+            made_in: fork::generation(),
             poller: OnceLock::new(),
             slots: Mutex::new(Slots::default()),
             batch: Mutex::new(Vec::new()),
@@ -107,6 +111,12 @@ impl Reactor {
             waiting: AtomicUsize::new(0),
             waiting_that_count: AtomicUsize::new(0),
         })
+    }
+
+    /// Whether it is the parent's of a process that was forked off: what is changed in its poller changes that of the parent,
+    /// which has the same instance.
+    fn is_inherited(&self) -> bool {
+        self.made_in != fork::generation()
     }
 
     /// Whether there is anything to watch.
@@ -190,7 +200,7 @@ impl Reactor {
     fn add(&self, source: &Arc<Source>, interest: Interest) -> io::Result<Key> {
         let poller = self.poller()?;
         let mut slots = self.slots();
-        if slots.is_retired {
+        if slots.is_retired || self.is_inherited() {
             return Err(io::Error::other("the worker has ended"));
         }
         let free = slots.free.pop();
@@ -212,6 +222,9 @@ impl Reactor {
     }
 
     fn modify(&self, key: Key, fd: RawFd, interest: Interest) -> io::Result<()> {
+        if self.is_inherited() {
+            return Err(io::Error::other(fork::MESSAGE));
+        }
         self.poller.get().expect("it watches something").modify(fd, key.to_bits(), interest)
     }
 
@@ -224,7 +237,7 @@ impl Reactor {
         let source = slot.source.take();
         slot.generation = slot.generation.wrapping_add(1) & Key::LAST_GENERATION;
         slots.free.push(key.slot);
-        if let Some(poller) = self.poller.get() {
+        if let Some(poller) = self.poller.get().filter(|_| !self.is_inherited()) {
             poller.remove(fd);
         }
         self.used.fetch_sub(1, Ordering::Relaxed);

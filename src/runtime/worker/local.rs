@@ -34,7 +34,8 @@ impl Worker {
     }
 
     pub(in crate::runtime) fn set_bell(&self) {
-        let Some(bell) = self.shared().bell.get() else { return };
+        // In the child of a fork the bell is the parent's, too.
+        let Some(bell) = self.shared().bell.get().filter(|_| !self.shared().is_forked()) else { return };
         if self.has_ready() || self.sees_work() {
             bell.ring();
         }
