@@ -3,7 +3,7 @@
 //! ```text
 //!   Block<F>:  ┌ Head ──────────────────────────────────────────────┬──────┐
 //!              │ Books: frame, state, command, …                     │ body │
-//!              │ coroutine, returned, name, size, vtable             │  F   │
+//!              │ coroutine, ended, returned, name, vtable             │  F   │
 //!              └─────────────────────────────────────────────────────┴──────┘
 //! ```
 //!
@@ -26,6 +26,7 @@ use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::{self, NonNull};
 
+use super::name::Name;
 use super::{State, Yielder};
 use crate::coroutine::memory;
 use crate::coroutine::unwind::{self, Payload};
@@ -39,12 +40,20 @@ use crate::stack::StackSize;
 pub(super) enum Command {
     /// `yield_` returns the value passed.
     Send,
-    /// `yield_` unwinds with the exception in `Books::thrown`.
+    /// `yield_` unwinds with the exception in `Books::asked`.
     Throw,
     /// `yield_` unwinds with an exit.
     Close,
-    /// `yield_` puts a backtrace into `Books::trace`, and suspends again without an item.
+    /// `yield_` puts a backtrace where `Books::asked` says, and suspends again without an item.
     Trace,
+}
+
+/// What a command comes with.
+union Asked {
+    nothing: (),
+    thrown: ManuallyDrop<Exception>,
+    /// Where the backtrace is put.
+    trace: *const Cell<Option<Backtrace>>,
 }
 
 /// Says the name of what stands in for a generator.
@@ -61,10 +70,11 @@ pub(super) struct Books {
     pub(super) command: Cell<Command>,
     /// Whether the body is suspended in the middle of its own unwind: nothing can be thrown into it.
     pub(super) takes_only_send: Cell<bool>,
-    /// With `Command::Throw`, what is thrown.
-    pub(super) thrown: Cell<Option<Exception>>,
-    /// With `Command::Trace`, where the backtrace is put.
-    pub(super) trace: Cell<*const Cell<Option<Backtrace>>>,
+    /// Whether the body borrows from its creator, who must not go on while it is alive: it is never leaked.
+    borrows: bool,
+    stack_size: StackSize,
+    /// What the command says is there, from just before the resume until the yielder takes it.
+    asked: UnsafeCell<Asked>,
     /// Who stands in for this generator, while it is suspended in a `yield_from`; else null. It lies on its stack.
     pub(super) delegate: Cell<*const &'static Naming<'static>>,
     /// The body's `Yielder<Out, In>`, while the body runs.
@@ -75,6 +85,24 @@ impl Books {
     /// The exit that ends this generator. It names it, so that an inner one passes it on.
     pub(super) fn closing(&self) -> Leaving {
         Leaving::new(ExitKind::Close, ptr::from_ref(self).addr())
+    }
+
+    /// Takes what is thrown.
+    ///
+    /// # Safety
+    /// - The command was `Throw`, and this is the only call for it.
+    pub(super) unsafe fn take_thrown(&self) -> Exception {
+        // SAFETY: the caller's promise; nobody else looks at it while the body runs.
+        unsafe { ManuallyDrop::take(&mut (*self.asked.get()).thrown) }
+    }
+
+    /// Where the backtrace is put.
+    ///
+    /// # Safety
+    /// - The command was `Trace`, and whoever asked still waits.
+    pub(super) unsafe fn trace(&self) -> &Cell<Option<Backtrace>> {
+        // SAFETY: the caller's promise; it lies in the frame of whoever asked.
+        unsafe { &*(*self.asked.get()).trace }
     }
 
     /// Sorts out what a body unwound with.
@@ -116,10 +144,7 @@ struct Head<Out, In: 'static, Ret> {
     ended: UnsafeCell<MaybeUninit<Ended<Ret>>>,
     /// What the body returned to an iteration.
     returned: Cell<Option<Ret>>,
-    /// Whether the body borrows from its creator, who must not go on while it is alive: it is never leaked.
-    borrows: bool,
-    name: Cow<'static, str>,
-    stack_size: StackSize,
+    name: Name,
     /// One for each type of body, never freed. No reference, for what is yielded may borrow.
     vtable: *const Vtable<Out, In, Ret>,
 }
@@ -216,15 +241,14 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
                 state: Cell::new(State::New),
                 command: Cell::new(Command::Send),
                 takes_only_send: Cell::new(false),
-                thrown: Cell::new(None),
-                trace: Cell::new(ptr::null()),
+                borrows: plan.borrows,
+                stack_size: plan.stack_size,
+                asked: UnsafeCell::new(Asked { nothing: () }),
                 delegate: Cell::new(ptr::null()),
                 yielder: Cell::new(ptr::null()),
             });
             (&raw mut (*block).head.returned).write(Cell::new(None));
-            (&raw mut (*block).head.borrows).write(plan.borrows);
-            (&raw mut (*block).head.name).write(plan.name);
-            (&raw mut (*block).head.stack_size).write(plan.stack_size);
+            (&raw mut (*block).head.name).write(Name::new(plan.name));
             (&raw mut (*block).head.vtable).write(Block::<Out, In, Ret, F>::VTABLE);
             (&raw mut (*block).body).write(UnsafeCell::new(MaybeUninit::new(body)));
         }
@@ -255,7 +279,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.head().name
+        self.head().name.as_str()
     }
 
     pub(super) fn is_unwinding(&self) -> bool {
@@ -263,7 +287,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     }
 
     pub(super) fn borrows(&self) -> bool {
-        self.head().borrows
+        self.head().books.borrows
     }
 
     /// What the body returned to an iteration.
@@ -273,16 +297,18 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
 
     /// Makes the next resume unwind the body, from the `yield_` it waits in, with an exit.
     pub(super) fn ask_to_close(&self) {
-        self.ask(Command::Close);
+        self.ask(Command::Close, Asked { nothing: () });
     }
 
     /// Makes the next resume unwind the body, from the `yield_` it waits in, with an exception.
     pub(super) fn ask_to_raise(&self, exception: Exception) {
-        self.head().books.thrown.set(Some(exception));
-        self.ask(Command::Throw);
+        self.ask(Command::Throw, Asked { thrown: ManuallyDrop::new(exception) });
     }
 
-    fn ask(&self, command: Command) {
+    /// Asks for something at the next resume, which comes at once, so that what is asked is taken.
+    fn ask(&self, command: Command, asked: Asked) {
+        // SAFETY: nobody else looks at it while the body is suspended.
+        unsafe { self.head().books.asked.get().write(asked) };
         self.head().books.command.set(command);
         self.head().books.frame.ask();
     }
@@ -291,8 +317,8 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     pub(super) fn mount(&self) -> io::Result<()> {
         debug_assert_eq!(self.state(), State::New);
         let head = self.head;
-        let stack = coroutine::take_stack(self.head().stack_size)?;
-        stack.name_tag().set(&self.head().name);
+        let stack = coroutine::take_stack(self.head().books.stack_size)?;
+        stack.name_tag().set(self.name());
         let root = move |switch: &Switch<Out, In>, _first: MaybeUninit<In>| {
             // SAFETY: the block outlives the coroutine, or is leaked with it.
             let block = unsafe { head.as_ref() };
@@ -361,8 +387,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
             return None;
         }
         let taken = Cell::new(None);
-        self.head().books.trace.set(&raw const taken);
-        self.ask(Command::Trace);
+        self.ask(Command::Trace, Asked { trace: &raw const taken });
         match self.switch(MaybeUninit::uninit()) {
             // Without an item.
             Resumed::Suspended(_) => {}
@@ -404,7 +429,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         head.books.frame.forget_resumer();
         // SAFETY: the coroutine was there and has returned; the mark says that it is gone now.
         let coroutine = unsafe { (*head.coroutine.get()).assume_init_read() };
-        coroutine::give_stack(head.stack_size, coroutine.into_stack());
+        coroutine::give_stack(head.books.stack_size, coroutine.into_stack());
         // SAFETY: the root has written it before it returned, and it is read only here, once.
         unsafe { (*head.ended.get()).assume_init_read() }
     }
@@ -426,3 +451,7 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         unsafe { (self.vtable().free)(self.head) };
     }
 }
+
+/// The size of a block, which a million of them multiply: with what glibc adds, no more than 192 bytes.
+#[cfg(all(target_pointer_width = "64", not(any(miri, osier_threads, osier_asan))))]
+const _: () = assert!(size_of::<Head<u64, u64, ()>>() <= 184);

@@ -31,12 +31,13 @@
 //! - `calls`: start, send, throw, close and drop, the same for every form.
 //! - `shared`, `scoped`: the other forms.
 //! - `yielder`: the body's side, also as free functions. `delegate`: `yield from`.
-//! - `error`: what a resume can answer.
+//! - `error`: what a resume can answer. `name`: a name in two words.
 
 mod block;
 mod calls;
 mod delegate;
 mod error;
+mod name;
 mod scoped;
 mod shared;
 mod yielder;

@@ -157,8 +157,8 @@ impl<Out, In: 'static> Yielder<Out, In> {
     /// Leaves the stack that was asked for to whoever asked, and waits for what is asked next.
     #[cold]
     fn wait_on(&self, stack: Backtrace) -> Asked<In> {
-        // SAFETY: whoever asked waits for it.
-        unsafe { &*self.books().trace.get() }.set(Some(stack));
+        // SAFETY: it was asked for its stack, and whoever asked waits for it.
+        unsafe { self.books().trace() }.set(Some(stack));
         self.exchange(MaybeUninit::uninit())
     }
 
@@ -196,7 +196,8 @@ impl<Out, In: 'static> Yielder<Out, In> {
             return None;
         }
         match self.books().command.replace(Command::Send) {
-            Command::Throw => Some(Asked::Raise(self.books().thrown.take().expect("a throw leaves its exception"))),
+            // SAFETY: the command was that, and is no more.
+            Command::Throw => Some(Asked::Raise(unsafe { self.books().take_thrown() })),
             Command::Close => Some(Asked::Close),
             Command::Trace => Some(Asked::Trace),
             Command::Send => unreachable!("a send is no request"),

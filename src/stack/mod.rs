@@ -38,6 +38,8 @@ pub(crate) use pool::{Locked, lock};
 pub(crate) use pool::{Spare, StackCache, put_uncached, take_uncached};
 #[cfg(feature = "runtime")]
 pub(crate) use region::NameTag;
+#[cfg(not(any(miri, osier_threads)))]
+pub(crate) use region::limit_of;
 #[cfg(all(feature = "backtrace", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) use region::slot_around;
 #[cfg(feature = "runtime")]

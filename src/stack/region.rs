@@ -182,7 +182,11 @@ impl Region {
 /// caller's frame lies.
 fn here() -> Option<(&'static Region, usize)> {
     let here = 0_u8;
-    let address = (&raw const here).addr();
+    slot_of((&raw const here).addr())
+}
+
+/// The region of the stack that `address` lies in, if it is one of ours, and how far above the slot's lowest address.
+fn slot_of(address: usize) -> Option<(&'static Region, usize)> {
     REGIONS[..count()].iter().find_map(|entry| {
         // Acquire: pairs with the Release in `reserve`.
         let region = entry.load(Ordering::Acquire);
@@ -191,6 +195,14 @@ fn here() -> Option<(&'static Region, usize)> {
         let offset = address.checked_sub(region.start.addr().get())?;
         (offset / region.slot < region.count).then_some((region, offset % region.slot))
     })
+}
+
+/// The lowest address, guard included, of the stack with this base.
+#[cfg(not(any(miri, osier_threads)))]
+#[cold]
+pub(crate) fn limit_of(base: NonZeroUsize) -> NonZeroUsize {
+    let (_, above) = slot_of(base.get()).expect("a stack lies in a region");
+    NonZeroUsize::new(base.get() - above).expect("nothing is mapped at null")
 }
 
 /// The usable bytes of the stack that the caller runs on, if it is one of ours.

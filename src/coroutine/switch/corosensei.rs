@@ -10,14 +10,13 @@ use corosensei::CoroutineResult;
 
 use super::Resumed;
 use super::fiber::{self, Fiber};
-use crate::stack::Stack;
+use crate::stack::{self, Stack};
 
 /// What corosensei needs to know of a stack. The stack itself is kept beside corosensei's coroutine: to have it back,
 /// all of that would have to be moved, right after parts of it were written in smaller pieces, which stalls the
-/// processor (a fifth of what a short-lived generator costs).
+/// processor (a fifth of what a short-lived generator costs). The limit, which is never asked for, is looked up.
 struct Bounds {
     base: NonZeroUsize,
-    limit: NonZeroUsize,
 }
 
 // SAFETY: they are those of a `Stack`:
@@ -30,9 +29,8 @@ unsafe impl corosensei::stack::Stack for Bounds {
         self.base
     }
 
-    #[inline(always)]
     fn limit(&self) -> NonZeroUsize {
-        self.limit
+        stack::limit_of(self.base)
     }
 }
 
@@ -54,7 +52,7 @@ impl<In, Out> Coroutine<In, Out> {
         #[cfg(osier_asan)]
         clear_marks(&stack);
         let body = move |yielder: &corosensei::Yielder<In, Out>, first| body(Yielder::wrap(yielder), first);
-        let bounds = Bounds { base: stack.base(), limit: stack.limit() };
+        let bounds = Bounds { base: stack.base() };
         // SAFETY: the first demand on our caller is corosensei's. The stack stays ours until the coroutine has returned.
         let inner = unsafe { corosensei::Coroutine::with_stack_unchecked(bounds, body) };
         Self { inner: ManuallyDrop::new(inner), stack, fiber: Fiber::new() }
