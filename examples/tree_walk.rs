@@ -4,6 +4,7 @@
 //! cargo run --release --example tree_walk
 //!
 //! in order: 1 2 3 4 5 6 7
+//! the same by yield_from: 1 2 3 4 5 6 7
 //! the first above 3: 4, after 4 of 7 nodes
 //! ```
 //!
@@ -17,8 +18,8 @@
 //!         yield from walk(node.right)
 //! ```
 //!
-//! Here the generator has a stack, so the recursion is plain calls that lend the yielder on: one item costs one switch
-//! however deep the tree is.
+//! `walk_by_delegation` says the same here, and each level is resumed for each item, as there. But a generator has a stack, so the
+//! recursion can be plain calls that lend the yielder on: then one item costs one switch however deep the tree is.
 
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
@@ -57,10 +58,25 @@ fn walk(tree: Tree, visited: Rc<Cell<u32>>) -> Generator<u32> {
     Generator::new(move |y: &Yielder<u32>| visit(y, &tree, &visited))
 }
 
+/// As in Python: a generator for each subtree, which stands in for the one above it.
+fn walk_by_delegation(tree: Tree) -> Generator<u32> {
+    Generator::new(|y: &Yielder<u32>| {
+        if let Some(node) = tree {
+            y.yield_from(&mut walk_by_delegation(node.left));
+            y.yield_(node.value);
+            y.yield_from(&mut walk_by_delegation(node.right));
+        }
+    })
+}
+
+fn joined(numbers: Generator<u32>) -> String {
+    numbers.map(|n| n.to_string()).collect::<Vec<_>>().join(" ")
+}
+
 fn main() {
     let visited = Rc::new(Cell::new(0));
-    let numbers: Vec<String> = walk(tree(1, 8), visited.clone()).map(|n| n.to_string()).collect();
-    println!("in order: {}", numbers.join(" "));
+    println!("in order: {}", joined(walk(tree(1, 8), visited.clone())));
+    println!("the same by yield_from: {}", joined(walk_by_delegation(tree(1, 8))));
 
     visited.set(0);
     let found = walk(tree(1, 8), visited.clone()).find(|&n| n > 3).expect("the tree goes up to 7");
