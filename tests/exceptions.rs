@@ -853,6 +853,55 @@ fn an_exit_or_a_bare_unwind_out_of_a_drop_is_reported_and_a_panic_is_not() {
     assert!(g.kill());
 }
 
+/// A panic's payload that panics itself when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+// H23
+#[test]
+fn a_payload_that_panics_when_it_is_dropped_does_no_harm() {
+    // It goes to whoever resumes, as any.
+    let mut g = Generator::new(|_: &Yielder<u32>| panic::panic_any(Bomb));
+    let payload = panic::catch_unwind(AssertUnwindSafe(|| g.next())).unwrap_err();
+    assert!(payload.is::<Bomb>());
+    assert_eq!((panic_text(|| drop(payload)), g.state()), ("dropped".to_owned(), State::Finished));
+    let greenlet = Greenlet::<u32>::new(|_| panic::panic_any(Bomb));
+    let payload = panic::catch_unwind(AssertUnwindSafe(|| greenlet.switch(1))).unwrap_err();
+    assert!(payload.is::<Bomb>() && greenlet.is_dead());
+    assert_eq!(panic_text(|| drop(payload)), "dropped");
+    // Out of a drop it goes to nobody.
+    let g = Generator::new(|y: &Yielder<u32>| {
+        _ = catch_exit(|| y.yield_(1));
+        panic::panic_any(Bomb)
+    });
+    drop(g.primed());
+    let greenlet = Greenlet::<u32>::new(|n| {
+        _ = catch_exit(|| osier::greenlet::parent().switch(n));
+        panic::panic_any(Bomb)
+    });
+    assert_eq!(greenlet.switch(1), 1);
+    drop(greenlet);
+    assert!(OWN_THREADS || !std::thread::panicking());
+}
+
+// GN-037, GN-038: an iterator's end inside a body is a value that the body handles; what it makes of it is no end of its own.
+#[test]
+fn an_empty_iterator_in_a_body_is_no_end_of_the_generator() {
+    let body = |y: &Yielder<u32>| {
+        let mut empty = std::iter::empty::<u32>();
+        y.yield_(empty.next().unwrap_or_else(|| raise(Oops("nothing there"))));
+    };
+    let mut g = Generator::new(body);
+    assert_eq!(oops(&raised(g.start())), "nothing there");
+    let mut g = Generator::new(|y: &Yielder<u32>| y.yield_(std::iter::empty().next().expect("an item")));
+    assert_eq!(panic_text(|| g.next()), "an item");
+}
+
 // ---- who unwinds
 
 /// A generator that is parked in the middle of its own unwind. The next resume ends it, with its panic.
@@ -938,6 +987,18 @@ fn a_scoped_body_that_never_ends_aborts() {
     assert_eq!(lines, expected, "{err}");
 }
 
+// H14: a panic that leaves a destructor during an unwind of ours is one during an unwind.
+#[test]
+fn a_panic_that_leaves_a_destructor_during_a_close_aborts() {
+    if miri_cannot("start a process") {
+        return;
+    }
+    let output = run_program("panics while it is closed");
+    assert_died_of(&output, libc::SIGABRT);
+    let err = stderr(&output);
+    assert!(err.contains("not contained") && err.contains("panic in a destructor during cleanup"), "{err}");
+}
+
 #[test]
 fn unhandled_exceptions_show_their_text() {
     if miri_cannot("start a process") {
@@ -961,6 +1022,16 @@ fn in_a_process_of_its_own() {
             };
             ScopedGenerator::builder(body).name("endless").scoped(|g| g.next());
         }
+        Some("panics while it is closed") => {
+            let mut g = Generator::new(|y: &Yielder<u32>| {
+                let _bomb = OnDrop(|| panic!("not contained"));
+                y.yield_(1);
+            });
+            g.next();
+            _ = g.close();
+        }
+        #[cfg(feature = "runtime")]
+        Some("panics while it is cancelled") => tasks::panic_while_cancelled(),
         Some("unhandled") => {
             let outcome = panic::catch_unwind(AssertUnwindSafe(|| -> () { raise(Oops("nobody catches this")) }));
             assert!(outcome.is_err());
@@ -977,6 +1048,27 @@ mod tasks {
     use common::FOR_EVER;
     use osier::sync::channel;
     use osier::{JoinError, Runtime, sleep, spawn, yield_now};
+
+    pub(super) fn panic_while_cancelled() {
+        Runtime::builder().workers(1).build().unwrap().run(|| {
+            let task = spawn(|| {
+                let _bomb = OnDrop(|| panic!("not contained"));
+                sleep(FOR_EVER);
+            });
+            yield_now();
+            task.cancel();
+            _ = task.join();
+        });
+    }
+
+    // H14
+    #[test]
+    fn a_panic_that_leaves_a_destructor_during_a_cancel_aborts() {
+        let output = run_program("panics while it is cancelled");
+        assert_died_of(&output, libc::SIGABRT);
+        let err = stderr(&output);
+        assert!(err.contains("not contained") && err.contains("panic in a destructor during cleanup"), "{err}");
+    }
 
     fn error<T>(result: Result<T, JoinError>) -> JoinError {
         result.err().expect("the task has no value")

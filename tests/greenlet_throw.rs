@@ -401,7 +401,7 @@ fn at_height(height: u32, body: impl FnOnce(u32) -> u32 + 'static) -> Greenlet<u
     Greenlet::new(body)
 }
 
-// GL-065, H14: the one that drops is unwinding. What it is unwound by goes on, wherever it stands.
+// GL-065: the one that drops is unwinding. What it is unwound by goes on, wherever it stands.
 #[test]
 fn an_unwind_goes_on_after_a_drop_that_raises_at_any_height() {
     let _watch = watch();

@@ -60,6 +60,7 @@ fn a_generator_shares_its_resumers() {
     assert_eq!(NUMBER.with(Cell::get), 22);
 }
 
+// GL-091: what is left of a context when its greenlet has ended.
 #[test]
 fn every_greenlet_has_its_own_and_drops_it_when_it_ends() {
     let _watch = watch();
@@ -135,7 +136,7 @@ fn what_is_inherited_is_copied_when_a_greenlet_is_made() {
     assert_eq!(without.switch(0), 7, "not inherited");
 }
 
-// A borrow carried past the end of its context: of a greenlet, by a generator.
+// GL-092: a borrow carried past the end of its context: of a greenlet, by a generator.
 #[test]
 fn a_borrow_that_a_generator_carries_away_stays_valid() {
     let _watch = watch();
@@ -162,6 +163,7 @@ fn a_borrow_that_a_generator_carries_away_stays_valid() {
     assert_eq!(g.next(), None);
 }
 
+// GL-094: replaced at any time, with effect at once.
 #[test]
 fn a_value_may_be_used_and_replaced_while_it_is_borrowed_and_while_it_is_made() {
     let _watch = watch();

@@ -20,6 +20,7 @@ fn in_a_process_of_its_own() {
         "generator overflows" => _ = overflowing_generator("deep-generator").next(),
         "generator overflows after others" => generator_overflows_after_others(),
         "recycled stack overflows" => recycled_stack_overflows(),
+        "stack from the depot overflows" => stack_from_the_depot_overflows(),
         "inner generator overflows" => inner_generator_overflows(),
         "greenlet overflows" => _ = overflowing_greenlet().switch(0),
         "null write" => _ = generator("null-writer", 0, |_| null_write()).next(),
@@ -111,6 +112,26 @@ fn recycled_stack_overflows() {
         assert_eq!(generator("short-lived", 64 * 1024, move |y| y.yield_(n)).next(), Some(n));
     }
     _ = overflowing_generator("deep-generator").next();
+}
+
+// H30: a stack that has gone through the depot, where it gave its pages back.
+fn stack_from_the_depot_overflows() {
+    const SIZE: usize = 64 * 1024;
+    let crowd = |count| {
+        let mut all: Vec<_> = (0..count).map(|_| painted(SIZE)).collect();
+        all.iter_mut().for_each(|g| assert_eq!(g.next(), Some(0)));
+        all
+    };
+    drop(crowd(4000));
+    let cut = stack::usage();
+    // More than a thread keeps: the others come from the depot, and so does the next one.
+    let _crowd = crowd(3000);
+    let mut deep = generator("deep-generator", SIZE, |y| {
+        y.yield_(0);
+        y.yield_(eat::<64>(0));
+    });
+    assert_eq!((deep.next(), stack::usage()), (Some(0), cut));
+    deep.next();
 }
 
 fn inner_generator_overflows() {
@@ -215,6 +236,12 @@ fn an_overflowing_generator_inside_a_generator_is_named() {
 #[test]
 fn a_stack_used_many_times_is_still_guarded() {
     assert_overflowed("recycled stack overflows", "deep-generator", 64);
+}
+
+// H30
+#[test]
+fn a_stack_whose_pages_were_given_back_is_still_guarded() {
+    assert_overflowed("stack from the depot overflows", "deep-generator", 64);
 }
 
 // H25

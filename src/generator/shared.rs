@@ -35,6 +35,12 @@ use crate::exception::{Exception, raise};
 /// g.close()?;
 /// # Ok::<(), osier::generator::ResumeError<()>>(())
 /// ```
+///
+/// It stays on its thread, with all its handles:
+/// ```compile_fail,E0277
+/// let g = osier::Generator::new(|y: &osier::Yielder<u32>| y.yield_(1)).shared();
+/// std::thread::spawn(move || g.start());
+/// ```
 #[must_use = "a generator does nothing until it is resumed"]
 pub struct Shared<Out, In: 'static = (), Ret = ()> {
     inner: Rc<Inner<Out, In, Ret>>,

@@ -94,6 +94,7 @@ use node::{Link, Node, State};
 /// ```
 ///
 /// A handle stays on its thread:
+// GL-048, GL-049, GL-054, GL-055, GL-056, GL-057, GL-060, GL-061, GL-062: what other threads would do with it.
 /// ```compile_fail,E0277
 /// let g = osier::Greenlet::new(|n: u32| n);
 /// std::thread::spawn(move || drop(g));
