@@ -226,8 +226,9 @@ pub(super) struct Thread {
     task: Cell<*const ()>,
     /// How many coroutines of this thread are parked in the middle of their own unwind.
     parked_unwinding: Cell<usize>,
-    /// Whether an unwind began on this thread outside every coroutine, as far as is known.
-    thread_unwinding: Cell<bool>,
+    /// Whether an unwind began on this thread outside every coroutine, as far as is known ([`THREAD_UNWINDING`]); and whether
+    /// any frame was ever noted to unwind ([`FRAME_NOTED`]).
+    notes: Cell<u8>,
     /// How many panics our hook has seen on this thread; it wraps.
     panics_shown: Cell<usize>,
     /// How many `catch` run on this thread outside every coroutine.
@@ -262,7 +263,7 @@ impl Thread {
             #[cfg(feature = "runtime")]
             task: Cell::new(ptr::null()),
             parked_unwinding: Cell::new(0),
-            thread_unwinding: Cell::new(false),
+            notes: Cell::new(0),
             panics_shown: Cell::new(0),
             catches: Cell::new(0),
             #[cfg(feature = "runtime")]
@@ -438,13 +439,31 @@ pub(super) fn set_parked_unwinding(count: usize) {
     THREAD.with(|thread| thread.parked_unwinding.set(count));
 }
 
+/// In `Thread::notes`.
+const THREAD_UNWINDING: u8 = 1;
+const FRAME_NOTED: u8 = 2;
+
+/// Whether there may be any note of an unwind on this thread, in a frame or of its own. One load.
+#[inline(always)]
+pub(super) fn has_notes() -> bool {
+    THREAD.with(|thread| thread.notes.get()) != 0
+}
+
+/// Says that a frame was noted to unwind.
+pub(super) fn note_in_frame() {
+    THREAD.with(|thread| thread.notes.set(thread.notes.get() | FRAME_NOTED));
+}
+
 #[inline(always)]
 pub(super) fn thread_unwinding() -> bool {
-    THREAD.with(|thread| thread.thread_unwinding.get())
+    THREAD.with(|thread| thread.notes.get()) & THREAD_UNWINDING != 0
 }
 
 pub(super) fn set_thread_unwinding(unwinding: bool) {
-    THREAD.with(|thread| thread.thread_unwinding.set(unwinding));
+    THREAD.with(|thread| {
+        let others = thread.notes.get() & !THREAD_UNWINDING;
+        thread.notes.set(if unwinding { others | THREAD_UNWINDING } else { others });
+    });
 }
 
 /// How many panics our hook has seen on this thread.

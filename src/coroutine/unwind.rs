@@ -47,14 +47,20 @@ pub(crate) fn prepare() {
     if !INSTALLED.load(Ordering::Relaxed) {
         install();
     }
-    if current::thread_unwinding() && !current::panicking() {
-        current::set_thread_unwinding(false);
-        // SAFETY: `current` is null or the running frame.
-        if let Some(frame) = unsafe { current::frame().as_ref() }
-            && frame.is_unwinding()
-        {
-            frame.set_unwinding(false);
-        }
+    if current::has_notes() && !current::panicking() {
+        wipe_notes();
+    }
+}
+
+/// Wipes the notes of this thread and of the running frame, where nobody unwinds.
+#[cold]
+fn wipe_notes() {
+    current::set_thread_unwinding(false);
+    // SAFETY: `current` is null or the running frame.
+    if let Some(frame) = unsafe { current::frame().as_ref() }
+        && frame.is_unwinding()
+    {
+        frame.set_unwinding(false);
     }
 }
 
@@ -67,7 +73,10 @@ fn note_beginning() {
 fn note(unwinding: bool) {
     // SAFETY: `current` is null or the running coroutine's frame.
     match unsafe { current::frame().as_ref() } {
-        Some(frame) => frame.set_unwinding(unwinding),
+        Some(frame) => {
+            frame.set_unwinding(unwinding);
+            current::note_in_frame();
+        }
         None => current::set_thread_unwinding(unwinding),
     }
 }
