@@ -28,10 +28,16 @@ use std::rc::Rc;
 use std::time::Instant;
 
 #[cfg(any(miri, osier_threads))]
-use super::group::{LOCALS, Shared, THREAD, TRACER, TREES};
+pub(super) use super::group::THREAD;
+#[cfg(any(miri, osier_threads))]
+use super::group::{LOCALS, Shared, TRACER, TREES};
 use super::local::Locals;
 use super::memory::BlockCache;
 pub(crate) use super::trees::{Root, Trees};
+#[cfg(feature = "runtime")]
+use super::turns::BUDGET;
+#[cfg(feature = "runtime")]
+pub(crate) use super::turns::{Pace, count_checkpoint, fill_budget, pace, set_checkpoints_left, set_pace, spend};
 use crate::stack::{Spare, Stack, StackCache, StackSize};
 
 /// One running or suspended coroutine, as a link of the chain. Lives in its holder's block.
@@ -210,10 +216,6 @@ impl Frame {
     }
 }
 
-/// What `Thread::budget` begins with.
-#[cfg(feature = "runtime")]
-const BUDGET: u32 = 128;
-
 /// What a thread keeps for the coroutines on it. No destructor: it can be read as long as the thread runs.
 pub(super) struct Thread {
     /// The innermost running frame: a coroutine's, or a region's; or null.
@@ -245,10 +247,10 @@ pub(super) struct Thread {
     spare: Spare,
     /// How many checkpoints pass before one looks at the clock. See `task::checkpoint`.
     #[cfg(feature = "runtime")]
-    checkpoints_left: Cell<u32>,
+    pub(super) checkpoints_left: Cell<u32>,
     /// How many calls that need not wait are made before somebody looks whether others shall run. See `task::budget`.
     #[cfg(feature = "runtime")]
-    budget: Cell<u32>,
+    pub(super) budget: Cell<u32>,
     /// What coroutines with threads of their own share besides.
     #[cfg(any(miri, osier_threads))]
     pub(super) group: Shared,
@@ -284,29 +286,18 @@ impl Thread {
 
 #[cfg(not(any(miri, osier_threads)))]
 thread_local! {
-    static THREAD: Thread = const { Thread::new() };
+    pub(super) static THREAD: Thread = const { Thread::new() };
     static TREES: Trees = const { Trees::new() };
     /// Typed in `greenlet::trace`.
     static TRACER: RefCell<Option<Rc<dyn Any>>> = const { RefCell::new(None) };
     static LOCALS: Locals = const { Locals::new() };
 }
 
-/// When checkpoints on this thread have last looked at the clock, and how often they do. See `task::checkpoint`.
-#[cfg(feature = "runtime")]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
-    pub(crate) looked: Option<Instant>,
-    /// When one has last let others run.
-    pub(crate) yielded: Option<Instant>,
-    /// How many checkpoints lie between two looks.
-    pub(crate) step: u32,
-}
-
 thread_local! {
     static STACKS: Stacks = const { Stacks(RefCell::new(StackCache::new())) };
     static BLOCKS: BlockCache = const { BlockCache::new() };
     #[cfg(feature = "runtime")]
-    static PACE: Cell<Pace> = const { Cell::new(Pace { looked: None, yielded: None, step: 1 }) };
+    pub(super) static PACE: Cell<Pace> = const { Cell::new(Pace::NONE) };
 }
 
 /// A thread's free stacks. What the thread has apart from them goes with them.
@@ -543,52 +534,6 @@ pub(crate) fn is_virtual() -> bool {
 #[cfg(feature = "runtime")]
 pub(crate) fn set_virtual_now(now: Option<Instant>) {
     THREAD.with(|thread| thread.virtual_now.set(now));
-}
-
-/// Counts one checkpoint. True if it shall look at the clock.
-#[cfg(feature = "runtime")]
-#[inline(always)]
-pub(crate) fn count_checkpoint() -> bool {
-    THREAD.with(|thread| match thread.checkpoints_left.get() {
-        0 => true,
-        left => {
-            thread.checkpoints_left.set(left - 1);
-            false
-        }
-    })
-}
-
-#[cfg(feature = "runtime")]
-pub(crate) fn set_checkpoints_left(left: u32) {
-    THREAD.with(|thread| thread.checkpoints_left.set(left));
-}
-
-/// Counts a call that may wait, whether it does or not. True when the budget is used up, and must be filled again.
-#[cfg(feature = "runtime")]
-#[inline(always)]
-pub(crate) fn spend() -> bool {
-    THREAD.with(|thread| {
-        let left = thread.budget.get() - 1;
-        thread.budget.set(left);
-        left == 0
-    })
-}
-
-/// Fills the budget of calls.
-#[cfg(feature = "runtime")]
-pub(crate) fn fill_budget() {
-    THREAD.with(|thread| thread.budget.set(BUDGET));
-}
-
-/// What checkpoints on this thread know of their pace.
-#[cfg(feature = "runtime")]
-pub(crate) fn pace() -> Pace {
-    PACE.get()
-}
-
-#[cfg(feature = "runtime")]
-pub(crate) fn set_pace(pace: Pace) {
-    PACE.set(pace);
 }
 
 /// Lends the values of task locals that this thread has outside every coroutine; `None` when it is past its end.

@@ -9,6 +9,7 @@
 //! - `current`: who runs on this thread, and every thread-local of the crate. `group`: the same where each coroutine has
 //!   a thread.
 //! - `local`: variables that each context has for itself. `trees`: the trees of greenlets that it is the root of.
+//! - `turns`: what a thread counts so that others have their turn.
 //! - `memory`: what tasks and generators lie in.
 //! - `region`: parts of a coroutine's run in which a wait ends early, later, or not at all.
 //! - `unwind`: the payloads that we throw, and who is unwinding.
@@ -33,6 +34,8 @@ pub(crate) mod region;
 mod switch;
 mod thread_end;
 mod trees;
+#[cfg(feature = "runtime")]
+mod turns;
 pub(crate) mod unwind;
 
 #[cfg(feature = "runtime")]
