@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::{FOR_EVER, OnDrop, Tally, hold_thread, ms, panic_text, watch};
 use osier::runtime::LocalRuntime;
-use osier::sync::channel;
+use osier::sync::{Event, channel};
 use osier::task::{self, Builder};
 use osier::{Generator, JoinHandle, Runtime, Yielder, run, sleep, spawn, spawn_local, yield_now};
 
@@ -662,4 +662,33 @@ fn a_shutdown_of_the_outer_runtime_ends_it() {
     outer.shutdown(FOR_EVER).unwrap();
     assert!(host.join().unwrap_err().is_cancelled());
     tally.assert_all_dropped(1);
+}
+
+#[test]
+fn a_cancel_that_had_to_wait_for_a_neighbours_unwind_is_thrown_by_whoever_calls_next() {
+    let _watch = watch();
+    let rt = LocalRuntime::new();
+    let gate = Event::new();
+    let opens = gate.clone();
+    let unwinding = rt.spawn_local(move || {
+        let _waits = OnDrop(|| opens.wait());
+        std::panic::resume_unwind(Box::new("goes on when the gate opens"));
+    });
+    while rt.run_once(Duration::ZERO) {}
+    assert!(!unwinding.is_finished());
+    let cancelled = rt.spawn_local(|| {
+        // std's `catch_unwind` does not say that the unwind has ended: that is known when nobody on the thread unwinds.
+        _ = std::panic::catch_unwind(|| panic!("caught"));
+        sleep(FOR_EVER);
+    });
+    while rt.run_once(Duration::ZERO) {}
+    cancelled.cancel();
+    while rt.run_once(Duration::ZERO) {}
+    assert!(!cancelled.is_finished(), "it cannot be told yet that it is only the other one that unwinds");
+    gate.set();
+    // One task is ready, so one step is taken: it ends the unwind.
+    assert!(rt.run_once(None));
+    assert!(unwinding.is_finished());
+    assert!(rt.run_once(None));
+    assert!(cancelled.is_finished());
 }

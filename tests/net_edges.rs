@@ -17,7 +17,9 @@ use std::thread;
 use std::time::Duration;
 
 use common::{hold_thread, ms, panic_text, thread_cpu_time, watch};
-use osier::net::{Ready, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream, pipe};
+use osier::net::{
+    Ready, StreamServer, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream, pipe,
+};
 use osier::sync::{Event, channel};
 use osier::{Runtime, Wait, run, select, spawn, time, wait, yield_now};
 
@@ -150,6 +152,15 @@ fn select_where_no_runtime_can_be_had() {
     }
     // Would wake who had stayed.
     near.close().unwrap();
+    // A server's start panics as well, and holds nothing: it can be asked, tried again and stopped.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = StreamServer::new(listener, |_, _| ()).acceptors(2);
+    for _ in 0..2 {
+        let text = panic_text(|| server.start());
+        assert!(text.contains("OSIER_WORKERS"), "{text}");
+        assert!(!server.is_accepting());
+    }
+    assert!(server.stop(ms(1)));
 }
 
 #[test]

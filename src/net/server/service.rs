@@ -10,7 +10,7 @@
 //! - Nobody else's code runs under the lock.
 //! - `stopped` is set when the last stop under way has ended, not before.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::PAUSE;
@@ -44,6 +44,8 @@ struct State {
     tasks: Vec<Task>,
     /// How many tasks were serving when those that had ended were last let go.
     serving: usize,
+    /// Whether a start is under way.
+    is_starting: bool,
     /// Whether a stop has begun.
     is_stopping: bool,
     /// How many stops are under way.
@@ -64,6 +66,11 @@ impl State {
         self.ending.clone()
     }
 
+    fn begin_stop(&mut self) {
+        self.is_stopping = true;
+        self.stops += 1;
+    }
+
     /// Lets go of tasks that have ended, when they may be as many as the others: each is looked at a few times at most.
     fn trim(&mut self) {
         if self.tasks.len() >= (2 * self.serving).max(FEW) {
@@ -80,18 +87,55 @@ struct Accepting {
     round: u64,
 }
 
+impl Accepting {
+    /// Enters the running task among those that accept; false if they are to end.
+    fn begins(&self) -> bool {
+        let acceptor = task::current();
+        let mut state = lock(&self.service.state);
+        let goes_on = state.round == self.round;
+        if goes_on {
+            state.acceptors.push(acceptor);
+        }
+        goes_on
+    }
+}
+
 impl Drop for Accepting {
     fn drop(&mut self) {
-        let ends = {
-            let mut state = lock(&self.service.state);
-            let is_asked = state.round != self.round;
-            state.accepting -= usize::from(!is_asked);
-            !is_asked && state.accepting == 0
-        };
-        if ends {
-            // Whoever serves for ever is not kept waiting.
-            drop(self.service.begin_stop());
+        let mut state = lock(&self.service.state);
+        if state.round != self.round {
+            // They were asked to end.
+            return;
         }
+        state.accepting -= 1;
+        self.service.stop_if_none_accepts(state);
+    }
+}
+
+/// A start under way, of this round.
+struct Starting<'a>(&'a Service, u64);
+
+impl Starting<'_> {
+    /// All have been spawned; some may have ended.
+    fn finish(self) {
+        let Self(service, round) = self;
+        std::mem::forget(self);
+        let mut state = lock(&service.state);
+        state.is_starting = false;
+        if state.round == round {
+            service.stop_if_none_accepts(state);
+        }
+    }
+}
+
+impl Drop for Starting<'_> {
+    /// Not all could be spawned: the others end, too, and it may be tried again.
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.is_starting = false;
+        let ending = state.end_round();
+        drop(state);
+        ending.iter().for_each(Task::cancel);
     }
 }
 
@@ -106,33 +150,32 @@ impl Service {
         count: usize,
         accept: impl Fn() + Clone + Send + 'static,
     ) {
-        let mut state = lock(&self.state);
-        if state.is_stopping || state.is_accepting() {
-            return;
-        }
-        state.round += 1;
-        state.accepting = count;
-        // Of an earlier round, they have ended by themselves.
-        state.acceptors.clear();
-        for _ in 0..count {
-            let (accepting, accept) = (Accepting { service: self.clone(), round: state.round }, accept.clone());
+        let round = {
+            let mut state = lock(&self.state);
+            if state.is_stopping || state.is_starting || state.is_accepting() {
+                return;
+            }
+            state.is_starting = true;
+            state.round += 1;
+            state.accepting = count;
+            // Of an earlier round, they have ended by themselves.
+            state.acceptors.clear();
+            state.round
+        };
+        let starting = Starting(self, round);
+        for accepting in (0..count).map(|_| Accepting { service: self.clone(), round }) {
+            let accept = accept.clone();
             let builder = Builder::new().name(name);
             let builder = if count > 1 { builder.place(Place::Spread) } else { builder };
             let accept = move || {
-                let _accepting = accepting;
-                accept();
-            };
-            // Under the lock, so that a stop that begins meanwhile knows of it. Nobody joins it: if it fails, that is reported.
-            match builder.try_spawn(accept) {
-                Ok(acceptor) => state.acceptors.push(acceptor.task()),
-                Err(error) => {
-                    let ending = state.end_round();
-                    drop(state);
-                    ending.iter().for_each(Task::cancel);
-                    panic!("{error}");
+                if accepting.begins() {
+                    accept();
                 }
-            }
+            };
+            // Nobody joins it: if it fails, that is reported.
+            drop(builder.try_spawn(accept).unwrap_or_else(|error| panic!("{error}")));
         }
+        starting.finish();
     }
 
     /// Ends the tasks that accept; waits also for those whose end somebody else has asked for.
@@ -201,10 +244,17 @@ impl Service {
 
     /// Begins a stop, which ends when the value is dropped.
     pub(super) fn begin_stop(&self) -> Stop<'_> {
-        let mut state = lock(&self.state);
-        state.is_stopping = true;
-        state.stops += 1;
+        lock(&self.state).begin_stop();
         Stop(self)
+    }
+
+    /// Where nobody accepts any more, and nobody has asked for that: stops, so that whoever serves for ever is not kept waiting.
+    fn stop_if_none_accepts(&self, mut state: MutexGuard<'_, State>) {
+        if state.accepting == 0 && !state.is_starting {
+            state.begin_stop();
+            drop(state);
+            drop(Stop(self));
+        }
     }
 }
 

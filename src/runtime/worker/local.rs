@@ -36,6 +36,7 @@ impl Worker {
     pub(in crate::runtime) fn set_bell(&self) {
         // In the child of a fork the bell is the parent's, too.
         let Some(bell) = self.shared().bell.get().filter(|_| !self.shared().is_forked()) else { return };
+        self.repeat_requests();
         if self.has_ready() || self.sees_work() {
             bell.ring();
         }
@@ -86,6 +87,7 @@ impl Worker {
 
     /// Whether nothing that counts can go on by itself.
     fn is_idle(&self) -> bool {
+        self.repeat_requests();
         self.only_daemons_are_ready()
             && !self.expects_timers()
             && !self.shared().quiet.signs.is_busy()
@@ -118,6 +120,7 @@ impl Worker {
     /// Runs as many tasks as are ready now; waits for one until `deadline`.
     pub(in crate::runtime) fn work_once(&self, deadline: Option<Instant>) -> bool {
         self.poll_reactor();
+        self.repeat_requests();
         self.collect_woken();
         // It may wake up for nothing: for a timer that was taken back.
         while !self.has_ready()

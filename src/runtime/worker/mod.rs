@@ -610,7 +610,7 @@ impl Worker {
     }
 
     /// Wakes the tasks whose requests were put off, when nobody on this thread unwinds any more.
-    fn repeat_requests(&self) {
+    pub(super) fn repeat_requests(&self) {
         if !self.has_put_off.get() || current::panicking() {
             return;
         }
