@@ -27,7 +27,8 @@ pub enum Report<'a> {
     },
     /// Something else than an exception or a panic left the body of a generator or a greenlet that was being dropped, and
     /// ended there: the exit of a coroutine further out, or what `std::panic::resume_unwind` was given. A panic is shown by the
-    /// panic hook, and a cancellation or a timeout is thrown again at the next wait.
+    /// panic hook, and a cancellation or a timeout is thrown again at the next wait. Where the program has set another panic
+    /// hook after osier's, panics are told here as well.
     #[non_exhaustive]
     LostInDrop {
         /// The generator's.

@@ -182,8 +182,7 @@ impl LocalRuntime {
             let outer = RawTask::current();
             let base = outer.map_or(std::ptr::null(), |task| std::ptr::from_ref(task.frame()));
             let mut deadline = Scan::from(base).deadline_with(None);
-            let mut host = outer.map(|task| Host::begin(task, worker.shared()));
-            inner.enter_to_run(|worker| {
+            inner.enter_to_run(|worker, mut host| {
                 let handle = submit();
                 let waits = inner.worker().shared().wait_for_root(handle.task());
                 worker.walled(|worker| {
@@ -193,7 +192,7 @@ impl LocalRuntime {
                         }
                         worker.step_or_sleep(turn, deadline);
                         if deadline.take_if(|deadline| *deadline <= Instant::now()).is_some()
-                            || host.as_mut().is_some_and(Host::is_newly_asked)
+                            || host.as_mut().is_some_and(|host| host.is_newly_asked())
                         {
                             handle.cancel();
                         }
@@ -269,7 +268,7 @@ impl LocalRuntime {
             return self.worker().shared().wait_quiet(timeout);
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.inner.enter_to_run(|worker| worker.walled(|worker| worker.work_until_idle(deadline)))
+        self.inner.enter_to_run(|worker, _| worker.walled(|worker| worker.work_until_idle(deadline)))
     }
 
     /// Runs what is ready now, once; if nothing is, waits for something for at most `timeout`. True if anything ran.
@@ -281,7 +280,7 @@ impl LocalRuntime {
     pub fn run_once(&self, timeout: impl Into<Option<Duration>>) -> bool {
         assert!(!self.is_running_caller(), "`run_once` was called in a task of the same runtime");
         let deadline = timeout.into().map(|timeout| Instant::now().checked_add(timeout).unwrap_or_else(far_future));
-        self.inner.enter_to_run(|worker| worker.walled(|worker| worker.work_once(deadline)))
+        self.inner.enter_to_run(|worker, _| worker.walled(|worker| worker.work_once(deadline)))
     }
 
     /// When the next sleeping task is due, if one sleeps.
@@ -434,8 +433,10 @@ impl Inner {
     }
 
     /// As [`enter`](Self::enter), to run tasks: also those that were there before, unless this is the destructor of a
-    /// thread-local, and what they borrow may be gone.
-    fn enter_to_run<T>(&self, f: impl FnOnce(&Worker) -> T) -> T {
+    /// thread-local, and what they borrow may be gone. `f` gets the task that the caller is, if it is one.
+    fn enter_to_run<T>(&self, f: impl FnOnce(&Worker, Option<&mut Host<'_>>) -> T) -> T {
+        let mut host = RawTask::current().map(|task| Host::begin(task, self.worker().shared()));
+        let f = |worker: &Worker| f(worker, host.as_mut());
         if self.is_idle() {
             return self.enter(f);
         }
@@ -468,7 +469,7 @@ impl Inner {
         }
         self.worker().shared().close();
         let deadline = Instant::now().checked_add(patience);
-        self.enter_to_run(|worker| {
+        self.enter_to_run(|worker, _| {
             let has_ended = worker.walled(|worker| worker.work_to_the_end(deadline));
             let mut left = Ok(());
             if !has_ended {

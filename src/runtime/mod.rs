@@ -327,7 +327,8 @@ impl ShutdownError {
         self.leaked
     }
 
-    /// The names of those that had started, also the ones that hold their workers.
+    /// The names of those that had started when the deadline passed, also the ones that hold their workers. One that has ended
+    /// since then may be among them.
     pub fn names(&self) -> &[String] {
         &self.names
     }

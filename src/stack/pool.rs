@@ -5,7 +5,7 @@
 //! those again that it has given away, until it has nothing to do.
 //!
 //! # Invariants
-//! - A stack is in one place: in use, in one cache, or in one depot.
+//! - A stack is in one place: in use, a thread's spare, in one cache, or in one depot.
 //! - Stacks in a depot have given their pages back.
 
 use std::cell::Cell;

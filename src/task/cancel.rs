@@ -48,7 +48,7 @@ pub(super) fn is_unwinding(task: RawTask) -> bool {
 
 /// Unwinds the running task, for which an unwind is due.
 ///
-/// One that swallowed its exit before lets others run first: it may do so in a loop.
+/// One that has got an exit before, and swallowed or lost it, lets others run first: it may do so in a loop.
 ///
 /// # Suspends
 #[cold]
@@ -57,8 +57,11 @@ pub(crate) fn throw(task: RawTask) -> ! {
         exception::throw(exception);
     }
     let header = task.header();
-    if header.was_thrown_into.replace(true) {
+    let before = header.thrown.replace(Thrown::Unanswered);
+    if before == Thrown::Unanswered {
         report(&Report::Swallowed { name: &header.name });
+    }
+    if before != Thrown::No {
         Worker::here().push_ready(task);
         task.suspend();
     }
@@ -69,13 +72,29 @@ pub(crate) fn throw(task: RawTask) -> ! {
 /// Notes what becomes of the exit of the running task.
 fn note_fate(fate: Fate) {
     let Some(task) = RawTask::current() else { return };
-    task.header().was_thrown_into.set(fate == Fate::Resumed);
-    match fate {
-        Fate::Caught => task.answer_cancel(),
-        Fate::Resumed => task.request_cancel(),
+    let thrown = match fate {
+        Fate::Caught => {
+            task.answer_cancel();
+            Thrown::No
+        }
+        Fate::Resumed => {
+            task.request_cancel();
+            Thrown::Unanswered
+        }
         // The request is still there.
-        Fate::Lost => {}
-    }
+        Fate::Lost => Thrown::Lost,
+    };
+    task.header().thrown.set(thrown);
+}
+
+/// Whether the exit of a request was thrown into a task, and what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Thrown {
+    No,
+    /// Nobody has caught it, as far as is known.
+    Unanswered,
+    /// It ended in a drop, and comes again.
+    Lost,
 }
 
 /// Unwinds whoever runs to the opener of a region whose deadline has passed.

@@ -9,11 +9,11 @@ mod kinds;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{FOR_EVER, Log, OnDrop, Tally, hold_thread, ms, reports, watch};
+use common::{FOR_EVER, Log, OnDrop, Tally, hold_thread, ms, reports, until, watch};
 use kinds::{Completion, Kind, kinds};
 use osier::sync::{Channel, Condvar, Mutex, Queue, RwLock, Semaphore, channel};
 use osier::time::timeout;
@@ -526,5 +526,32 @@ fn a_panic_contained_in_a_destructor_leaves_the_cancel() {
             sleep(FOR_EVER);
         });
         assert!(t.join().unwrap_err().is_cancelled());
+    });
+}
+
+// What a drop swallows comes again, and whoever drops in a loop would never give way.
+#[test]
+fn a_task_whose_cancel_ends_in_drops_lets_others_run() {
+    let _watch = watch();
+    Runtime::builder().workers(1).build().unwrap().run(|| {
+        let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stops, counts) = (stop.clone(), rounds.clone());
+        let dropping = spawn(move || {
+            while !stops.load(Ordering::SeqCst) {
+                let mut waits_when_closed = Generator::new(|y: &Yielder<u8>| {
+                    _ = catch_exit(|| y.yield_(1));
+                    yield_now();
+                });
+                assert_eq!(waits_when_closed.next(), Some(1));
+                drop(waits_when_closed);
+                counts.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        until(|| rounds.load(Ordering::SeqCst) > 2);
+        dropping.cancel();
+        let before = rounds.load(Ordering::SeqCst);
+        until(|| rounds.load(Ordering::SeqCst) > before + 10);
+        stop.store(true, Ordering::SeqCst);
+        dropping.join().unwrap();
     });
 }

@@ -47,7 +47,7 @@ const fn over_workers(file: &'static str, title: &'static str, line: &'static st
 }
 
 const PLOTS: &[Plot] = &[
-    // A hundred yields a task, or the tasks' creation is what is seen.
+    // Some yields a task, or the tasks' creation is what is seen.
     Plot {
         file: "yield_over_tasks",
         title: "yield_now: a yield",
@@ -56,7 +56,7 @@ const PLOTS: &[Plot] = &[
         axis: "tasks",
         values: TASKS,
         least: 1_000_000,
-        each: 100,
+        each: 30,
         reads: TIME,
         rss: None,
     },

@@ -45,6 +45,9 @@ pub trait Listener: Send + Sync + 'static {
     /// # Suspends
     /// What is provided, for so long.
     ///
+    /// # Cancel safety
+    /// A task that is cancelled while it waits unwinds from here; whoever connects waits for the next to accept.
+    ///
     /// # Errors
     /// As [`accept`](Self::accept); [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none.
     fn try_accept(&self) -> io::Result<(Self::Stream, Self::Address)> {

@@ -190,7 +190,7 @@ pub(super) fn thread_ends() {
 
 /// Looks whether no task and no thread of the process can go on, and acts if so.
 pub(crate) fn look_at_process() {
-    // In the child of a fork somebody who is not there may have the lock.
+    // In the child of a fork threads are still counted that are not there.
     if fork::is_child() {
         return;
     }

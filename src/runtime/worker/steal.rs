@@ -12,6 +12,10 @@ use super::{Fresh, Job, Relaxed, Worker};
 
 /// How long a worker searches before it sleeps. A sleep and a wake cost about 5 µs each; this is ten times that.
 const SEARCH: Duration = Duration::from_micros(50);
+/// After how many searches in a row that found nothing the next ones end with the first look: what comes then comes later than
+/// one searches. And the how many-th of these takes its time again, to see whether that has changed.
+const VAIN: u32 = 8;
+const AGAIN: u32 = 16;
 /// How often a searching worker pauses between two looks: about a microsecond.
 const PAUSES: u32 = 32;
 /// A worker whose tick has not moved for this long computes: its fresh tasks are worth a thief's while.
@@ -20,15 +24,23 @@ const STUCK: Duration = Duration::from_micros(2);
 const LONG_DEQUE: usize = 32;
 
 impl Worker {
-    /// Looks for work for a while, at home and at the other workers'.
+    /// Looks for work for a while, at home and at the other workers'; not for long where that has been in vain.
     pub(super) fn search(&self) -> Option<Job> {
+        let vain = self.searches_in_vain.get();
+        let patience = if vain < VAIN || vain.is_multiple_of(AGAIN) { SEARCH } else { Duration::ZERO };
+        let found = self.search_for(patience);
+        self.searches_in_vain.set(if found.is_some() { 0 } else { vain.wrapping_add(1) });
+        found
+    }
+
+    fn search_for(&self, patience: Duration) -> Option<Job> {
         let began = Instant::now();
         let mut now = began;
         loop {
             if let Some(job) = self.find_task().or_else(|| self.steal(Some(now))) {
                 return Some(job);
             }
-            if self.shared.remotes.len() == 1 || now - began > SEARCH || self.shared.is_closing() {
+            if self.shared.remotes.len() == 1 || now - began >= patience || self.shared.is_closing() {
                 // Whoever still has fresh tasks after this long gets help whether it moves or not.
                 return self.steal(None);
             }

@@ -12,6 +12,7 @@ use super::{EndState, Header, NO_HOME, Name, RawTask, Requests, RunState, StackS
 use crate::coroutine::{local, memory};
 use crate::primitives::AtomicPtr;
 use crate::runtime::{Shared, clock};
+use crate::task::cancel::Thrown;
 use crate::task::stepped::Body;
 
 /// How a task is to be made.
@@ -69,7 +70,7 @@ impl TaskRef {
             home: AtomicU32::new(NO_HOME),
             runtime: Cell::new(runtime),
             carrier: Cell::new(ptr::null()),
-            was_thrown_into: Cell::new(false),
+            thrown: Cell::new(Thrown::No),
             inbox_link: AtomicPtr::new(ptr::null_mut()),
             held: held::Ledger::new(),
             watchers: Mutex::new(Watchers::new(inherited)),

@@ -38,6 +38,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use super::cancel::Thrown;
 use super::carrier::Carrier;
 use super::end::Watchers;
 use super::end_state::EndState;
@@ -71,8 +72,8 @@ pub(crate) struct Header {
     requests: Requests,
     /// What is in the slot. Written with it.
     holds: Cell<Holds>,
-    /// Whether a cancellation has been thrown into it, and not been answered.
-    pub(crate) was_thrown_into: Cell<bool>,
+    /// Whether a cancellation has been thrown into it.
+    pub(super) thrown: Cell<Thrown>,
     /// Whether its frames borrow from a caller that waits: such a task is never left behind.
     pub(crate) borrows: bool,
     /// Whether its closure and result stay on its worker's thread.
@@ -299,7 +300,7 @@ impl RawTask {
         self.unlist();
         self.leaves_the_worker();
         let header = self.header();
-        header.was_thrown_into.set(false);
+        header.thrown.set(Thrown::No);
         header.run.leave_home();
         header.carrier.set(ptr::null());
         header.home.store(NO_HOME, Ordering::Relaxed);
