@@ -28,8 +28,11 @@ impl Worker {
     pub(super) fn search(&self) -> Option<Job> {
         let vain = self.searches_in_vain.get();
         let patience = if vain < VAIN || vain.is_multiple_of(AGAIN) { SEARCH } else { Duration::ZERO };
+        let fired_at = self.fired_at.get();
         let found = self.search_for(patience);
-        self.searches_in_vain.set(if found.is_some() { 0 } else { vain.wrapping_add(1) });
+        // What a timer has brought would have come to one who sleeps as well.
+        let was_worth_it = found.is_some() && self.fired_at.get() == fired_at;
+        self.searches_in_vain.set(if was_worth_it { 0 } else { vain.wrapping_add(1) });
         found
     }
 
