@@ -435,8 +435,11 @@ impl Inner {
     /// As [`enter`](Self::enter), to run tasks: also those that were there before, unless this is the destructor of a
     /// thread-local, and what they borrow may be gone. `f` gets the task that the caller is, if it is one.
     fn enter_to_run<T>(&self, f: impl FnOnce(&Worker, Option<&mut Host<'_>>) -> T) -> T {
-        let mut host = RawTask::current().map(|task| Host::begin(task, self.worker().shared()));
-        let f = |worker: &Worker| f(worker, host.as_mut());
+        let caller = RawTask::current();
+        let f = |worker: &Worker| {
+            let mut host = caller.map(|task| Host::begin(task, worker.shared()));
+            f(worker, host.as_mut())
+        };
         if self.is_idle() {
             return self.enter(f);
         }

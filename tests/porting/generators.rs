@@ -287,6 +287,8 @@ fn greenlets_are_dropped_traced_and_have_locals() {
     assert!(holds().kill());
     // | `weakref.ref(g)`
     let g = holds();
+    // | `g.gr_frame`
+    assert!(g.backtrace().is_some());
     let weak = g.downgrade();
     assert!(weak.upgrade().is_some());
     drop(g);

@@ -7,7 +7,7 @@
 //! # Invariants
 //! - Nobody is spawned once it was seen that a stop has begun. Whoever was spawned before is in the list when the accepting
 //!   tasks have ended, which a stop waits for before it looks there.
-//! - Nobody else's code runs under the lock.
+//! - Nobody else's code runs under the lock of the state.
 //! - `stopped` is set when the last stop under way has ended, not before.
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,6 +26,8 @@ const FEW: usize = 32;
 /// See the module's page.
 #[derive(Default)]
 pub(super) struct Service {
+    /// Held by whoever starts it, so that another who does so finds what has become of that.
+    starts: Mutex<()>,
     state: Mutex<State>,
     stopped: Event,
 }
@@ -150,9 +152,10 @@ impl Service {
         count: usize,
         accept: impl Fn() + Clone + Send + 'static,
     ) {
+        let _one_by_one = lock(&self.starts);
         let round = {
             let mut state = lock(&self.state);
-            if state.is_stopping || state.is_starting || state.is_accepting() {
+            if state.is_stopping || state.is_accepting() {
                 return;
             }
             state.is_starting = true;

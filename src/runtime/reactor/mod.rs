@@ -198,10 +198,14 @@ impl Reactor {
     }
 
     fn add(&self, source: &Arc<Source>, interest: Interest) -> io::Result<Key> {
+        let ended = || Err(io::Error::other("the worker has ended"));
+        if self.is_inherited() {
+            return ended();
+        }
         let poller = self.poller()?;
         let mut slots = self.slots();
-        if slots.is_retired || self.is_inherited() {
-            return Err(io::Error::other("the worker has ended"));
+        if slots.is_retired {
+            return ended();
         }
         let free = slots.free.pop();
         let slot = match free {
@@ -229,6 +233,10 @@ impl Reactor {
     }
 
     fn remove(&self, key: Key, fd: RawFd) {
+        if self.is_inherited() {
+            // In the child of a fork: it is the parent's, whose worker may have held the lock.
+            return;
+        }
         let mut slots = self.slots();
         let slot = &mut slots.slots[key.slot as usize];
         if slot.generation != key.generation {
@@ -237,7 +245,7 @@ impl Reactor {
         let source = slot.source.take();
         slot.generation = slot.generation.wrapping_add(1) & Key::LAST_GENERATION;
         slots.free.push(key.slot);
-        if let Some(poller) = self.poller.get().filter(|_| !self.is_inherited()) {
+        if let Some(poller) = self.poller.get() {
             poller.remove(fd);
         }
         self.used.fetch_sub(1, Ordering::Relaxed);

@@ -140,7 +140,8 @@ pub(crate) struct AbortsOnDrop;
 impl Drop for AbortsOnDrop {
     #[cold]
     fn drop(&mut self) {
-        if fork::is_child() {
+        // In the child it is no worker any more; but of a runtime made there it may be one.
+        if fork::is_child() && Worker::get().is_none() {
             eprintln!("osier: a task went on after a fork, in the child: {}", fork::MESSAGE);
         } else {
             let name = std::thread::current().name().unwrap_or("a worker").to_owned();

@@ -44,7 +44,7 @@ impl Worker {
                 return Some(job);
             }
             if self.shared.remotes.len() == 1 || now - began >= patience || self.shared.is_closing() {
-                // Whoever still has fresh tasks after this long gets help whether it moves or not.
+                // Whoever still has fresh tasks after this long, or this often, gets help whether it moves or not.
                 return self.steal(None);
             }
             if !self.is_called_soon() {
