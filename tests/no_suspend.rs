@@ -281,6 +281,9 @@ fn a_callback_of_scoped_tls_that_suspends_panics_and_the_pointer_is_restored() {
 #[test]
 fn the_report_hook_cannot_suspend() {
     let _watch = watch();
+    if common::miri_cannot("start a process") {
+        return;
+    }
     // In a process of its own: the hook is everybody's.
     let output = common::run_program("hook");
     common::assert_ended_well(&output);
