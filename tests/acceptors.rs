@@ -177,7 +177,7 @@ fn a_pool_spreads_a_servers_tasks_over_the_workers() {
         server.start();
         let mut clients: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
         clients.iter_mut().for_each(asks);
-        assert_eq!(server.connections(), 20);
+        until(|| server.connections() == 20);
         drop(clients);
         assert!(server.stop(PATIENCE));
         assert_eq!(common::lock(&noted).len(), 2);
