@@ -15,9 +15,8 @@ fn functions(stack: &Backtrace) -> Vec<&'static str> {
     let text = stack.to_string();
     let known = ["innermost", "middle_part", "outer_part", "another_part"];
     // With line tables alone a frame has the bare name.
-    let first = |name: &str| {
-        [format!("inspection::{name}"), format!(": {name}\n")].iter().filter_map(|frame| text.find(frame)).min()
-    };
+    let first =
+        |name: &str| [format!("::{name}"), format!(": {name}\n")].iter().filter_map(|frame| text.find(frame)).min();
     let mut found: Vec<_> = known.iter().filter_map(|name| Some((first(name)?, *name))).collect();
     found.sort_unstable();
     found.into_iter().map(|(_, name)| name).collect()
