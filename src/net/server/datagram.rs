@@ -137,7 +137,7 @@ impl DatagramServer {
         self.inner.service.is_accepting()
     }
 
-    /// How many datagrams are being handled.
+    /// How many datagrams are being handled. A handler that has just begun may not be counted yet.
     pub fn connections(&self) -> usize {
         self.inner.service.count()
     }

@@ -274,7 +274,7 @@ impl<L: Listener> StreamServer<L> {
         self.inner.service.is_accepting()
     }
 
-    /// How many connections are being served.
+    /// How many connections are being served. A handler that has just begun may not be counted yet.
     pub fn connections(&self) -> usize {
         self.inner.service.count()
     }
