@@ -116,18 +116,23 @@ fn a_started_task_never_changes_its_thread_while_fresh_ones_are_stolen() {
     let runtime = runtime(16);
     let (at_end, ends) = mpsc::channel();
     let (spawner, threads) = runtime.run(|| {
-        // All from one task, which computes until others have taken some.
+        // All from one task, which computes until others have begun with half of them: what is only stolen may be stolen back.
+        let (spawner, begun_elsewhere) = (thread::current().id(), Arc::new(AtomicUsize::new(0)));
         let handles: Vec<_> = (0..TASKS)
             .map(|n| {
-                let at_end = at_end.clone();
-                spawn(move || keep_a_thread_for(YIELDS, n as u64, &at_end))
+                let (at_end, begun_elsewhere) = (at_end.clone(), begun_elsewhere.clone());
+                spawn(move || {
+                    begun_elsewhere.fetch_add(usize::from(thread::current().id() != spawner), Ordering::SeqCst);
+                    keep_a_thread_for(YIELDS, n as u64, &at_end)
+                })
             })
             .collect();
-        while runtime.metrics().stolen() < TASKS as u64 / 2 {
+        while begun_elsewhere.load(Ordering::SeqCst) < TASKS / 2 {
             std::hint::spin_loop();
         }
-        (thread::current().id(), handles.into_iter().map(|handle| handle.join().unwrap()).collect::<Vec<_>>())
+        (spawner, handles.into_iter().map(|handle| handle.join().unwrap()).collect::<Vec<_>>())
     });
+    assert!(runtime.metrics().stolen() >= TASKS as u64 / 2);
     // Perhaps all on one, if that thread alone gets a core for a while.
     assert!(threads.iter().filter(|&&id| id != spawner).count() >= TASKS / 2, "stolen tasks run on other threads");
     let mut counts = HashMap::new();
