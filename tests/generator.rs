@@ -1185,16 +1185,22 @@ fn a_forgotten_generator_stays_as_it_is() {
     }
 }
 
-// A body that never ran is a value as any other; where its destructor panics, the rest goes all the same.
+// A body that never ran is a value as any other; where its destructor panics, the rest goes all the same. In a process of its
+// own, for its memory is measured.
 #[cfg(target_os = "linux")]
 #[test]
-#[allow(clippy::large_stack_arrays, clippy::large_stack_frames, reason = "the body is large so that its block is")]
 fn a_fresh_body_whose_destructor_panics_leaves_no_block_behind() {
-    const SIZE: usize = 64 * 1024;
     let _watch = watch();
-    if miri_cannot("read /proc") {
+    if miri_cannot("start a process") {
         return;
     }
+    common::assert_ended_well(&common::run_program("bombs"));
+}
+
+#[cfg(target_os = "linux")]
+#[allow(clippy::large_stack_arrays, clippy::large_stack_frames, reason = "the body is large so that its block is")]
+fn bombs() {
+    const SIZE: usize = 64 * 1024;
     let resident = || {
         let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
         pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
@@ -1211,6 +1217,17 @@ fn a_fresh_body_whose_destructor_panics_leaves_no_block_behind() {
     }
     let after = resident();
     assert!(after < before + 500 * SIZE, "{before} bytes, then {after}");
+}
+
+// Programs that need a process of their own.
+#[test]
+fn in_a_process_of_its_own() {
+    match common::program().as_deref() {
+        None => {}
+        #[cfg(target_os = "linux")]
+        Some("bombs") => bombs(),
+        Some(other) => panic!("no program {other}"),
+    }
 }
 
 // ---- many
