@@ -9,6 +9,7 @@ mod common;
 use std::any::Any;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -96,6 +97,18 @@ fn fill(mut writer: impl Write) {
     while time::timeout(ms(30), || writer.write(&piece)).is_ok() {}
 }
 
+/// Leaves a socket that is full no room until nearly all has been read. Otherwise the system takes a little more when it has
+/// tried to send again, some hundred milliseconds later.
+fn keep_full(socket: &impl AsRawFd) {
+    let least: libc::c_int = 1;
+    // SAFETY: the option is an int, whose size is told.
+    let done = unsafe {
+        let size = size_of_val(&least) as libc::socklen_t;
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, (&raw const least).cast(), size)
+    };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+}
+
 /// Reads all that ever comes, in a task that ends with the writer.
 fn swallow(mut reader: impl Read + Send + 'static) {
     drop(spawn(move || _ = io::copy(&mut reader, &mut io::sink())));
@@ -132,10 +145,7 @@ macro_rules! writing {
     ($pair:expr, |$to:ident| $write:expr) => {{
         let ($to, from) = $pair;
         fill(&*$to);
-        // Until there is not even a little room, of which the system does not tell.
-        $to.set_write_timeout(Some(ms(60))).unwrap();
-        while (&*$to).write(&[0]).is_ok() {}
-        $to.set_write_timeout(None).unwrap();
+        keep_full(&*$to);
         let [limits, closes] = [$to.clone(), $to.clone()];
         let reader = Shared(from.clone());
         Call::new(move || $write.map(drop), move || swallow(reader), from)

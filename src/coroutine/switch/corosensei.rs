@@ -3,6 +3,7 @@
 //! corosensei's own `Drop` unwinds a suspended coroutine by force, which aborts when a destructor waits and loops when
 //! the unwind is swallowed. So it is kept from running.
 
+use std::hint;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 
@@ -64,6 +65,8 @@ impl<In, Out> Coroutine<In, Out> {
     /// - The coroutine has not returned, is not running, and was started on this thread if it was started.
     #[inline(always)]
     pub(crate) unsafe fn resume(&mut self, input: In) -> Resumed<Out> {
+        // SAFETY: the caller's promise. corosensei asks before it switches.
+        unsafe { hint::assert_unchecked(!self.inner.done()) };
         match self.fiber.enter(|| self.inner.resume(input)) {
             CoroutineResult::Yield(out) => Resumed::Suspended(out),
             CoroutineResult::Return(()) => Resumed::Returned,
