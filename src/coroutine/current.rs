@@ -33,6 +33,7 @@ pub(super) use super::group::THREAD;
 use super::group::{LOCALS, Shared, TRACER, TREES};
 use super::local::Locals;
 use super::memory::BlockCache;
+use super::own_stack::OwnStack;
 pub(crate) use super::trees::{Root, Trees};
 #[cfg(feature = "runtime")]
 use super::turns::BUDGET;
@@ -223,6 +224,9 @@ pub(super) struct Thread {
     /// The worker this thread is, or null. Typed in `runtime::worker`.
     #[cfg(feature = "runtime")]
     worker: Cell<*const ()>,
+    /// The worker whose loop this thread runs first of all, or null: no destructor of a thread-local is below it.
+    #[cfg(feature = "runtime")]
+    vouched_worker: Cell<*const ()>,
     /// The running task, or null. Typed in `task`.
     #[cfg(feature = "runtime")]
     task: Cell<*const ()>,
@@ -245,6 +249,8 @@ pub(super) struct Thread {
     traced: Cell<bool>,
     /// The stack that this thread gave back last.
     spare: Spare,
+    /// The stack that it was made with.
+    own_stack: Cell<OwnStack>,
     /// How many checkpoints pass before one looks at the clock. See `task::checkpoint`.
     #[cfg(feature = "runtime")]
     pub(super) checkpoints_left: Cell<u32>,
@@ -263,6 +269,8 @@ impl Thread {
             #[cfg(feature = "runtime")]
             worker: Cell::new(ptr::null()),
             #[cfg(feature = "runtime")]
+            vouched_worker: Cell::new(ptr::null()),
+            #[cfg(feature = "runtime")]
             task: Cell::new(ptr::null()),
             parked_unwinding: Cell::new(0),
             notes: Cell::new(0),
@@ -274,6 +282,7 @@ impl Thread {
             random: Cell::new(0x9E37_79B9),
             traced: Cell::new(false),
             spare: Spare::new(),
+            own_stack: Cell::new(OwnStack::Unasked),
             #[cfg(feature = "runtime")]
             checkpoints_left: Cell::new(0),
             #[cfg(feature = "runtime")]
@@ -379,6 +388,18 @@ pub(crate) fn set_worker(worker: *const ()) {
     THREAD.with(|thread| thread.worker.set(worker));
 }
 
+/// Says that no destructor of a thread-local is below the loop of this thread's worker.
+#[cfg(feature = "runtime")]
+pub(super) fn vouch_for_worker() {
+    THREAD.with(|thread| thread.vouched_worker.set(thread.worker.get()));
+}
+
+/// Whether that was said of the worker that this thread is now.
+#[cfg(feature = "runtime")]
+pub(super) fn is_worker_vouched_for() -> bool {
+    THREAD.with(|thread| !thread.worker.get().is_null() && thread.worker.get() == thread.vouched_worker.get())
+}
+
 #[cfg(feature = "runtime")]
 #[inline(always)]
 pub(crate) fn task() -> *const () {
@@ -433,6 +454,15 @@ pub(super) fn set_parked_unwinding(count: usize) {
 /// In `Thread::notes`.
 const THREAD_UNWINDING: u8 = 1;
 const FRAME_NOTED: u8 = 2;
+
+/// What is known of the stack that this thread was made with.
+pub(super) fn own_stack() -> OwnStack {
+    THREAD.with(|thread| thread.own_stack.get())
+}
+
+pub(super) fn set_own_stack(known: OwnStack) {
+    THREAD.with(|thread| thread.own_stack.set(known));
+}
 
 /// Whether there may be any note of an unwind on this thread, in a frame or of its own. One load.
 #[inline(always)]

@@ -14,6 +14,7 @@
 //! - `region`: parts of a coroutine's run in which a wait ends early, later, or not at all.
 //! - `unwind`: the payloads that we throw, and who is unwinding.
 //! - `thread_end`: whether this thread destroys its thread-locals, so that a suspended coroutine must be left as it is.
+//!   `own_stack`: the quick look that mostly answers that.
 //! - `bookmark`: where a suspended task stands, for whoever looks at its stack from outside.
 //!
 //! # Invariants
@@ -30,6 +31,7 @@ pub(crate) mod current;
 mod group;
 pub(crate) mod local;
 pub(crate) mod memory;
+mod own_stack;
 pub(crate) mod region;
 mod switch;
 mod thread_end;
@@ -42,6 +44,8 @@ pub(crate) mod unwind;
 pub(crate) use bookmark::{Bookmark, Registers};
 pub(crate) use current::Frame;
 pub(crate) use switch::{Coroutine, Resumed, Yielder};
+#[cfg(feature = "runtime")]
+pub(crate) use thread_end::vouching_for_worker;
 pub(crate) use thread_end::{is_here as is_thread_ending, vouching};
 
 use std::io;
@@ -53,7 +57,7 @@ use crate::stack::{self, Stack, StackSize};
 /// How many bytes must be left for a panic hook to run on the coroutine's own stack: a full backtrace takes 24 to 27 KiB.
 const AMPLE: usize = 32 * 1024;
 
-/// Whether a suspended coroutine of this thread may be unwound, rather than leaked. Walks the stack; who gets a yes ends it
+/// Whether a suspended coroutine of this thread may be unwound, rather than leaked. Looks at the stack; who gets a yes ends it
 /// within [`vouching`].
 ///
 /// A worker is asked as any thread: it ends its tasks before its thread ends, but one of them may call

@@ -197,7 +197,7 @@ impl Worker {
         // A worker that unwinds or is ended from outside (`pthread_exit`) would take its tasks along, without a word.
         let dies = AbortsOnDrop;
         // No destructor of a thread-local runs on a thread that has only begun.
-        coroutine::vouching(|| worker.run());
+        coroutine::vouching_for_worker(|| worker.run());
         if worker.shared.is_forked() {
             eprintln!("osier: a task went on after a fork, in the child: {}", super::fork::MESSAGE);
             std::process::abort();
