@@ -271,7 +271,13 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     /// a resumer while nobody looks into it.
     #[inline(always)]
     pub(super) fn is_suspended(&self) -> bool {
-        self.head().books.frame.was_resumed_from_here() || self.state() == State::Suspended
+        self.head().books.frame.was_resumed_from_here() || self.says_suspended()
+    }
+
+    /// Cold, so that the code of the usual way lies in one piece.
+    #[cold]
+    fn says_suspended(&self) -> bool {
+        self.state() == State::Suspended
     }
 
     pub(super) fn state(&self) -> State {
