@@ -479,6 +479,10 @@ fn many_stacks_come_and_go() {
     let after = resident();
     assert!(most - before > COUNT * 4, "each has touched a page: {before}, {most}");
     assert!(after - before < (most - before) / 5, "KiB resident: {before}, then {most}, then {after}");
+    // Those that the thread keeps, and what the allocator does, go when they are told to.
+    stack::trim();
+    let trimmed = resident();
+    assert!(trimmed < before + 2048, "KiB resident: {before}, then {most}, then {after}, trimmed {trimmed}");
     // Where a guard splits its mapping there are two for each stack; with the other kind there are a few in all.
     assert!(!(1000..=COUNT).contains(&maps), "{maps} mappings");
     let (again, used_again, maps_again) = round();

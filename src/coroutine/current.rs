@@ -582,6 +582,18 @@ pub(super) fn with_stack_cache<T>(f: impl FnOnce(Option<&mut StackCache>) -> T) 
     f(cache.as_deref_mut())
 }
 
+/// Gives the free stacks and blocks of this thread back.
+pub(super) fn clear_caches() {
+    with_stack_cache(|cache| {
+        let Some(cache) = cache else { return };
+        if let Some((size, stack)) = THREAD.with(|thread| thread.spare.close()) {
+            cache.put(size, stack);
+        }
+        cache.clear();
+    });
+    with_blocks(BlockCache::clear);
+}
+
 /// Hands out the stack that this thread gave back last, if it has this size.
 #[inline(always)]
 pub(super) fn take_spare_stack(size: StackSize) -> Option<Stack> {

@@ -117,6 +117,16 @@ impl BlockCache {
     pub(super) const fn new() -> Self {
         Self { classes: [const { Class { first: Cell::new(None), count: Cell::new(0) } }; CLASSES] }
     }
+
+    /// Gives all blocks back to the allocator.
+    pub(super) fn clear(&self) {
+        for (class, free) in self.classes.iter().enumerate() {
+            while let Some(block) = free.take() {
+                // SAFETY: blocks of this class were allocated with this layout.
+                unsafe { alloc::dealloc(block.as_ptr(), layout_of(class)) };
+            }
+        }
+    }
 }
 
 impl Class {
@@ -146,12 +156,7 @@ impl Class {
 
 impl Drop for BlockCache {
     fn drop(&mut self) {
-        for (class, free) in self.classes.iter().enumerate() {
-            while let Some(block) = free.take() {
-                // SAFETY: blocks of this class were allocated with this layout.
-                unsafe { alloc::dealloc(block.as_ptr(), layout_of(class)) };
-            }
-        }
+        self.clear();
     }
 }
 

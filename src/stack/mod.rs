@@ -48,6 +48,9 @@ pub(crate) use region::{Stack, left_here};
 #[cfg(feature = "runtime")]
 pub(crate) use signal_stack::SignalStack;
 
+/// Of the thread whose stacks they are, so it is made where that keeps them.
+pub use crate::coroutine::trim;
+
 use std::io;
 
 /// The smallest stack that can be asked for, in usable bytes.
@@ -98,6 +101,11 @@ const fn as_half_word(bytes: usize) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "checked above")]
     let bytes = bytes as u32;
     bytes
+}
+
+/// Asks the allocator to give the memory of its free lists back to the system, where it can be asked.
+pub(crate) fn trim_heap() {
+    sys::trim_heap();
 }
 
 /// Says which limit was met and what to raise, around the system's own error.

@@ -306,6 +306,14 @@ impl StackCache {
         }
     }
 
+    /// Gives all that it keeps back.
+    pub(crate) fn clear(&mut self) {
+        for mut cached in self.sizes.drain(..) {
+            let count = cached.free.len();
+            cached.depot.put(&mut cached.free, count);
+        }
+    }
+
     /// Takes back a stack that nobody runs on.
     #[inline(always)]
     pub(crate) fn put(&mut self, size: StackSize, stack: Stack) {
@@ -357,10 +365,7 @@ pub(crate) fn put_uncached(size: StackSize, stack: Stack) {
 
 impl Drop for StackCache {
     fn drop(&mut self) {
-        for mut cached in self.sizes.drain(..) {
-            let count = cached.free.len();
-            cached.depot.put(&mut cached.free, count);
-        }
+        self.clear();
     }
 }
 
