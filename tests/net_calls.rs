@@ -101,9 +101,9 @@ fn fill(mut writer: impl Write) {
 /// tried to send again, some hundred milliseconds later.
 fn keep_full(socket: &impl AsRawFd) {
     let least: libc::c_int = 1;
+    let size = libc::socklen_t::try_from(size_of_val(&least)).unwrap();
     // SAFETY: the option is an int, whose size is told.
     let done = unsafe {
-        let size = size_of_val(&least) as libc::socklen_t;
         libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, (&raw const least).cast(), size)
     };
     assert_eq!(done, 0, "{}", io::Error::last_os_error());
