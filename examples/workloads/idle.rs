@@ -56,8 +56,14 @@ pub(crate) fn idle_mem(params: &Params) -> Result<Report, Failure> {
     on_workers(params, || {
         let mut parked = Parked::begin()?;
         let report = Report::of(params, n, |tasks| round(tasks, &mut parked))?;
-        Ok(parked.add_to(report, n))
+        trimmed(parked.add_to(report, n))
     })
+}
+
+/// Adds what is left when this thread has given back what it keeps for the next ones.
+fn trimmed(report: Report) -> Result<Report, Failure> {
+    osier::stack::trim();
+    Ok(report.with("rss_trimmed_kib", Memory::now()?.rss / 1024.0))
 }
 
 /// How often threads of this process have gone to sleep, but for the calling one: each time, something woke them before.
@@ -133,5 +139,5 @@ pub(crate) fn idle_generators(params: &Params) -> Result<Report, Failure> {
     let n = params.number("n");
     let mut parked = Parked::begin()?;
     let report = Report::of(params, n, |generators| generators_round(generators, &mut parked))?;
-    Ok(parked.add_to(report, n))
+    trimmed(parked.add_to(report, n))
 }

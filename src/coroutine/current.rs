@@ -21,7 +21,7 @@
 //! - A coroutine never changes its thread, so an address of one that the compiler keeps over a switch stays right.
 
 use std::any::{Any, TypeId};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ptr;
 use std::rc::Rc;
 #[cfg(feature = "runtime")]
@@ -39,7 +39,7 @@ pub(crate) use super::trees::{Root, Trees};
 use super::turns::BUDGET;
 #[cfg(feature = "runtime")]
 pub(crate) use super::turns::{Pace, count_checkpoint, fill_budget, pace, set_checkpoints_left, set_pace, spend};
-use crate::stack::{Spare, Stack, StackCache, StackSize};
+use crate::stack::{SignalStack, Spare, Stack, StackCache, StackSize};
 
 /// One running or suspended coroutine, as a link of the chain. Lives in its holder's block.
 #[derive(Debug)]
@@ -303,19 +303,23 @@ thread_local! {
 }
 
 thread_local! {
-    static STACKS: Stacks = const { Stacks(RefCell::new(StackCache::new())) };
+    static STACKS: Stacks = const { Stacks { cache: RefCell::new(StackCache::new()), signals: OnceCell::new() } };
     static BLOCKS: BlockCache = const { BlockCache::new() };
     #[cfg(feature = "runtime")]
     pub(super) static PACE: Cell<Pace> = const { Cell::new(Pace::NONE) };
 }
 
 /// A thread's free stacks. What the thread has apart from them goes with them.
-struct Stacks(RefCell<StackCache>);
+struct Stacks {
+    cache: RefCell<StackCache>,
+    /// Where the fault handler runs, if nobody else has given this thread a place for that.
+    signals: OnceCell<Option<SignalStack>>,
+}
 
 impl Drop for Stacks {
     fn drop(&mut self) {
         if let Some((size, stack)) = THREAD.with(|thread| thread.spare.close()) {
-            self.0.get_mut().put(size, stack);
+            self.cache.get_mut().put(size, stack);
         }
     }
 }
@@ -578,8 +582,14 @@ pub(super) fn with_stack_cache<T>(f: impl FnOnce(Option<&mut StackCache>) -> T) 
     // in registers.
     let stacks = STACKS.try_with(ptr::from_ref).unwrap_or(ptr::null());
     // SAFETY: null, or this thread's, which does not end before this returns.
-    let mut cache = unsafe { stacks.as_ref() }.and_then(|stacks| stacks.0.try_borrow_mut().ok());
+    let mut cache = unsafe { stacks.as_ref() }.and_then(|stacks| stacks.cache.try_borrow_mut().ok());
     f(cache.as_deref_mut())
+}
+
+/// Gives this thread a place where the fault handler can run, unless it has one. Once a thread.
+pub(super) fn ensure_signal_stack() {
+    // At its end it runs no coroutines.
+    _ = STACKS.try_with(|stacks| _ = stacks.signals.get_or_init(SignalStack::ensure));
 }
 
 /// Gives the free stacks and blocks of this thread back.

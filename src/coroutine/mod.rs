@@ -124,8 +124,10 @@ pub(crate) fn give_stacks_back() {
 ///
 /// A thread keeps up to 1024 free stacks of each size, with the pages that they have touched, and the allocator what a million
 /// ended generators and greenlets lay in. That makes the next ones cheap; this is for a thread that has had many and will not
-/// soon have more. It takes milliseconds after a million. The workers of a runtime do so by themselves, when they have nothing
-/// to do for a while; called in a task, this is about that task's worker.
+/// soon have more. It takes milliseconds after a million.
+///
+/// A worker of a runtime gives back by itself what it has beyond that, when it has nothing to do for a while. Called in a task,
+/// this is about that task's worker, but not about the up to 1024 stacks that it has ready for tasks.
 ///
 /// # Examples
 /// ```
@@ -153,8 +155,16 @@ fn take_spare(size: StackSize) -> io::Result<Stack> {
     }
     match current::with_stack_cache(|cache| cache?.take(size)) {
         Some(stack) => Ok(stack),
-        None => stack::take_uncached(size),
+        None => take_uncached(size),
     }
+}
+
+/// Takes a stack that the thread does not keep; its first one comes so.
+#[cold]
+#[inline(never)]
+fn take_uncached(size: StackSize) -> io::Result<Stack> {
+    current::ensure_signal_stack();
+    stack::take_uncached(size)
 }
 
 /// Calls `f`, which does not unwind, on a stack of this size, and gives it back.

@@ -29,7 +29,6 @@
 mod overflow;
 mod pool;
 mod region;
-#[cfg(feature = "runtime")]
 mod signal_stack;
 mod sys;
 
@@ -45,7 +44,6 @@ pub(crate) use region::slot_around;
 #[cfg(feature = "runtime")]
 pub(crate) use region::usable_here;
 pub(crate) use region::{Stack, left_here};
-#[cfg(feature = "runtime")]
 pub(crate) use signal_stack::SignalStack;
 
 /// Of the thread whose stacks they are, so it is made where that keeps them.

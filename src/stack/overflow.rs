@@ -4,9 +4,8 @@
 //! ours goes to the handler that was there before, so std's message for its own threads and a user's handler go on
 //! working. Turning an overflow into a panic is not sound: frames would be left without their destructors.
 //!
-//! A handler runs on the thread's alternate stack. std gives its threads one; `signal_stack` does so for a worker
-//! where std does not (a library loaded into a C program). Other threads that C code has started have none unless they made
-//! one: a coroutine that overflows there dies of its signal, without a message.
+//! A handler runs on the thread's alternate stack. std gives its threads one; `signal_stack` does so for a thread that takes
+//! its first coroutine's stack where std does not (a library loaded into a C program).
 
 use std::mem::zeroed;
 use std::ptr;

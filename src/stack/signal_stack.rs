@@ -1,4 +1,4 @@
-//! An alternate signal stack for workers that std gave none: where the fault handler runs.
+//! An alternate signal stack for threads that std gave none: where the fault handler runs.
 //!
 //! std installs one for the threads it starts, unless it is a library in a program whose `main` is not Rust's.
 
@@ -49,9 +49,16 @@ impl SignalStack {
 impl Drop for SignalStack {
     fn drop(&mut self) {
         let none = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: Self::BYTES };
-        // SAFETY: disables this thread's alternate stack, after which nobody uses the mapping made in `ensure`.
+        let mut current = none;
+        // SAFETY:
+        // - Disables this thread's alternate stack, after which nobody uses the mapping made in `ensure`.
+        // - What somebody else has put in its place meanwhile is put back.
         unsafe {
-            libc::sigaltstack(&raw const none, ptr::null_mut());
+            libc::sigaltstack(&raw const none, &raw mut current);
+            let ours = self.memory.add(guard_bytes()).as_ptr();
+            if current.ss_flags & libc::SS_DISABLE == 0 && !ptr::eq(current.ss_sp.cast(), ours) {
+                libc::sigaltstack(&raw const current, ptr::null_mut());
+            }
             sys::release(self.memory, guard_bytes() + Self::BYTES);
         }
     }

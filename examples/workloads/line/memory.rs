@@ -72,13 +72,10 @@ impl Parked {
         // Before the warm-up there were no stacks, so every round that is counted is compared with that.
         let rss = (of(|round| round.memory.rss) - self.before.rss) / n as f64;
         let tables = (of(|round| round.memory.tables) - self.before.tables) / n as f64;
-        let kept = Memory::now();
-        osier::stack::trim();
-        let report = match (kept, Memory::now(), &self.rounds[1..]) {
-            // All were released: what is kept for the next ones, what is left without that, and whether the later ones needed more mappings than the first.
-            (Ok(kept), Ok(after), [first, .., last]) => report
+        let report = match (Memory::now(), &self.rounds[1..]) {
+            // All were released: what is left of them, and whether the later ones needed more mappings than the first.
+            (Ok(after), [first, .., last]) => report
                 .with("rss_start_kib", self.before.rss / 1024.0)
-                .with("rss_kept_kib", kept.rss / 1024.0)
                 .with("rss_end_kib", after.rss / 1024.0)
                 .with("maps_more", last.memory.maps - first.memory.maps),
             _ => report,
