@@ -59,7 +59,7 @@ pub const MIN_STACK_SIZE: usize = 16 * 1024;
 
 /// The usable bytes of a stack when nobody asks for another size.
 ///
-/// 80 KiB, enough for a panic with a backtrace, a TLS handshake, or JSON nested 128 deep. Debug builds use 512 KiB: their
+/// 80 KiB, enough for a panic with a backtrace, a TLS handshake, or JSON nested 127 deep. Debug builds use 512 KiB: their
 /// frames are up to six times as large.
 pub const DEFAULT_STACK_SIZE: usize = if cfg!(debug_assertions) { 512 * 1024 } else { 80 * 1024 };
 
