@@ -127,6 +127,31 @@ fn a_default_comes_first_while_nothing_is_ready() {
 }
 
 #[test]
+fn an_event_of_what_was_read_already_is_not_told() {
+    let _watch = watch();
+    let check = || {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        for round in 0..500 {
+            // Read while others may be about to tell of it.
+            far.write_all(b"!").unwrap();
+            assert_eq!((&near).read(&mut [0; 8]).unwrap(), 1);
+            let told = wait(&[&near.when_readable()]).timeout(Duration::from_micros(200)).next();
+            assert_eq!(told, None, "round {round}");
+            // What comes while it is waited for is told.
+            let writes = thread::spawn({
+                let mut far = far.try_clone().unwrap();
+                move || far.write_all(b"!").unwrap()
+            });
+            assert_eq!(wait(&[&near.when_readable()]).next(), Some(0));
+            assert_eq!((&near).read(&mut [0; 8]).unwrap(), 1);
+            writes.join().unwrap();
+        }
+    };
+    check();
+    run(check);
+}
+
+#[test]
 fn descriptors_of_all_kinds_are_given_in_the_order_in_which_they_get_ready() {
     let _watch = watch();
     let check = || {

@@ -115,6 +115,11 @@ impl Operand for When<'_> {
         self.left();
     }
 
+    fn confirms(&self) -> bool {
+        // The event may be of what was taken before the waiter entered.
+        self.is_ready()
+    }
+
     fn collect(&self, _token: &mut Token) -> bool {
         // Another may have been faster.
         self.is_ready()

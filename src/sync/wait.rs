@@ -1,6 +1,6 @@
 //! Waiting for several objects of different kinds: each one as it gets ready.
 
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::iter::FusedIterator;
 use std::ptr::NonNull;
@@ -204,10 +204,17 @@ impl Iterator for Waiting<'_> {
             Limit::Until(deadline) => Some(deadline),
             Limit::None | Limit::For(_) => None,
         };
-        let next = self.places.as_ref().and_then(|places| places.next(deadline));
-        if let (Some(index), Some(places)) = (next, &self.places) {
+        let places = self.places.as_ref()?;
+        let mut next = places.next(deadline);
+        while let Some(index) = next {
+            let object = self.objects[index].__osier_wait();
             // It is not waited for any more, while the others are.
-            places.leave(index, self.objects[index].__osier_wait().operand());
+            places.leave(index, object.operand());
+            if object.operand().confirms() {
+                break;
+            }
+            places.enter_again(index, object.operand());
+            next = places.next(deadline);
         }
         self.left = if next.is_some() { self.left - 1 } else { 0 };
         if self.left == 0 {
@@ -241,7 +248,7 @@ struct Places(NonNull<PlacesInner>);
 
 struct PlacesInner {
     crowd: Crowd,
-    waiters: Vec<Waiter>,
+    waiters: Vec<UnsafeCell<Waiter>>,
     /// Which of them have entered their object, and not left.
     entered: Vec<Cell<bool>>,
 }
@@ -255,7 +262,7 @@ impl Places {
         // SAFETY: made just now; this makes no reference.
         let crowd = unsafe { &raw const (*crowd).crowd };
         // SAFETY: made just now, and nobody else knows it.
-        unsafe { (*inner.as_ptr()).waiters.extend((0..count).map(|index| Waiter::among(crowd, index))) };
+        unsafe { (*inner.as_ptr()).waiters.extend((0..count).map(|index| Waiter::among(crowd, index).into())) };
         Self(inner)
     }
 
@@ -268,11 +275,19 @@ impl Places {
     fn enter(&self, index: usize, object: &dyn Operand) {
         let inner = self.inner();
         // SAFETY: the waiters stay where they are until every object has been left; forgotten, for ever.
-        let entered = unsafe { object.watch(&raw const inner.waiters[index]) };
+        let entered = unsafe { object.watch(inner.waiters[index].get()) };
         inner.entered[index].set(entered);
         if !entered {
             inner.crowd.report(index).fire();
         }
+    }
+
+    /// Enters the waiter of an object that was left when the waiter was notified.
+    fn enter_again(&self, index: usize, object: &dyn Operand) {
+        let inner = self.inner();
+        // SAFETY: nobody touches a waiter any more that was notified, nor one that was never entered.
+        unsafe { inner.waiters[index].get().write(Waiter::among(&raw const inner.crowd, index)) };
+        self.enter(index, object);
     }
 
     /// Leaves an object, unless that was done before.
@@ -281,7 +296,8 @@ impl Places {
         if !inner.entered[index].replace(false) {
             return;
         }
-        let waiter = &inner.waiters[index];
+        // SAFETY: written only by `enter_again`, which nobody runs meanwhile: a crowd has one owner, on one thread.
+        let waiter = unsafe { &*inner.waiters[index].get() };
         if waiter.is_notified() {
             object.forget();
         } else {

@@ -42,6 +42,11 @@ pub(crate) trait Operand {
     /// Notes that a waiter goes that was entered by `watch` and notified: where not even `unwatch` is called for such.
     fn forget(&self) {}
 
+    /// Whether it still is what a waiter was notified of, where a notification may be late.
+    fn confirms(&self) -> bool {
+        true
+    }
+
     /// Begins the operation if that needs no waiting, and notes in the token what completing it takes.
     fn begin(&self, _token: &mut Token) -> bool {
         self.is_ready()
