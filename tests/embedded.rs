@@ -56,6 +56,7 @@ fn an_overflow_names_the_coroutine_on_any_thread() {
         for handler in ["none", "handler"] {
             assert_overflowed(&["overflow_a_generator", thread, handler], "embedded-generator");
             assert_overflowed(&["overflow_a_task", thread, handler], "embedded-task");
+            assert_overflowed(&["overflow_after_a_local_runtime", thread, handler], "embedded-generator");
         }
     }
 }
@@ -69,9 +70,12 @@ fn other_faults_are_the_hosts() {
         let output = run(&["begin", thread, "null"]);
         assert_died_of(&output, libc::SIGSEGV);
         assert!(!stderr(&output).contains("overflowed"), "{}", stderr(&output));
-        let output = run(&["begin", thread, "null", "handler"]);
-        assert_eq!(output.status.code(), Some(42), "{}", stderr(&output));
-        assert!(stderr(&output).contains("the host's handler"), "{}", stderr(&output));
+        // `exit` ends the thread's variables while the handler runs.
+        for ends in ["", "exits"] {
+            let output = run(&["begin", thread, "null", "handler", ends]);
+            assert_eq!(output.status.code(), Some(42), "{} {}", output.status, stderr(&output));
+            assert!(stderr(&output).contains("the host's handler"), "{}", stderr(&output));
+        }
     }
 }
 

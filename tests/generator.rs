@@ -1067,6 +1067,39 @@ fn a_suspended_generator_in_a_thread_local_is_leaked_at_the_threads_end() {
     assert_eq!(leaks.count(), 1, "{told:?}");
 }
 
+// H03: what a key of pthread's holds is dropped when all thread-locals are gone.
+#[test]
+fn a_suspended_generator_that_a_pthread_key_holds_is_leaked_at_the_threads_end() {
+    if OWN_THREADS || miri_cannot("make keys") {
+        return;
+    }
+    thread_local! {
+        static TEXT: String = "F".repeat(40);
+    }
+    extern "C" fn drops(kept: *mut libc::c_void) {
+        // SAFETY: the key was set to a box of this type, once.
+        drop(unsafe { Box::from_raw(kept.cast::<Generator<()>>()) });
+    }
+    let _watch = watch();
+    let log = Log::default();
+    let told = reports(|| {
+        let log = log.clone();
+        let thread = std::thread::spawn(move || {
+            let kept = Box::new(borrows_text!("left to a key", log));
+            let mut key = 0;
+            // SAFETY: the key is ours, and `drops` takes what it is set to.
+            unsafe {
+                assert_eq!(libc::pthread_key_create(&raw mut key, Some(drops)), 0);
+                assert_eq!(libc::pthread_setspecific(key, Box::into_raw(kept).cast()), 0);
+            }
+        });
+        thread.join().unwrap();
+    });
+    assert_eq!(log.take(), [""; 0], "the destructor would read a string that is gone");
+    let leaks = told.iter().filter(|told| *told == "coroutine 'left to a key' did not end: its stack is leaked");
+    assert_eq!(leaks.count(), 1, "{told:?}");
+}
+
 // H03: asked to end by name, and not by its drop.
 #[test]
 fn a_close_in_a_thread_locals_destructor_is_refused() {

@@ -250,7 +250,7 @@ pub(super) struct Thread {
     /// The stack that this thread gave back last.
     spare: Spare,
     /// The stack that it was made with.
-    own_stack: Cell<OwnStack>,
+    pub(super) own_stack: Cell<OwnStack>,
     /// How many checkpoints pass before one looks at the clock. See `task::checkpoint`.
     #[cfg(feature = "runtime")]
     pub(super) checkpoints_left: Cell<u32>,
@@ -339,6 +339,20 @@ pub(crate) fn set_frame(frame: *const Frame) {
 pub(crate) fn chain() -> impl Iterator<Item = &'static Frame> {
     // SAFETY: as in `chain_pointers`. Callers look at one at a time.
     chain_pointers().map(|frame| unsafe { &*frame })
+}
+
+/// Whether a frame's coroutine runs, or has resumed one that does, and so on: beyond bases, too.
+#[cold]
+pub(crate) fn is_running(frame: *const Frame) -> bool {
+    let mut next = self::frame();
+    while !next.is_null() {
+        if ptr::eq(next, frame) {
+            return true;
+        }
+        // SAFETY: a running frame's resumer is one, or null.
+        next = unsafe { (*next).resumer.get() };
+    }
+    false
 }
 
 /// As [`chain`], with pointers that lead to what a frame lies in.
@@ -459,15 +473,6 @@ pub(super) fn set_parked_unwinding(count: usize) {
 const THREAD_UNWINDING: u8 = 1;
 const FRAME_NOTED: u8 = 2;
 
-/// What is known of the stack that this thread was made with.
-pub(super) fn own_stack() -> OwnStack {
-    THREAD.with(|thread| thread.own_stack.get())
-}
-
-pub(super) fn set_own_stack(known: OwnStack) {
-    THREAD.with(|thread| thread.own_stack.set(known));
-}
-
 /// Whether there may be any note of an unwind on this thread, in a frame or of its own. One load.
 #[inline(always)]
 pub(super) fn has_notes() -> bool {
@@ -586,9 +591,13 @@ pub(super) fn with_stack_cache<T>(f: impl FnOnce(Option<&mut StackCache>) -> T) 
     f(cache.as_deref_mut())
 }
 
-/// Gives this thread a place where the fault handler can run, unless it has one. Once a thread.
+/// Whether the thread's own free stacks are gone already: it has had some, and its thread-locals have been destroyed.
+pub(super) fn is_past_end() -> bool {
+    STACKS.try_with(|_| ()).is_err()
+}
+
+/// Gives this thread a place where the fault handler can run, unless it has one. Once a thread; past its end there is none.
 pub(super) fn ensure_signal_stack() {
-    // At its end it runs no coroutines.
     _ = STACKS.try_with(|stacks| _ = stacks.signals.get_or_init(SignalStack::ensure));
 }
 

@@ -7,7 +7,13 @@
 //! Elsewhere than on x86-64 Linux with glibc, and where valgrind looks on (it takes reading what nobody has written for a
 //! mistake), the answer is always that it may be.
 
+#![cfg_attr(
+    not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64", not(any(miri, osier_threads)))),
+    allow(dead_code, reason = "nobody asks, or nothing is known")
+)]
+
 use super::current;
+use crate::stack;
 
 /// What is known of the running thread's stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,15 +22,17 @@ pub(super) enum OwnStack {
     Unasked,
     /// The system does not tell, or nobody may read it.
     Unknown,
-    #[cfg_attr(
-        not(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu", not(any(miri, osier_threads)))),
-        allow(dead_code, reason = "nobody reads it there")
-    )]
-    Known { lowest: usize, end: usize },
+    Known {
+        lowest: usize,
+        end: usize,
+    },
 }
 
-/// More is not read: most of it would be large buffers, which cost an unwinder nothing. Two stacks of ours lie further apart.
+/// From further away than this from the stack's end nothing is read: it would be large buffers, which cost an unwinder nothing.
 const MOST: usize = 64 * 1024;
+// So whoever runs on another stack, a borrowed one say, is further away from a carrier's frame: a guard and a stack lie below
+// that.
+const _: () = assert!(MOST < stack::LEAST_GUARD + stack::MIN_STACK_SIZE);
 
 /// Whether the caller may have been called, over any number of frames, from a function that begins at `function` and has at
 /// most `length` bytes; where the caller runs in a worker's task, from one that runs in that task.
@@ -44,6 +52,7 @@ pub(super) fn may_return_into(function: usize, length: usize) -> bool {
 }
 
 /// Where the frames of the running task end, which the loop of a worker's thread has resumed, and which itself runs; else 0.
+/// Nobody else resumes a base where no frame is current: a join in place has one.
 #[cfg(feature = "runtime")]
 fn end_of_task() -> usize {
     // Regions are opened by those below them.
@@ -62,17 +71,23 @@ fn end_of_task() -> usize {
     0
 }
 
-/// Asks the system the first time.
+/// Asks the system the first time: on the main thread glibc reads all mappings, 10 ms with 30 000 of them.
 fn known() -> OwnStack {
-    let mut known = current::own_stack();
-    if known == OwnStack::Unasked {
-        known = imp::ask();
-        current::set_own_stack(known);
-    }
-    known
+    current::THREAD.with(|thread| {
+        if thread.own_stack.get() == OwnStack::Unasked {
+            thread.own_stack.set(imp::ask());
+        }
+        thread.own_stack.get()
+    })
 }
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu", not(any(miri, osier_threads))))]
+#[cfg(all(
+    target_arch = "x86_64",
+    target_pointer_width = "64",
+    target_os = "linux",
+    target_env = "gnu",
+    not(any(miri, osier_threads))
+))]
 mod imp {
     use std::arch::asm;
     use std::mem::MaybeUninit;
@@ -157,7 +172,13 @@ mod imp {
     }
 }
 
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu", not(any(miri, osier_threads)))))]
+#[cfg(not(all(
+    target_arch = "x86_64",
+    target_pointer_width = "64",
+    target_os = "linux",
+    target_env = "gnu",
+    not(any(miri, osier_threads))
+)))]
 mod imp {
     use std::ops::Range;
 
@@ -173,7 +194,14 @@ mod imp {
     }
 }
 
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux", target_env = "gnu", not(any(miri, osier_threads))))]
+#[cfg(all(
+    test,
+    target_arch = "x86_64",
+    target_pointer_width = "64",
+    target_os = "linux",
+    target_env = "gnu",
+    not(any(miri, osier_threads))
+))]
 mod tests {
     use std::hint::black_box;
 

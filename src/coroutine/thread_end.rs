@@ -4,8 +4,9 @@
 //! borrow from a thread-local that is gone by then: variables are destroyed newest first, whatever borrows from what.
 //! So whoever ends a suspended coroutine asks here first, and leaves it as it is in such a destructor.
 //!
-//! glibc runs all of them from one function, so that function's frame on the stack tells. Where it is not to be found
-//! (another libc, Miri) the question is answered with no, and the hole stays open: `arch-notes/coroutines.md`, "Holes".
+//! glibc runs all of them from one function, so that function's frame on the stack tells; after that, in the destructors of
+//! pthread keys say, the thread's own free stacks are gone. Where the function is not to be found (another libc, Miri) only the
+//! second is noticed, and the hole stays open: `arch-notes/coroutines.md`, "Holes".
 //!
 //! The walk ends early at the frame of somebody who has asked and calls the rest through [`vouching`]: so ending many
 //! coroutines that are nested in each other does not walk over all of them for each.
@@ -43,7 +44,7 @@ mod imp {
     use std::ptr;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use crate::coroutine::own_stack;
+    use crate::coroutine::{current, own_stack};
 
     /// From the unwinder's ABI (Itanium C++ ABI, level 1, and libgcc's extension), which std links as well.
     const CONTINUE: c_int = 0;
@@ -92,6 +93,9 @@ mod imp {
     /// that does not tell, in a generator say, a walk to the first `vouch`: about 0.1 µs a frame.
     #[cold]
     pub(crate) fn is_here() -> bool {
+        if current::is_past_end() {
+            return true;
+        }
         let runner = runner();
         if runner == NONE || !own_stack::may_return_into(runner, LENGTH) {
             return false;
@@ -105,7 +109,9 @@ mod imp {
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", not(miri))))]
 mod imp {
+    use crate::coroutine::current;
+
     pub(crate) fn is_here() -> bool {
-        false
+        current::is_past_end()
     }
 }

@@ -284,6 +284,11 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         self.head().books.state.get()
     }
 
+    /// Whether the body runs; `state` does not say so. One that is parked with its task does not.
+    pub(super) fn is_running(&self) -> bool {
+        coroutine::current::is_running(&raw const *self.head().books.frame)
+    }
+
     pub(super) fn name(&self) -> &str {
         self.head().name.as_str()
     }
@@ -382,7 +387,8 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         // - The state says suspended: the coroutine is there and has not returned; a generator is not `Send`, so it was
         //   started on this thread.
         // - One call at a time is made: nobody else resumes it, or makes another reference to the coroutine, while its
-        //   body runs or is parked with others.
+        //   body runs or is parked with others. A drop in between, by the destructor of a thread-local in an `exit`, looks
+        //   for itself first (`abandon`).
         unsafe { unwind::resuming(&head.books.frame, || (*coroutine).assume_init_mut().resume(value)) }
     }
 

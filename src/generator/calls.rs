@@ -129,7 +129,8 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     /// Gives up a generator that nobody holds any more: asks its body to end, and says so if it does not.
     #[cold]
     fn abandon(&mut self) {
-        if self.state() == State::Suspended {
+        // One that lies in a thread-local is dropped while it runs if its body calls `exit`.
+        if self.state() == State::Suspended && !self.is_running() {
             if self.borrows() {
                 // Wherever that is: its frames borrow from callers that still run.
                 self.end_in_drop();

@@ -17,7 +17,7 @@ use super::{Metrics, PATIENCE, ShutdownError};
 use crate::coroutine::region::{self, Scan};
 use crate::coroutine::{self, current};
 use crate::exception::{Report, report};
-use crate::stack::{SignalStack, StackSize};
+use crate::stack::StackSize;
 use crate::task::{self, JoinHandle, LocalHandle, RawTask};
 
 /// A runtime on the calling thread, with no threads of its own: gevent's hub.
@@ -67,7 +67,6 @@ struct Inner {
     worker: Option<Box<Worker>>,
     is_entered: Cell<bool>,
     is_over: Cell<bool>,
-    _signal_stack: Option<SignalStack>,
     _thread: PhantomData<*mut ()>,
 }
 
@@ -95,7 +94,6 @@ impl LocalRuntime {
             worker: Some(Box::new(worker)),
             is_entered: Cell::new(false),
             is_over: Cell::new(false),
-            _signal_stack: SignalStack::ensure(),
             _thread: PhantomData,
         };
         Self { inner }

@@ -43,7 +43,7 @@ pub(crate) use region::limit_of;
 pub(crate) use region::slot_around;
 #[cfg(feature = "runtime")]
 pub(crate) use region::usable_here;
-pub(crate) use region::{Stack, left_here};
+pub(crate) use region::{LEAST_GUARD, Stack, left_here};
 pub(crate) use signal_stack::SignalStack;
 
 /// Of the thread whose stacks they are, so it is made where that keeps them.

@@ -14,12 +14,15 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use super::{StackSize, exhausted, sys};
 
-/// Bytes of guard below each stack.
+/// Bytes of guard below each stack, before they are rounded to whole pages.
 ///
 /// Rust probes every page of a large frame, C does not: glibc 2.36 has unprobed frames of 33 KiB (`vfwprintf`), and takes up
 /// to 64 KiB by `alloca` at a time, which would step over a guard of one page.
+pub(crate) const LEAST_GUARD: usize = 64 * 1024;
+
+/// Bytes of guard below each stack.
 pub(super) fn guard_bytes() -> usize {
-    (64 * 1024_usize).next_multiple_of(sys::page_size())
+    LEAST_GUARD.next_multiple_of(sys::page_size())
 }
 
 /// How far apart the first frames of neighbouring slots begin, and after how many slots that repeats. Slots lie at

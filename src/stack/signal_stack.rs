@@ -51,10 +51,13 @@ impl Drop for SignalStack {
         let none = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: Self::BYTES };
         let mut current = none;
         // SAFETY:
-        // - Disables this thread's alternate stack, after which nobody uses the mapping made in `ensure`.
+        // - Disables this thread's alternate stack, after which nobody uses the mapping made in `ensure`. It is refused if this
+        //   runs on it: a handler has called `exit`. Then the mapping stays.
         // - What somebody else has put in its place meanwhile is put back.
         unsafe {
-            libc::sigaltstack(&raw const none, &raw mut current);
+            if libc::sigaltstack(&raw const none, &raw mut current) != 0 {
+                return;
+            }
             let ours = self.memory.add(guard_bytes()).as_ptr();
             if current.ss_flags & libc::SS_DISABLE == 0 && !ptr::eq(current.ss_sp.cast(), ours) {
                 libc::sigaltstack(&raw const current, ptr::null_mut());

@@ -37,7 +37,6 @@ use super::shared::{Remote, Shared};
 use super::test::Seeds;
 use super::timer::Timers;
 use crate::coroutine::{self, current, memory, region};
-use crate::stack::SignalStack;
 use crate::task::{Carrier, Header, JoinError, Pause, RawTask, Refusal};
 
 /// Every so many tasks the loop looks where it otherwise looks last, so that nothing starves. A prime, as in Go's
@@ -186,7 +185,6 @@ impl Worker {
 
     /// What a worker's thread does from its start to its end.
     pub(super) fn main(shared: Arc<Shared>, index: usize, deques: Deques, seed: Option<u64>) {
-        let _signal_stack = SignalStack::ensure();
         let mut worker = Self::new(shared, index, deques);
         if let Some(seed) = seed {
             worker.choose_by(seed);

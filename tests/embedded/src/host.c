@@ -10,10 +10,15 @@
 
 static int (*call)(void);
 
+static int exits;
+
 static void on_fault(int signal) {
     static const char said[] = "the host's handler\n";
     (void)signal;
     if (write(2, said, sizeof said - 1) < 0) {
+    }
+    if (exits) {
+        exit(42);
     }
     _exit(42);
 }
@@ -23,8 +28,8 @@ static void *on_thread(void *unused) {
     return (void *)(long)call();
 }
 
-/* host LIBRARY FUNCTION [handler] [thread] [null]: calls the function, on the main thread or on another one, and then
-   writes to where nothing is, with a handler of its own installed before. */
+/* host LIBRARY FUNCTION [handler [exits]] [thread] [null]: calls the function, on the main thread or on another one, and then
+   writes to where nothing is, with a handler of its own installed before, which ends the process with `_exit` or `exit`. */
 int main(int count, char **arguments) {
     int result, is_threaded = 0, is_null = 0;
     void *library = dlopen(arguments[1], RTLD_NOW);
@@ -35,6 +40,7 @@ int main(int count, char **arguments) {
     for (int i = 3; i < count; i++) {
         is_threaded |= !strcmp(arguments[i], "thread");
         is_null |= !strcmp(arguments[i], "null");
+        exits |= !strcmp(arguments[i], "exits");
         if (!strcmp(arguments[i], "handler")) {
             signal(SIGSEGV, on_fault);
         }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::hint::black_box;
 use std::rc::Rc;
 
+use osier::runtime::LocalRuntime;
 use osier::sync::channel;
 use osier::{Generator, Greenlet, Runtime, Yielder, spawn, task, yield_now};
 
@@ -25,6 +26,13 @@ pub extern "C" fn overflow_a_task() -> i32 {
     let runtime = Runtime::builder().workers(1).build().unwrap();
     let task = osier::task::Builder::new().name("embedded-task");
     runtime.run(|| task.spawn(|| deeper(1 << 20)).join().map_or(1, |_| 0))
+}
+
+/// Overflows a generator's stack, on a thread that a runtime ran on before.
+#[unsafe(no_mangle)]
+pub extern "C" fn overflow_after_a_local_runtime() -> i32 {
+    assert_eq!(LocalRuntime::new().run(|| spawn(|| 7).join().unwrap()), 7);
+    overflow_a_generator()
 }
 
 /// Makes a coroutine, so that faults are looked at, and ends it.
