@@ -74,7 +74,6 @@ pub(crate) enum Fate {
 
 /// Who asked a coroutine to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ExitKind {
     /// A generator was closed or dropped: Python's `GeneratorExit`.
     Close,

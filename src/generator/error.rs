@@ -79,6 +79,16 @@ pub enum ResumeError<In> {
 }
 
 impl<In> ResumeError<In> {
+    /// Whether the body has ended, with or without a value that came back.
+    pub fn is_finished(&self) -> bool {
+        matches!(self, Self::Finished(_) | Self::AlreadyFinished)
+    }
+
+    /// Whether the body is running, with or without a value that came back: Python's "generator already executing".
+    pub fn is_executing(&self) -> bool {
+        matches!(self, Self::Executing(_) | Self::AlreadyExecuting)
+    }
+
     /// Drops the value that came back, so that the error says only why.
     pub fn without_value(self) -> ResumeError<()> {
         match self {

@@ -128,7 +128,7 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     }
 
     /// Starts building a generator of `body` with a name or a stack size.
-    pub fn builder<F>(body: F) -> Builder<F>
+    pub fn builder<F>(body: F) -> Builder<Body<F, Out, In, Ret>>
     where
         F: FnOnce(&Yielder<Out, In>) -> Ret + 'static,
     {
@@ -314,7 +314,9 @@ impl<Out, In: 'static, Ret> fmt::Debug for Generator<Out, In, Ret> {
 
 /// A generator that has not started: a body with a name and a stack size.
 ///
-/// It is `Send` when its body is, so a generator can be described on one thread and started on another.
+/// It is `Send` when its body is, so a generator can be described on one thread and started on another. Where nothing is sent
+/// in, it is [`IntoIterator`]: the generator is made where the iteration begins. So it is what functions are given that take a
+/// source to another task, as [`Pool::imap`](crate::pool::Pool::imap).
 ///
 /// # Examples
 /// ```
@@ -325,20 +327,30 @@ impl<Out, In: 'static, Ret> fmt::Debug for Generator<Out, In, Ret> {
 ///     .stack_size(32 * 1024);
 /// let sum = std::thread::spawn(move || squares.build().take(4).sum::<u32>()).join().unwrap();
 /// assert_eq!(sum, 14);
+///
+/// # #[cfg(feature = "runtime")] {
+/// let jobs = Generator::builder(|y: &Yielder<u32>| (1..=4).for_each(|n| y.yield_(n)));
+/// assert_eq!(osier::Pool::new(2).imap(jobs, |n| n * n).collect::<Vec<_>>(), [1, 4, 9, 16]);
+/// # }
 /// ```
-#[derive(Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct Builder<F> {
-    body: F,
+#[derive(Clone)]
+pub struct Builder<B> {
+    body: B,
     name: Cow<'static, str>,
     stack_size: StackSize,
 }
 
-impl<F> Builder<F> {
-    fn of(body: F) -> Self {
-        Self { body, name: Cow::Borrowed(std::any::type_name::<F>()), stack_size: StackSize::DEFAULT }
-    }
+/// A body, in the type of its [`Builder`], with what it yields, is sent and returns.
+pub struct Body<F, Out, In: 'static = (), Ret = ()> {
+    body: F,
+    _types: PhantomData<Types<Out, In, Ret>>,
+}
 
+/// Nothing that a builder has.
+type Types<Out, In, Ret> = fn(&Yielder<Out, In>) -> Ret;
+
+impl<B> Builder<B> {
     /// Names the generator, in overflow messages and in `Debug`.
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = name.into();
@@ -356,6 +368,20 @@ impl<F> Builder<F> {
     pub(crate) fn label(&self) -> Cow<'static, str> {
         self.name.clone()
     }
+}
+
+impl<F, O, I: 'static, R> Builder<Body<F, O, I, R>> {
+    fn of(body: F) -> Self {
+        let name = Cow::Borrowed(std::any::type_name::<F>());
+        Self { body: Body { body, _types: PhantomData }, name, stack_size: StackSize::DEFAULT }
+    }
+
+    /// The same with nothing of the body's types in its own: they need not be `'static`.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn untyped(self) -> Builder<Body<F, ()>> {
+        let body = Body { body: self.body.body, _types: PhantomData };
+        Builder { body, name: self.name, stack_size: self.stack_size }
+    }
 
     /// Makes the generator; its body runs at the first resume, on the thread that does that.
     pub fn build<Out, In: 'static, Ret>(self) -> Generator<Out, In, Ret>
@@ -366,39 +392,12 @@ impl<F> Builder<F> {
         let yields: fn() -> TypeId = TypeId::of::<Yielder<Out, In>>;
         let plan = Plan { name: self.name, stack_size: self.stack_size, yields: Some(yields), borrows: false };
         // SAFETY: the body is `'static`; `yields` gives that type.
-        let owner = unsafe { Owner::new(self.body, plan) };
+        let owner = unsafe { Owner::new(self.body.body, plan) };
         Generator { owner, _thread: PhantomData }
     }
-
-    /// The items as something to iterate over that is `Send` when the body is: the generator is made where the iteration
-    /// begins. For functions that take a source to another task, as [`Pool::imap`](crate::pool::Pool::imap).
-    ///
-    /// # Examples
-    /// ```
-    /// # #[cfg(feature = "runtime")] {
-    /// use osier::{Generator, Pool, Yielder};
-    ///
-    /// let jobs = Generator::builder(|y: &Yielder<u32>| (1..=4).for_each(|n| y.yield_(n))).items();
-    /// assert_eq!(Pool::new(2).imap(jobs, |n| n * n).collect::<Vec<_>>(), [1, 4, 9, 16]);
-    /// # }
-    /// ```
-    pub fn items<Out, Ret>(self) -> Items<F, Out, Ret>
-    where
-        F: FnOnce(&Yielder<Out>) -> Ret + 'static,
-        Out: 'static,
-    {
-        Items { builder: self, _types: PhantomData }
-    }
 }
 
-/// The items of a generator that was not made yet: see [`Builder::items`].
-#[must_use = "nothing runs until it is iterated over"]
-pub struct Items<F, Out, Ret> {
-    builder: Builder<F>,
-    _types: PhantomData<fn() -> (Out, Ret)>,
-}
-
-impl<F, Out, Ret> IntoIterator for Items<F, Out, Ret>
+impl<F, Out, Ret> IntoIterator for Builder<Body<F, Out, (), Ret>>
 where
     F: FnOnce(&Yielder<Out>) -> Ret + 'static,
     Out: 'static,
@@ -407,21 +406,27 @@ where
     type IntoIter = Generator<Out, (), Ret>;
 
     fn into_iter(self) -> Generator<Out, (), Ret> {
-        self.builder.build()
+        self.build()
     }
 }
 
-impl<F, Out, Ret> fmt::Debug for Items<F, Out, Ret> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Items").field(&self.builder).finish()
+impl<F: Clone, Out, In: 'static, Ret> Clone for Body<F, Out, In, Ret> {
+    fn clone(&self) -> Self {
+        Self { body: self.body.clone(), _types: PhantomData }
     }
 }
 
-impl<F> fmt::Debug for Builder<F> {
+impl<B> fmt::Debug for Builder<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("name", &self.name)
             .field("stack_size", &self.stack_size.bytes())
             .finish_non_exhaustive()
+    }
+}
+
+impl<F, Out, In: 'static, Ret> fmt::Debug for Body<F, Out, In, Ret> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
     }
 }

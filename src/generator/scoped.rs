@@ -8,7 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::block::{Owner, Plan};
-use super::{Builder, Resume, ResumeError, State, Step, Yielder};
+use super::{Body, Builder, Resume, ResumeError, State, Step, Yielder};
 use crate::exception::Exception;
 
 /// Makes a generator of a `body` that may borrow, lends it to `with`, and ends it when that has returned or unwound.
@@ -57,7 +57,7 @@ where
     ScopedGenerator::builder(body).scoped(with)
 }
 
-impl<F> Builder<F> {
+impl<F, O, I: 'static, R> Builder<Body<F, O, I, R>> {
     /// Makes a generator whose body may borrow, lends it to `with`, and ends it when that has returned or unwound: see
     /// [`scoped`].
     ///
@@ -87,7 +87,7 @@ impl<F> Builder<F> {
         //   another one with the same `'a`, which lies in a frame of this function too. Each is dropped before its frame
         //   goes, and `'a` outlives both calls. The drop aborts where the body does not end.
         // - `yields` says nothing.
-        let owner = unsafe { Owner::new(self.body, plan) };
+        let owner = unsafe { Owner::new(self.body.body, plan) };
         with(&mut ScopedGenerator { owner, _borrows: PhantomData })
     }
 }
@@ -101,7 +101,7 @@ pub struct ScopedGenerator<'a, Out, In: 'static = (), Ret = ()> {
 
 impl<'a, Out, In: 'static, Ret> ScopedGenerator<'a, Out, In, Ret> {
     /// Starts building a generator of a `body` that may borrow, with a name or a stack size; [`Builder::scoped`] makes it.
-    pub fn builder<F>(body: F) -> Builder<F>
+    pub fn builder<F>(body: F) -> Builder<Body<F, Out, In, Ret>>
     where
         F: FnOnce(&Yielder<Out, In>) -> Ret + 'a,
     {

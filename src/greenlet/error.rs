@@ -7,7 +7,6 @@ use std::io;
 use crate::exception::{Raise, raise, raised_itself};
 
 /// Why a switch did not happen. Nothing has changed, and the value comes back in it.
-#[non_exhaustive]
 pub enum SwitchError<T> {
     /// The greenlet is in another tree than the one that runs here.
     OtherTree(T),
@@ -81,7 +80,6 @@ impl<T> Raise for SwitchError<T> {
 
 /// Why a greenlet was not given another parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ParentError {
     /// The new parent is the greenlet itself, or has it among its ancestors.
     Cycle,

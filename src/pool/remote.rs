@@ -16,7 +16,7 @@ use std::panic::AssertUnwindSafe;
 
 use crate::coroutine::unwind::{self, Payload};
 use crate::exception::{Exception, catch_unwind, raise};
-use crate::generator::{Builder, Generator, Resume, ResumeError, State, Step, Yielder};
+use crate::generator::{Body, Builder, Generator, Resume, ResumeError, State, Step, Yielder};
 use crate::select_biased;
 use crate::sync::channel::{self, Receiver, Sender};
 use crate::task::{self, JoinHandle, Place};
@@ -83,7 +83,7 @@ impl<Out, In: 'static, Ret> Reply<Out, In, Ret> {
     }
 }
 
-impl<F> Builder<F> {
+impl<F, O, I: 'static, R> Builder<Body<F, O, I, R>> {
     /// Spawns a task that runs the body, in lock step with the calls of the [`Remote`]: it runs while a call waits for it.
     ///
     /// For bodies that must be on another thread, or with values sent in. Each call costs two wake-ups; where nothing is
@@ -102,7 +102,7 @@ impl<F> Builder<F> {
     ///         sum += y.yield_(sum);
     ///     }
     /// })
-    /// .spawn::<u32, u32, ()>();
+    /// .spawn();
     /// assert_eq!(sums.start().unwrap(), Step::Yielded(0));
     /// assert_eq!(sums.send(5).unwrap(), Step::Yielded(5));
     /// assert_eq!(sums.send(6).unwrap(), Step::Yielded(11));
@@ -114,7 +114,7 @@ impl<F> Builder<F> {
         In: Send + 'static,
         Ret: Send + 'static,
     {
-        Remote::new(self, 1, false, |builder, commands, replies| {
+        Remote::new(self.untyped(), 1, false, |builder, commands, replies| {
             let mut generator = builder.build();
             while let Ok(command) = commands.recv() {
                 let reply = Reply::to(command, &mut generator);
@@ -148,7 +148,7 @@ impl<F> Builder<F> {
     {
         assert!(n > 0, "a generator that looks ahead looks at least one item ahead");
         // One more item is in the hands of the task.
-        Remote::new(self, n - 1, true, |builder, commands, replies| {
+        Remote::new(self.untyped(), n - 1, true, |builder, commands, replies| {
             let mut generator = builder.build();
             let mut command = Command::Start;
             let mut is_answer = false;
@@ -184,11 +184,11 @@ where
     In: Send + 'static,
     Ret: Send + 'static,
 {
-    fn new<F: Send + 'static>(
-        builder: Builder<F>,
+    fn new<B: Send + 'static>(
+        builder: Builder<B>,
         capacity: usize,
         is_ahead: bool,
-        serve: impl FnOnce(Builder<F>, &Receiver<Command<In>>, &Sender<Reply<Out, In, Ret>>) + Send + 'static,
+        serve: impl FnOnce(Builder<B>, &Receiver<Command<In>>, &Sender<Reply<Out, In, Ret>>) + Send + 'static,
     ) -> Self {
         let name = builder.label();
         let ((commands, asked), (answers, replies)) = (channel::bounded(1), channel::bounded(capacity));

@@ -206,7 +206,6 @@ impl LocalRuntime {
     ///
     /// # Panics
     /// If the runtime is shutting down.
-    #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
     #[track_caller]
     pub fn spawn_local<F, T>(&self, f: F) -> LocalHandle<T>
     where
@@ -223,7 +222,6 @@ impl LocalRuntime {
     ///
     /// # Panics
     /// If the runtime is shutting down.
-    #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
     where

@@ -183,7 +183,6 @@ impl Runtime {
     ///
     /// # Panics
     /// If the runtime is shutting down.
-    #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
     where

@@ -65,7 +65,7 @@ struct State {
 
 /// The barrier is broken, or was while the call waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BrokenBarrier(());
+pub struct BrokenBarrier;
 
 impl Barrier {
     /// Makes one for `parties` tasks and threads.
@@ -177,7 +177,7 @@ impl Inner {
     }
 
     fn wait(&self, deadline: Option<Instant>) -> Outcome {
-        let waiting = Waiting::<Outcome>::new(Err(BrokenBarrier(())));
+        let waiting = Waiting::<Outcome>::new(Err(BrokenBarrier));
         let mut state = lock(&self.state);
         while state.is_acting && !state.is_broken {
             let waiter = Waiter::new();
@@ -191,11 +191,11 @@ impl Inner {
                 // The action takes longer than we wait: our round will not be complete in time.
                 state.is_broken = true;
                 end_round(state);
-                return Err(BrokenBarrier(()));
+                return Err(BrokenBarrier);
             }
         }
         if state.is_broken {
-            return Err(BrokenBarrier(()));
+            return Err(BrokenBarrier);
         }
         if state.waiting + 1 == self.parties {
             return self.complete(state).map(|()| self.parties - 1);
@@ -236,7 +236,7 @@ impl Inner {
                 let wakeups = state.gate.notify_all();
                 drop(state);
                 wakeups.into_iter().for_each(Wakeup::fire);
-                return acted.map_or_else(|payload| unwind::throw(payload), |()| Err(BrokenBarrier(())));
+                return acted.map_or_else(|payload| unwind::throw(payload), |()| Err(BrokenBarrier));
             }
             if let Err(payload) = acted {
                 state.is_broken = true;

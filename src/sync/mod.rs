@@ -63,7 +63,7 @@ pub(crate) use event::RawEvent;
 pub use lazy::LazyCell;
 pub use mutex::{Mutex, MutexGuard};
 pub use once::{Once, OnceCell};
-pub use queue::{Channel, JoinableQueue, LifoQueue, PriorityQueue, Queue, SimpleQueue};
+pub use queue::{Channel, GetError, JoinableQueue, LifoQueue, PriorityQueue, PutError, Queue, ShutDown, SimpleQueue};
 pub use rlock::{RLock, RLockGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[doc(hidden)]

@@ -452,7 +452,7 @@ where
         // As `Task::kill`: where nothing unwinds it may wait for ever.
         let only_asks = cfg!(panic = "abort") && deadline.is_none();
         if !task.is_finished() && (only_asks || !task.raw().has_ended_until(deadline)) {
-            result = Err(Elapsed::new());
+            result = Err(Elapsed);
         }
     }
     own.iter().for_each(Task::kill);

@@ -247,7 +247,6 @@ impl Builder {
     ///
     /// # Panics
     /// As [`spawn_local`](super::spawn_local).
-    #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
     pub fn spawn_local<F, T>(self, f: F) -> LocalHandle<T>
     where
         F: FnOnce() -> T + 'static,
@@ -266,7 +265,6 @@ impl Builder {
     // Inlined down to the queue, as everything on the way is: each closure is of its own type, so that costs no code, and
     // the plan and the closure are not moved from call to call (a tenth of a spawn and join).
     #[inline(always)]
-    #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
     pub fn spawn<F, T>(self, f: F) -> JoinHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -279,7 +277,6 @@ impl Builder {
     ///
     /// # Panics
     /// If the runtime is shutting down.
-    #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
     pub fn spawn_later<F, T>(self, d: Duration, f: F) -> JoinHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,

@@ -118,7 +118,6 @@ use crate::runtime::Worker;
 /// osier::spawn(move || drop(shared));
 /// ```
 #[inline(always)]
-#[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
 #[track_caller]
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
 where
@@ -162,7 +161,6 @@ where
 /// });
 /// assert_eq!(log, ["a1", "b1", "a2", "b2"]);
 /// ```
-#[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
 #[track_caller]
 pub fn spawn_local<F, T>(f: F) -> LocalHandle<T>
 where
@@ -187,7 +185,6 @@ where
 /// let later = osier::task::spawn_later(Duration::from_millis(10), Instant::now);
 /// assert!(later.join().unwrap() - began >= Duration::from_millis(10));
 /// ```
-#[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
 #[track_caller]
 pub fn spawn_later<F, T>(d: Duration, f: F) -> JoinHandle<T>
 where

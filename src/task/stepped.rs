@@ -150,7 +150,6 @@ impl<F: FnOnce() -> Hop<T>, T> Body<T> for Hopping<F, T> {
 /// use osier::task::{Step, spawn_stepped};
 /// spawn_stepped(std::rc::Rc::new(0), |_| Step::Done(()));
 /// ```
-#[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
 #[track_caller]
 pub fn spawn_stepped<S, F, T>(state: S, step: F) -> JoinHandle<T>
 where
@@ -180,7 +179,6 @@ where
 /// });
 /// assert_eq!(handler.join().unwrap(), 465);
 /// ```
-#[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
 #[track_caller]
 pub fn spawn_hop<F, T>(f: F) -> JoinHandle<T>
 where
@@ -195,7 +193,6 @@ impl Builder {
     ///
     /// # Panics
     /// If the runtime is shutting down.
-    #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
     pub fn spawn_stepped<S, F, T>(self, state: S, step: F) -> JoinHandle<T>
     where
         S: Send + 'static,
@@ -209,7 +206,6 @@ impl Builder {
     ///
     /// # Panics
     /// If the runtime is shutting down.
-    #[must_use = "dropping a join handle detaches its task: use `drop` if that is meant"]
     pub fn spawn_hop<F, T>(self, f: F) -> JoinHandle<T>
     where
         F: FnOnce() -> Hop<T> + Send + 'static,

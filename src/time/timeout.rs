@@ -10,13 +10,7 @@ use crate::exception::{self, Exception, Raise, raise};
 
 /// The time given to [`timeout`] has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Elapsed(());
-
-impl Elapsed {
-    pub(crate) const fn new() -> Self {
-        Self(())
-    }
-}
+pub struct Elapsed;
 
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,9 +102,9 @@ pub fn timeout_at<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, Elap
     let region = Region::deadline(deadline, None);
     match unwind::intercept(|| region.run(f)) {
         // Where nothing unwinds, it is told when it is over.
-        Ok(_) if cfg!(panic = "abort") && current::now() >= deadline => Err(Elapsed::new()),
+        Ok(_) if cfg!(panic = "abort") && current::now() >= deadline => Err(Elapsed),
         Ok(value) => Ok(value),
-        Err(payload) if region.takes(&payload) => Err(Elapsed::new()),
+        Err(payload) if region.takes(&payload) => Err(Elapsed),
         Err(payload) => unwind::throw(payload),
     }
 }

@@ -188,7 +188,7 @@ fn delegation_and_sharing() {
     assert_eq!(std::thread::spawn(move || builder.build().next()).join().unwrap(), Some(7));
     // | a generator as the source of `pool.imap(f, g())`
     let source = Generator::builder(|y: &Yielder<u32>| y.yield_all(0..3));
-    assert!(osier::run(|| Pool::new(2).imap(source.items(), |n| n + 1).eq(1..=3)));
+    assert!(osier::run(|| Pool::new(2).imap(source, |n| n + 1).eq(1..=3)));
 }
 
 // ---- greenlet

@@ -87,7 +87,7 @@ impl BoundedSemaphore {
     /// # Errors
     /// All of them are there; nothing has changed.
     pub fn release(&self) -> Result<(), ReleasedTooOften> {
-        if self.semaphore.raw.release(1, self.bound) { Ok(()) } else { Err(ReleasedTooOften(())) }
+        if self.semaphore.raw.release(1, self.bound) { Ok(()) } else { Err(ReleasedTooOften) }
     }
 
     /// Takes one permit, waiting for it, and gives it back when the [`Permit`] is dropped.
@@ -180,7 +180,7 @@ impl Default for BoundedSemaphore {
 
 /// A [`BoundedSemaphore`] was given back more permits than it was made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReleasedTooOften(());
+pub struct ReleasedTooOften;
 
 impl fmt::Display for ReleasedTooOften {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
