@@ -584,3 +584,19 @@ fn ten_thousand_levels_raise_close_and_drop() {
         tally.assert_all_dropped(DEEP as usize + 1);
     }
 }
+
+#[test]
+fn what_is_resumed_may_be_in_a_box_or_borrowed() {
+    let letters = || Generator::new(|y: &Yielder<char>| "ab".chars().for_each(|letter| y.yield_(letter)));
+    let mut kinds: Vec<Box<dyn Resume<(), Out = char, Ret = ()>>> =
+        vec![Box::new(letters()), Box::new(letters().shared())];
+    let mut g = Generator::new(move |y: &Yielder<char>| {
+        for kind in &mut kinds {
+            y.yield_from(kind);
+        }
+        let mut last = letters();
+        y.yield_from(&mut &mut last);
+    });
+    assert_eq!(g.by_ref().collect::<String>(), "ababab");
+    assert_eq!(g.state(), State::Finished);
+}

@@ -1158,3 +1158,30 @@ fn a_panic_is_not_reported_if_one_of_those_who_waited_was_told() {
     let told = |report: &String| report.contains("told to one");
     assert!(!REPORTS.lock().unwrap_or_else(PoisonError::into_inner).iter().any(told));
 }
+
+// Each is raised at a wait of its own, in order; what comes too late is told of.
+#[test]
+fn exceptions_thrown_one_after_the_other_arrive_in_order() {
+    let _watch = watch();
+    run(|| {
+        let (begun, begins) = channel::bounded(1);
+        let task = spawn(move || {
+            begun.send(()).unwrap();
+            [(); 3].map(|()| osier::catch(|| sleep(FOR_EVER)).unwrap_err().to_string())
+        });
+        begins.recv().unwrap();
+        ["one", "two", "three"].into_iter().for_each(|text| task.throw(osier::Exception::msg(text)));
+        assert_eq!(task.join().unwrap(), ["one", "two", "three"]);
+    });
+    let told = common::reports(|| {
+        run(|| {
+            let task = spawn(|| {
+                ["one", "two"].into_iter().for_each(|text| osier::task::current().throw(osier::Exception::msg(text)));
+                3
+            });
+            assert_eq!(task.join().unwrap(), 3);
+        });
+    });
+    let told: Vec<_> = told.iter().filter(|told| told.contains("of what was thrown into it")).collect();
+    assert!(told.len() == 2 && told[0].ends_with("one") && told[1].ends_with("two"), "{told:?}");
+}

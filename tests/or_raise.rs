@@ -147,3 +147,38 @@ fn an_error_in_a_box_is_the_error_itself() {
     assert_eq!(Exception::from_boxed("in words".into()).to_string(), "in words");
     assert!(catch(|| raise(exception.clone())).unwrap_err().ptr_eq(&exception));
 }
+
+#[test]
+fn a_panic_whose_payload_somebody_else_has_stays_a_panic() {
+    let _watch = watch();
+    run(|| {
+        let result = spawn(|| -> u32 { panic!("a bug") }).shared();
+        for _ in 0..2 {
+            // Not an exception: `catch` lets it pass.
+            let passed = osier::catch_unwind(|| catch(|| result.get().or_raise()).is_err()).unwrap_err();
+            assert_eq!(common::text(&*passed), "a bug");
+        }
+    });
+}
+
+#[test]
+fn errors_of_time_and_of_joins_are_errors_of_io_as_well() {
+    let _watch = watch();
+    fn reads(limit: Option<std::time::Duration>) -> std::io::Result<u32> {
+        let slow = spawn(|| sleep(ms(20)));
+        let read = || -> std::io::Result<u32> {
+            slow.join()?;
+            Ok(7)
+        };
+        time::timeout(limit, read)?
+    }
+    run(|| {
+        assert_eq!(reads(None).unwrap(), 7);
+        assert_eq!(reads(Some(ms(1))).unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        let failed: std::io::Error =
+            spawn(|| raise(Exception::msg("in words"))).join().map(|(): ()| ()).unwrap_err().into();
+        assert_eq!((failed.kind(), failed.to_string()), (std::io::ErrorKind::Other, failed.to_string()));
+        assert!(failed.to_string().contains("in words"));
+        assert_eq!(time::timeout(ms(1), || sleep(common::FOR_EVER)), Err(time::Elapsed));
+    });
+}

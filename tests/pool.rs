@@ -1115,3 +1115,32 @@ fn pools_are_shared_by_threads_and_tasks() {
     pool.join().unwrap();
     assert_eq!((count.load(Ordering::SeqCst), pool.len(), pool.free()), (400, 0, 3));
 }
+
+// Those who wait for a place get it in the order in which they asked.
+#[test]
+fn calls_that_do_not_wait_begin_in_order() {
+    let _watch = watch();
+    osier::Runtime::builder().workers(1).build().unwrap().run(|| {
+        let (pool, (says, heard)) = (Pool::new(1), channel::unbounded());
+        let calls: Vec<_> = (0..6)
+            .map(|n| {
+                let says = says.clone();
+                pool.apply_async(move || says.send(n).unwrap())
+            })
+            .collect();
+        calls.into_iter().for_each(|call| call.join().unwrap());
+        drop(says);
+        assert_eq!(heard.iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    });
+}
+
+#[test]
+fn a_builder_of_a_generator_is_a_source() {
+    let _watch = watch();
+    run(|| {
+        let source = Generator::builder(|y: &Yielder<u32>| y.yield_all(1..=4)).name("jobs");
+        assert_eq!(Pool::new(2).imap(source, |n| n * n).collect::<Vec<_>>(), [1, 4, 9, 16]);
+        let twice = Generator::builder(|y: &Yielder<u32>| y.yield_all(1..=2));
+        assert_eq!(twice.clone().into_iter().chain(twice).sum::<u32>(), 6);
+    });
+}

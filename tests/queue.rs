@@ -816,3 +816,24 @@ fn channels_between_tasks_and_threads_lose_nothing() {
         assert_eq!(sum.load(Ordering::SeqCst), 4 * 31_125);
     }
 }
+
+#[test]
+fn a_queue_is_iterated_by_value_where_its_handle_goes_along() {
+    let _watch = watch();
+    run(|| {
+        let queue = Queue::new();
+        let takes = queue.clone();
+        let sum = spawn(move || {
+            let mut sum = 0;
+            for n in takes {
+                sum += n;
+            }
+            sum
+        });
+        (1..=4).for_each(|n| queue.put(n).unwrap());
+        queue.shutdown();
+        assert_eq!(sum.join().unwrap(), 10);
+        let refused: Result<u32, osier::sync::ShutDown> = queue.get();
+        assert_eq!(refused, Err(osier::sync::ShutDown(())));
+    });
+}

@@ -218,3 +218,10 @@ fn a_stale_token_does_not_name_the_descriptor_that_has_its_number() {
         selector.unregister(token).unwrap();
     });
 }
+
+#[test]
+fn interests_add_up() {
+    assert_eq!(Interest::Read | Interest::Write, Interest::Both);
+    assert_eq!(Interest::Read | Interest::Read, Interest::Read);
+    assert_eq!(Interest::Both | Interest::Write, Interest::Both);
+}

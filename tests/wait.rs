@@ -387,3 +387,54 @@ fn many_waits_over_the_same_tasks_see_every_end() {
         });
     }
 }
+
+#[test]
+fn handles_of_what_is_waited_for_are_waited_for() {
+    let _watch = watch();
+    run(|| {
+        let (event, shared) = (Event::new(), Arc::new(Event::new()));
+        let boxed: Box<dyn osier::Wait> = Box::new(event.clone());
+        let counted = std::rc::Rc::new(Semaphore::new(1));
+        assert_eq!(wait(&[&boxed, &shared, &&counted]).next(), Some(2));
+        shared.set();
+        event.set();
+        assert_eq!(wait(&[&boxed, &shared]).count(2).map(|n| n + 1).sum::<usize>(), 3);
+    });
+}
+
+// Links run in the order in which they were made, before those go on who wait.
+#[test]
+fn links_of_a_result_run_in_order_before_those_who_wait() {
+    let _watch = watch();
+    osier::Runtime::builder().workers(1).build().unwrap().run(|| {
+        for linked_first in [true, false] {
+            let (result, (says, heard)) = (AsyncResult::new(), channel::unbounded());
+            let link = || {
+                for n in 0..4 {
+                    let says = says.clone();
+                    drop(result.link(move |_| says.send(n).unwrap()));
+                }
+            };
+            if linked_first {
+                link();
+            }
+            let getter = spawn({
+                let (result, says) = (result.clone(), says.clone());
+                move || {
+                    let value: i32 = result.get().unwrap();
+                    says.send(value).unwrap();
+                }
+            });
+            osier::yield_now();
+            result.set(9).unwrap();
+            if !linked_first {
+                link();
+            }
+            getter.join().unwrap();
+            let heard: Vec<_> = (0..5).map(|_| heard.recv().unwrap()).collect();
+            let order: Vec<_> = heard.iter().copied().filter(|&n| n != 9).collect();
+            assert_eq!(order, [0, 1, 2, 3]);
+            assert!(!linked_first || heard[4] == 9, "{heard:?}");
+        }
+    });
+}

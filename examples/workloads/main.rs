@@ -89,6 +89,7 @@ const OWN: &[Own] = &[
     Own { name: "echo_load", keys: echo::LOAD, run: Run::Osier(echo::echo_load) },
     Own { name: "spawn_outside", keys: tasks::OUTSIDE, run: Run::Osier(tasks::spawn_outside) },
     Own { name: "unbalanced", keys: tasks::UNBALANCED, run: Run::Osier(tasks::unbalanced) },
+    Own { name: "sleep_together", keys: sleep::TOGETHER, run: Run::Osier(sleep::sleep_together) },
     Own { name: "timeout_live", keys: sleep::LIVE, run: Run::Osier(sleep::timeout_live) },
     Own { name: "ratios", keys: &[count("n", 2_000_000), count("rounds", 11)], run: Run::Table(ratios::table) },
 ];

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use osier::sync::{Event, WaitGroup, channel};
-use osier::time::timeout;
+use osier::time::{sleep_until, timeout};
 use osier::{JoinHandle, sleep, spawn};
 
 use crate::Failure;
@@ -35,6 +35,24 @@ pub(crate) fn sleep_many(params: &Params) -> Result<Report, Failure> {
         let mut lateness = Lateness::default();
         let report = Report::of(params, params.number("n"), |n| sleep_round(n, &mut lateness))?;
         Ok(lateness.add_to(report))
+    })
+}
+
+pub(crate) const TOGETHER: &[Key] = &[count("n", 20_000), number("ms", 500), count("threads", 1)];
+
+/// Tasks that sleep until the same moment, `ms` after the first was spawned: how many timers fire together does not depend on how fast
+/// they are set.
+pub(crate) fn sleep_together(params: &Params) -> Result<Report, Failure> {
+    let length = Duration::from_millis(params.number("ms"));
+    on_workers(params, || {
+        Report::of(params, params.number("n"), |n| {
+            let (sample, slept) = timed(|| {
+                let due = Instant::now() + length;
+                let handles: Vec<_> = (0..n).map(|_| spawn(move || sleep_until(due))).collect();
+                handles.into_iter().try_for_each(value_of)
+            });
+            slept.map(|()| sample)
+        })
     })
 }
 

@@ -122,6 +122,7 @@ const TINY: &[&str] = &[
     "bare_item n=1000 reps=2",
     "bare_create n=1000 reps=2",
     "idle_generators n=1000 reps=2",
+    "sleep_together n=1000 ms=20 reps=2",
     "bare_create n=1000 reps=2 pool=0",
     "spawn_join n=2000 batch=300 reps=2",
     "spawn_join n=2000 batch=300 reps=2 wait=1",

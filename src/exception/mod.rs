@@ -69,7 +69,6 @@ pub(crate) use report::{drop_telling, tell_lost};
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
-use std::panic::UnwindSafe;
 use std::sync::Arc;
 
 use crate::coroutine::current;
@@ -113,6 +112,19 @@ impl Exception {
     /// ```
     pub fn from_boxed(error: Box<dyn Error + Send + Sync>) -> Self {
         Self { error: error.into() }
+    }
+
+    /// Makes one of a text: Python's `raise Exception("…")`, where nobody asks for a type.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Exception, catch, raise};
+    ///
+    /// let error = catch(|| -> u32 { raise(Exception::msg("no such willow")) }).unwrap_err();
+    /// assert_eq!(error.to_string(), "no such willow");
+    /// ```
+    pub fn msg(text: impl Into<String>) -> Self {
+        Self::from_boxed(text.into().into())
     }
 
     /// Whether the error is an `E`.
@@ -278,7 +290,7 @@ pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Exception> {
 }
 
 /// `std::panic::catch_unwind` for code that runs in coroutines: it takes panics, and lets exceptions, closes and
-/// cancellations pass.
+/// cancellations pass. It asks for no `UnwindSafe`, as [`catch`] does not: what `f` left half done stays so.
 ///
 /// # Errors
 /// With the payload of the panic.
@@ -291,7 +303,7 @@ pub fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Exception> {
 /// let passed = catch(|| catch_unwind(|| raise(std::fmt::Error)).is_err());
 /// assert!(passed.unwrap_err().is::<std::fmt::Error>());
 /// ```
-pub fn catch_unwind<T>(f: impl FnOnce() -> T + UnwindSafe) -> std::thread::Result<T> {
+pub fn catch_unwind<T>(f: impl FnOnce() -> T) -> std::thread::Result<T> {
     unwind::intercept(f).map_err(|payload| {
         let is_ours = payload.is::<Raised>() || payload.is::<Leaving>() || payload.is::<Expiry>();
         if is_ours { unwind::throw(payload) } else { payload }

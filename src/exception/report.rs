@@ -36,6 +36,15 @@ pub enum Report<'a> {
         /// What it was.
         what: &'a str,
     },
+    /// An exception was thrown into a task that ended without another wait.
+    #[cfg(feature = "runtime")]
+    #[non_exhaustive]
+    ThrownTooLate {
+        /// The task's.
+        name: &'a str,
+        /// What was thrown.
+        exception: &'a Exception,
+    },
     /// A generator that was being dropped yielded again instead of ending.
     #[non_exhaustive]
     IgnoredClose {
@@ -161,6 +170,10 @@ impl fmt::Display for Report<'_> {
             Self::LostInDrop { name, what } => write!(f, "{what} ended in the drop of coroutine '{name}'"),
             Self::IgnoredClose { name } => write!(f, "generator '{name}' ignored its close in drop"),
             Self::Leaked { name } => write!(f, "coroutine '{name}' did not end: its stack is leaked"),
+            #[cfg(feature = "runtime")]
+            Self::ThrownTooLate { name, exception } => {
+                write!(f, "task '{name}' ended before it was told of what was thrown into it: {exception}")
+            }
             #[cfg(feature = "runtime")]
             Self::Unjoined { name, error } => write!(f, "nobody joined task '{name}': {error}"),
             #[cfg(feature = "runtime")]

@@ -38,7 +38,9 @@ pub use open::OpenOptions;
 
 use std::fs as std_fs;
 use std::io;
+use std::iter::FusedIterator;
 use std::path::{Path, PathBuf};
+use std::vec;
 
 use crate::task::unblock;
 
@@ -127,7 +129,7 @@ pub fn set_permissions(path: impl AsRef<Path>, permissions: std_fs::Permissions)
     unblock(move || std_fs::set_permissions(path, permissions))
 }
 
-/// What is in a directory, all at once: std's iterator, collected.
+/// What is in a directory, read as a whole: iterating waits no more.
 ///
 /// # Suspends
 /// The calling task, or on a plain thread the thread.
@@ -136,8 +138,28 @@ pub fn set_permissions(path: impl AsRef<Path>, permissions: std_fs::Permissions)
 /// What has begun is done.
 ///
 /// # Errors
-/// Those of `std::fs::read_dir` and its entries.
-pub fn read_dir(path: impl AsRef<Path>) -> io::Result<Vec<std_fs::DirEntry>> {
+/// Those of `std::fs::read_dir`; those of its entries come with them.
+pub fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
     let path = path.as_ref().to_owned();
-    unblock(move || std_fs::read_dir(path)?.collect())
+    let entries: Vec<_> = unblock(move || Ok::<_, io::Error>(std_fs::read_dir(path)?.collect()))?;
+    Ok(ReadDir(entries.into_iter()))
 }
+
+/// The entries of a directory. See [`read_dir`].
+#[derive(Debug)]
+pub struct ReadDir(vec::IntoIter<io::Result<std_fs::DirEntry>>);
+
+impl Iterator for ReadDir {
+    type Item = io::Result<std_fs::DirEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for ReadDir {}
+impl FusedIterator for ReadDir {}

@@ -86,6 +86,42 @@ pub trait Resume<In> {
     }
 }
 
+/// Pointers to what can be resumed.
+macro_rules! resume_through {
+    ($($pointer:ty),+) => {$(
+        impl<In, G: Resume<In> + ?Sized> Resume<In> for $pointer {
+            type Out = G::Out;
+            type Ret = G::Ret;
+
+            fn start(&mut self) -> Result<Step<G::Out, G::Ret>, ResumeError<In>> {
+                (**self).start()
+            }
+
+            fn send(&mut self, value: In) -> Result<Step<G::Out, G::Ret>, ResumeError<In>> {
+                (**self).send(value)
+            }
+
+            fn throw(&mut self, exception: Exception) -> Result<Step<G::Out, G::Ret>, ResumeError<In>> {
+                (**self).throw(exception)
+            }
+
+            fn close(&mut self) -> Result<Option<G::Ret>, ResumeError<In>> {
+                (**self).close()
+            }
+
+            fn name(&self) -> &str {
+                (**self).name()
+            }
+
+            fn backtrace(&mut self) -> Option<Backtrace> {
+                (**self).backtrace()
+            }
+        }
+    )+};
+}
+
+resume_through!(&mut G, Box<G>);
+
 impl<Out, In: 'static> Yielder<Out, In> {
     /// Starts `fresh` and lets it stand in for this generator until it returns: what it yields is yielded, what is sent
     /// or thrown in goes to it. Gives what it returned.

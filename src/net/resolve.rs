@@ -96,6 +96,14 @@ impl<'a> ToSocketAddrs for &'a [SocketAddr] {
     }
 }
 
+impl<const N: usize> ToSocketAddrs for [SocketAddr; N] {
+    type Iter = std::array::IntoIter<SocketAddr, N>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        Ok((*self).into_iter())
+    }
+}
+
 impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
     type Iter = T::Iter;
 

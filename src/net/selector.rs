@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::BitOr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -26,6 +27,14 @@ pub enum Interest {
     Write,
     /// Both; or, of what is waited for, either.
     Both,
+}
+
+impl BitOr for Interest {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        if self == other { self } else { Self::Both }
+    }
 }
 
 impl Interest {

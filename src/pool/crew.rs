@@ -21,7 +21,7 @@ use crate::sync::waiting::lock;
 use crate::sync::{Permit, Semaphore};
 #[cfg(feature = "net")]
 use crate::task::Place;
-use crate::task::{self, Anywhere, Builder, JoinError, JoinHandle, SpawnError, Task, ThisThread};
+use crate::task::{self, Anywhere, Builder, JoinError, JoinHandle, Order, SpawnError, Task, ThisThread};
 
 /// Where the members of a group run.
 #[allow(unnameable_types, reason = "the two places are given")]
@@ -217,8 +217,10 @@ impl<P: Home> Crew<P> {
             drop((members, task));
             f()
         };
+        // In line, for so do they come to stand in line for a place.
+        let plan = Builder::new().name(type_name::<F>()).spawn_order(Order::Fifo);
         // SAFETY: the caller's promise; `Members` is `Send`.
-        let spawned = unsafe { P::submit(Builder::new().name(type_name::<F>()), body, false) };
+        let spawned = unsafe { P::submit(plan, body, false) };
         let handle = spawned.unwrap_or_else(|error| panic!("{error}"));
         launch.succeed(&handle.task());
         handle

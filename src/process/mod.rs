@@ -44,3 +44,4 @@ pub use child::Child;
 pub use command::Command;
 #[cfg(feature = "processes")]
 pub use host::{Entry, Hosting, Registrable, RemoteError, host};
+pub use std::process::{ExitStatus, Output, Stdio};

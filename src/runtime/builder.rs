@@ -54,8 +54,15 @@ impl fmt::Debug for Hook {
     }
 }
 
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Builder {
-    pub(super) fn new() -> Self {
+    /// As [`Runtime::builder`].
+    pub fn new() -> Self {
         Self {
             workers: None,
             stack_size: StackSize::DEFAULT,

@@ -70,9 +70,14 @@ struct Inner {
     _thread: PhantomData<*mut ()>,
 }
 
+impl Default for LocalRuntime {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl LocalRuntime {
     /// Makes one with the default stack size; [`Builder::build_local`](super::Builder::build_local) has more to set.
-    #[allow(clippy::new_without_default, reason = "not a value among others: it belongs to this thread")]
     pub fn new() -> Self {
         Self::built(StackSize::DEFAULT, World::default())
     }

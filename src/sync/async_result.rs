@@ -11,7 +11,7 @@ use super::raw_mutex::RawMutex;
 use super::waiting::lock;
 use crate::coroutine::{region, unwind};
 use crate::exception::{Exception, Report, report};
-use crate::task::{Builder, JoinError, Link, SpawnError, Unlink};
+use crate::task::{Builder, JoinError, Link, Order, SpawnError, Unlink};
 
 /// A value or an exception that is set once, and that any number of tasks and threads wait for: gevent's `AsyncResult`.
 ///
@@ -391,7 +391,7 @@ fn start_link(f: impl FnOnce() + Send + 'static) -> Option<Body> {
             report(&Report::LinkFailed { name: "that sets a result", error: &error });
         }
     });
-    Builder::new().name("link of a result").try_spawn(body).err().map(SpawnError::into_inner)
+    Builder::new().name("link of a result").spawn_order(Order::Fifo).try_spawn(body).err().map(SpawnError::into_inner)
 }
 
 /// Runs a link that was refused a task. Who sets a result does not wait, so a link that wants to fails.

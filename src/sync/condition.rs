@@ -212,7 +212,7 @@ impl ConditionGuard<'_> {
         // Before the lock is given up: to lock again may be a wait, which cannot be refused any more.
         region::forbid("wait");
         let Condition { lock: rlock, waiters } = self.condition;
-        let waiter = Waiter::new();
+        let waiter = Waiter::interruptible();
         // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
         unsafe { lock(waiters).push(&raw const waiter) };
         // SAFETY: this guard holds it, and it is restored below, whatever happens.

@@ -151,7 +151,7 @@ impl Condvar {
     ) -> (MutexGuard<'a, T>, Woken) {
         // Before the mutex is given up: to lock again may be a wait, which cannot be refused any more.
         region::forbid("wait");
-        let waiter = Waiter::new();
+        let waiter = Waiter::interruptible();
         // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
         unsafe { lock(&self.waiters).push(&raw const waiter) };
         // Only now: whoever changes something under the mutex, and then notifies, finds the waiter.

@@ -171,7 +171,7 @@ impl RawEvent {
         if self.is_set() {
             return true;
         }
-        let waiter = Waiter::new();
+        let waiter = Waiter::interruptible();
         let mut waiters = lock(&self.waiters);
         // Under the lock: whoever sets it afterwards finds the waiter.
         if self.is_set() {
@@ -183,9 +183,15 @@ impl RawEvent {
         drop(waiters);
         let leave = || {
             let mut waiters = lock(&self.waiters);
+            let was_woken = waiter.was_passed_over();
             // SAFETY: it was pushed there.
             let left = unsafe { waiters.queue.remove(&waiter) };
-            waiters.calls -= usize::from(left);
+            if was_woken {
+                // It counts among those, but will not go on.
+                self.waking.fetch_sub(1, Ordering::Relaxed);
+            } else {
+                waiters.calls -= usize::from(left);
+            }
             left
         };
         let was_set = waiter.wait(deadline, leave) == Woken::Notified;

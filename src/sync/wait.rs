@@ -4,6 +4,8 @@ use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::iter::FusedIterator;
 use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::async_result::AsyncResult;
@@ -21,6 +23,19 @@ pub trait Wait {
     #[doc(hidden)]
     fn __osier_wait(&self) -> Operation<'_>;
 }
+
+/// Handles of what is waited for.
+macro_rules! wait_through {
+    ($($handle:ty),+) => {$(
+        impl<W: Wait + ?Sized> Wait for $handle {
+            fn __osier_wait(&self) -> Operation<'_> {
+                (**self).__osier_wait()
+            }
+        }
+    )+};
+}
+
+wait_through!(&W, Box<W>, Rc<W>, Arc<W>);
 
 /// Lets users wait for something, through what is watched of it.
 macro_rules! wait_for {

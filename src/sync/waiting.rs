@@ -21,6 +21,11 @@ impl<P> Waiting<P> {
         Self { waiter: Waiter::new(), place: UnsafeCell::new(place) }
     }
 
+    /// As [`new`](Self::new), for a wait that ends with a cancel: see [`Waiter::interruptible`].
+    pub(crate) fn interruptible(place: P) -> Self {
+        Self { waiter: Waiter::interruptible(), place: UnsafeCell::new(place) }
+    }
+
     /// The waiter, as a pointer to all of `self`: to push it with.
     pub(crate) fn as_waiter(&self) -> *const Waiter {
         std::ptr::from_ref(self).cast()

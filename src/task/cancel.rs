@@ -17,6 +17,14 @@ pub(crate) fn is_due(task: RawTask) -> bool {
     task.header().has_request() && may_throw(task)
 }
 
+/// Whether a cancel of the running task ends a wait that begins now: what stands on it stays as it is until then.
+#[inline(always)]
+pub(super) fn ends_a_wait(task: RawTask) -> bool {
+    !cfg!(panic = "abort")
+        && !current::panicking()
+        && (std::ptr::eq(current::frame(), task.frame()) || !region::is_shielded())
+}
+
 /// Whether the running task is cancelled, in a build where it cannot unwind: a wait that can say so ends, others go on.
 pub(super) fn is_due_without_unwind(task: RawTask) -> bool {
     cfg!(panic = "abort") && task.header().is_cancelled() && !region::is_shielded()

@@ -18,6 +18,8 @@ pub(crate) struct Choice {
     /// Which waiter was completed, or one of the two below.
     chosen: AtomicUsize,
     sleeper: Sleeper,
+    /// As [`Waiter`](super::Waiter)'s: then nobody decides it when its task is cancelled, but its owner, who withdraws.
+    is_interruptible: bool,
 }
 
 /// None yet.
@@ -28,12 +30,21 @@ const WITHDRAWN: usize = usize::MAX - 1;
 impl Choice {
     /// A choice of the running task, or of the thread where no task runs.
     pub(crate) fn new() -> Self {
-        Self { chosen: AtomicUsize::new(OPEN), sleeper: Sleeper::current() }
+        let sleeper = Sleeper::current();
+        Self { chosen: AtomicUsize::new(OPEN), is_interruptible: sleeper.ends_with_a_cancel(), sleeper }
     }
 
-    /// Decides for the waiter with this number. False if it was decided before.
+    /// Decides for the waiter with this number. False if it was decided before, or its owner will unwind.
     #[must_use]
     pub(super) fn claim(&self, index: usize) -> bool {
+        !self.is_passed_over() && self.decide(index)
+    }
+
+    fn is_passed_over(&self) -> bool {
+        self.is_interruptible && self.sleeper.is_cancelled()
+    }
+
+    fn decide(&self, index: usize) -> bool {
         // AcqRel: whoever decides, and whoever learns of it, sees what the other has written before.
         self.chosen.compare_exchange(OPEN, index, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
@@ -41,7 +52,7 @@ impl Choice {
     /// Decides against all. False if it was decided before.
     #[must_use]
     pub(crate) fn withdraw(&self) -> bool {
-        self.claim(WITHDRAWN)
+        self.decide(WITHDRAWN)
     }
 
     /// Which waiter it was decided for.
@@ -51,7 +62,7 @@ impl Choice {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.chosen.load(Ordering::Relaxed) == OPEN
+        self.chosen.load(Ordering::Relaxed) == OPEN && !self.is_passed_over()
     }
 
     pub(super) fn notify(&self) -> Wakeup {

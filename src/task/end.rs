@@ -46,8 +46,8 @@ pub(super) type Heir = Box<dyn FnOnce(RawTask)>;
 struct More {
     /// The task locals that it begins with.
     inherited: Inherited,
-    /// What it shall raise at its next wait.
-    thrown: Option<Exception>,
+    /// What it shall raise at its next waits, one after the other.
+    thrown: VecDeque<Exception>,
     /// Fresh tasks to start when this one has ended, in link order.
     links: VecDeque<RawTask>,
     /// How many links are running, or about to.
@@ -175,25 +175,19 @@ impl RawTask {
         self.watchers().more.as_mut()?.inherited.take()
     }
 
-    /// Keeps an exception for the task to raise; gives one back that comes while there is another.
-    pub(super) fn keep_thrown(self, exception: Exception) -> Result<(), Exception> {
-        let mut watchers = self.watchers();
-        let thrown = &mut watchers.more().thrown;
-        if thrown.is_some() {
-            return Err(exception);
-        }
-        *thrown = Some(exception);
-        Ok(())
+    /// Keeps an exception for the task to raise.
+    pub(super) fn keep_thrown(self, exception: Exception) {
+        self.watchers().more().thrown.push_back(exception);
     }
 
-    /// Takes the exception that was kept.
+    /// Takes the exception that has been kept longest.
     pub(super) fn take_kept(self) -> Option<Exception> {
-        self.watchers().more.as_mut()?.thrown.take()
+        self.watchers().more.as_mut()?.thrown.pop_front()
     }
 
     /// Whether an exception is kept.
     pub(super) fn keeps_thrown(self) -> bool {
-        self.watchers().more.as_ref().is_some_and(|more| more.thrown.is_some())
+        self.watchers().more.as_ref().is_some_and(|more| !more.thrown.is_empty())
     }
 
     // ---- waiting for the end

@@ -115,7 +115,6 @@ impl JoinError {
     }
 
     /// The text of the task's panic.
-    #[cfg(feature = "processes")]
     pub(crate) fn panic_text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Panicked(_, text) => Some(text),
@@ -200,14 +199,24 @@ impl Error for JoinError {
 
 /// Raises the exception that left the task, unwinds on with its panic if nobody has taken that, or else raises the error
 /// itself.
+/// Of the kind [`TimedOut`](io::ErrorKind::TimedOut) if it is a timeout, else [`Other`](io::ErrorKind::Other).
+impl From<JoinError> for io::Error {
+    fn from(error: JoinError) -> Self {
+        let kind = if error.is_timeout() { io::ErrorKind::TimedOut } else { io::ErrorKind::Other };
+        Self::new(kind, error)
+    }
+}
+
 impl Raise for JoinError {
     #[track_caller]
     fn raise(self) -> ! {
         match self.exception() {
             Some(exception) => raise(exception.clone()),
-            None => match self.clone().into_panic() {
-                Some(payload) => unwind::throw(payload),
-                None => raise(self),
+            None => match (self.panic_text().map(str::to_owned), self.clone().into_panic()) {
+                (_, Some(payload)) => unwind::throw(payload),
+                // Somebody else has the payload. It stays a panic, which was shown when it began.
+                (Some(text), None) => unwind::throw(Box::new(text)),
+                (None, None) => raise(self),
             },
         }
     }

@@ -264,7 +264,8 @@ impl<T, P> JoinHandle<T, P> {
     /// Raises `e` in the task, in the wait it is in or in its next one, as gevent's `kill(exception, block=False)` does.
     /// [`catch`](crate::catch) takes it, and it is used up then; else it leaves the task, and the join.
     ///
-    /// A task that has not started never runs. An exception that comes while another one is still on its way is dropped.
+    /// A task that has not started never runs. Several are raised one after the other, each at a wait,
+    /// and before a cancel, whenever that came. What is left when the task ends is [reported](crate::Report::ThrownTooLate).
     ///
     /// # Examples
     /// ```

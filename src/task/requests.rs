@@ -40,6 +40,7 @@ impl Requests {
         self.0.load(Ordering::Acquire) != 0
     }
 
+    #[inline(always)]
     pub(super) fn is_cancelled(&self) -> bool {
         // Acquire: pairs with the Release in `cancel`.
         self.0.load(Ordering::Acquire) & CANCEL != 0
@@ -52,9 +53,19 @@ impl Requests {
         self.0.fetch_and(!CANCEL, Ordering::Relaxed);
     }
 
-    /// Before the exception that is kept is taken. A throw that comes in between sets the bit again, at worst for nothing.
-    pub(super) fn take_throw(&self) {
+    /// Takes one of the exceptions that are kept, in `take`; the bit stays for others. A throw that comes in between sets it
+    /// again, at worst for nothing.
+    pub(super) fn take_throw<T>(
+        &self,
+        take: impl FnOnce() -> Option<T>,
+        keeps_thrown: impl FnOnce() -> bool,
+    ) -> Option<T> {
         self.0.fetch_and(!THROW, Ordering::Acquire);
+        let taken = take();
+        if keeps_thrown() {
+            self.0.fetch_or(THROW, Ordering::Relaxed);
+        }
+        taken
     }
 
     /// Whether there really is something to unwind for. A bit whose exception was taken before it was set is cleared.
@@ -75,29 +86,23 @@ mod model {
     use super::*;
     use loom::sync::{Arc, Mutex};
     use loom::thread;
+    use std::collections::VecDeque;
 
     /// A task's requests, and the exception that is kept.
     struct World {
         requests: Requests,
-        kept: Mutex<Option<u32>>,
+        kept: Mutex<VecDeque<u32>>,
     }
 
     impl World {
         fn keeps(&self) -> bool {
-            self.kept.lock().unwrap().is_some()
+            !self.kept.lock().unwrap().is_empty()
         }
 
-        /// As `RawTask::throw`, without the notification. False if another one is on its way.
-        fn throw(&self, exception: u32) -> bool {
-            {
-                let mut kept = self.kept.lock().unwrap();
-                if kept.is_some() {
-                    return false;
-                }
-                *kept = Some(exception);
-            }
+        /// As `RawTask::throw`, without the notification.
+        fn throw(&self, exception: u32) {
+            self.kept.lock().unwrap().push_back(exception);
             self.requests.throw();
-            true
         }
 
         /// One look of the task, as at a wait: what it unwinds with.
@@ -105,8 +110,7 @@ mod model {
             if !self.requests.any() || !settle(self) {
                 return None;
             }
-            self.requests.take_throw();
-            self.kept.lock().unwrap().take()
+            self.requests.take_throw(|| self.kept.lock().unwrap().pop_front(), || self.keeps())
         }
     }
 
@@ -118,19 +122,19 @@ mod model {
     /// cancelled. Panics if one that was kept never arrives, or the task is left with a bit for nothing.
     fn throws_against_looks(settle: fn(&World) -> bool) {
         loom::model(move || {
-            let world = Arc::new(World { requests: Requests::new(), kept: Mutex::new(None) });
+            let world = Arc::new(World { requests: Requests::new(), kept: Mutex::default() });
             world.requests.cancel();
             let thrower = {
                 let world = world.clone();
-                thread::spawn(move || [1, 2].into_iter().filter(|&exception| world.throw(exception)).count())
+                thread::spawn(move || [1, 2].into_iter().for_each(|exception| world.throw(exception)))
             };
-            let mut seen = usize::from(world.look(settle).is_some());
+            let mut seen = Vec::from_iter(world.look(settle));
             world.requests.answer_cancel();
-            seen += usize::from(world.look(settle).is_some());
-            let thrown = thrower.join().unwrap();
-            // The notification has come: the task looks once more, and settles what is left.
-            seen += usize::from(world.look(settle).is_some());
-            assert_eq!(seen, thrown, "what is kept arrives");
+            seen.extend(world.look(settle));
+            thrower.join().unwrap();
+            // The notification has come: the task looks at its next waits, and settles what is left.
+            seen.extend([world.look(settle), world.look(settle)].into_iter().flatten());
+            assert_eq!(seen, [1, 2], "what is kept arrives, in its order");
             assert!(!settle(&world) && !world.requests.any(), "nothing is left");
         });
     }
@@ -142,11 +146,23 @@ mod model {
 
     #[test]
     #[should_panic(expected = "what is kept arrives")]
+    fn model_catches_a_second_exception_without_a_bit() {
+        loom::model(|| {
+            let world = World { requests: Requests::new(), kept: Mutex::default() };
+            [1, 2].into_iter().for_each(|exception| world.throw(exception));
+            let takes = || world.requests.take_throw(|| world.kept.lock().unwrap().pop_front(), || false);
+            let seen = [takes(), world.look(settle)];
+            assert_eq!(seen, [Some(1), Some(2)], "what is kept arrives, in its order");
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "what is kept arrives")]
     fn model_catches_a_bit_that_is_cleared_after_the_look() {
         // The seeded bug: an exception that comes after the look loses its bit.
         throws_against_looks(|world| {
             if !world.keeps() {
-                world.requests.take_throw();
+                _ = world.requests.take_throw(|| None::<u32>, || false);
                 return world.requests.is_cancelled();
             }
             true

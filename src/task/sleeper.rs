@@ -152,6 +152,24 @@ impl Sleeper {
         }
     }
 
+    /// Whether it unwinds, when it is cancelled, from a wait that begins now on the running chain.
+    #[inline(always)]
+    pub(crate) fn ends_with_a_cancel(&self) -> bool {
+        match self {
+            Self::Task(task) => cancel::ends_a_wait(*task),
+            Self::Thread(_) => false,
+        }
+    }
+
+    /// Whether it is a task that somebody has asked to end.
+    #[inline(always)]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        match self {
+            Self::Task(task) => task.header().is_cancelled(),
+            Self::Thread(_) => false,
+        }
+    }
+
     /// Makes the sleeper look again. The task cannot end before the wakeup was fired.
     #[inline]
     pub(crate) fn notify(&self) -> Wakeup {

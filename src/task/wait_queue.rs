@@ -9,6 +9,9 @@
 //! that somebody polls: the queue does not mind.
 //! Protocol and proof: arch-notes/sync.md, "The wait queue".
 //!
+//! A waiter that is [`interruptible`](Waiter::interruptible) is passed over when its task was asked to end: it will unwind from
+//! this wait, and what was delivered to it would be lost with it.
+//!
 //! # Invariants
 //! - A waiter leaves its place only when it is in no queue.
 //! - A waiter is touched by others only under its queue's lock, and its mark is the last thing they write.
@@ -29,6 +32,8 @@ use crate::primitives::{AtomicU8, Ordering, yield_thread};
 #[derive(Debug)]
 pub(crate) struct Waiter {
     who: Who,
+    /// Whether its task unwinds from this wait when it is cancelled before anything has come, whatever else happens.
+    is_interruptible: bool,
     /// Whether what it waits for has come: one of those below. Written under the queue's lock.
     mark: AtomicU8,
     previous: Cell<*const Waiter>,
@@ -46,6 +51,8 @@ const OUT: u8 = 2;
 const TOUCHED: u8 = 3;
 /// It has come, and nobody touches the waiter any more.
 const NOTIFIED: u8 = 4;
+/// It was taken out of its queue and passed over, for its task will unwind. Nothing comes; its owner has yet to leave.
+const PASSED: u8 = 5;
 
 /// Who is notified. The pointers are valid as long as the waiter is in a queue.
 enum Who {
@@ -71,30 +78,41 @@ impl fmt::Debug for Who {
 }
 
 impl Waiter {
-    fn with(who: Who) -> Self {
+    #[inline(always)]
+    fn with(who: Who, is_interruptible: bool) -> Self {
         let unlinked = || Cell::new(ptr::null());
-        Self { who, mark: AtomicU8::new(OUT), previous: unlinked(), next: unlinked() }
+        let mark = AtomicU8::new(OUT);
+        Self { who, is_interruptible, mark, previous: unlinked(), next: unlinked() }
     }
 
     /// A waiter for the running task, or for the thread where no task runs.
     #[inline]
     pub(crate) fn new() -> Self {
-        Self::with(Who::Alone(Sleeper::current()))
+        Self::with(Who::Alone(Sleeper::current()), false)
+    }
+
+    /// As [`new`](Self::new), for a wait that ends with a cancel, and then has taken nothing. Whoever makes it waits by
+    /// [`wait`](Self::wait), on the chain that runs now.
+    #[inline(always)]
+    pub(crate) fn interruptible() -> Self {
+        let sleeper = Sleeper::current();
+        let is_interruptible = sleeper.ends_with_a_cancel();
+        Self::with(Who::Alone(sleeper), is_interruptible)
     }
 
     /// A waiter that competes with the others of `choice`, which stays where it is while this is in a queue.
     pub(crate) fn one_of(choice: *const Choice, index: usize) -> Self {
-        Self::with(Who::OneOf(choice, index))
+        Self::with(Who::OneOf(choice, index), false)
     }
 
     /// A waiter that reports to `crowd`, which stays where it is while this is in a queue.
     pub(crate) fn among(crowd: *const Crowd, index: usize) -> Self {
-        Self::with(Who::Among(crowd, index))
+        Self::with(Who::Among(crowd, index), false)
     }
 
     /// A waiter for a future that was polled with `waker`.
     pub(crate) fn polled(waker: &Waker) -> Self {
-        Self::with(Who::Polled(Cell::new(Some(Box::new(waker.clone())))))
+        Self::with(Who::Polled(Cell::new(Some(Box::new(waker.clone())))), false)
     }
 
     /// Whether what it waits for has come; then nobody touches it any more.
@@ -117,8 +135,24 @@ impl Waiter {
         match self.who {
             // SAFETY: the waiter was linked, and the lock is held, so its choice is alive.
             Who::OneOf(choice, index) => unsafe { &*choice }.claim(index),
-            Who::Alone(_) | Who::Among(..) | Who::Polled(_) => true,
+            Who::Alone(ref sleeper) => !(sleeper.is_cancelled() && self.is_interruptible),
+            Who::Among(..) | Who::Polled(_) => true,
         }
+    }
+
+    /// What the mark says of a waiter that could not be claimed, and was unlinked.
+    #[cold]
+    fn mark_of_loser(&self) -> u8 {
+        match self.who {
+            // Its owner takes it out, before it goes.
+            Who::OneOf(..) => OUT,
+            Who::Alone(_) | Who::Among(..) | Who::Polled(_) => PASSED,
+        }
+    }
+
+    /// Whether it was passed over, and has not left. Under the queue's lock.
+    pub(crate) fn was_passed_over(&self) -> bool {
+        self.mark.load(Ordering::Relaxed) == PASSED
     }
 
     /// Whether nobody has completed it, as far as can be seen without a claim.
@@ -126,7 +160,8 @@ impl Waiter {
         match self.who {
             // SAFETY: the waiter is linked, and the lock is held, so its choice is alive.
             Who::OneOf(choice, _) => unsafe { &*choice }.is_open(),
-            Who::Alone(_) | Who::Among(..) | Who::Polled(_) => true,
+            Who::Alone(ref sleeper) => !(sleeper.is_cancelled() && self.is_interruptible),
+            Who::Among(..) | Who::Polled(_) => true,
         }
     }
 
@@ -280,19 +315,20 @@ impl WaitQueue {
         unsafe { self.first.as_ref() }.is_some_and(|first| first.next.get().is_null())
     }
 
-    /// Takes `waiter` out. False if it is not there: it was notified, or will be, or its choice was made, or it has not
+    /// Takes `waiter` out, so that nothing comes. False if it was notified, or will be, or its choice was made, or it has not
     /// entered.
     ///
     /// # Safety
     /// - `waiter` was pushed into this queue, if into any.
     pub(crate) unsafe fn remove(&mut self, waiter: &Waiter) -> bool {
         // Relaxed: marks are written under the lock. One that is still touched has been unlinked before.
-        let is_linked = waiter.mark.load(Ordering::Relaxed) == WAITING;
-        if is_linked {
-            self.unlink(waiter);
-            waiter.mark.store(OUT, Ordering::Relaxed);
+        match waiter.mark.load(Ordering::Relaxed) {
+            WAITING => self.unlink(waiter),
+            PASSED => {}
+            _ => return false,
         }
-        is_linked
+        waiter.mark.store(OUT, Ordering::Relaxed);
+        true
     }
 
     /// Takes a linked waiter out.
@@ -338,7 +374,26 @@ impl WaitQueue {
                 return Some(Taken(waiter));
             }
             // The last touch: its owner comes to take it out, under the lock, before it goes.
-            linked.mark.store(OUT, Ordering::Relaxed);
+            linked.mark.store(linked.mark_of_loser(), Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the first waiter out that waits alone and is not passed over, if `is_served` says so of it.
+    pub(crate) fn take_first_if(&mut self, is_served: impl FnOnce(*const Waiter) -> bool) -> Option<Taken> {
+        loop {
+            let waiter = self.first;
+            // SAFETY: what is linked is alive: that is `push`'s demand.
+            let linked = unsafe { waiter.as_ref() }?;
+            if !linked.claim() {
+                self.unlink_first(linked);
+                linked.mark.store(linked.mark_of_loser(), Ordering::Relaxed);
+                continue;
+            }
+            return is_served(waiter).then(|| {
+                self.unlink_first(linked);
+                linked.mark.store(TAKEN, Ordering::Relaxed);
+                Taken(waiter)
+            });
         }
     }
 
@@ -367,9 +422,12 @@ impl WaitQueue {
     pub(crate) unsafe fn notify_this(&mut self, waiter: *const Waiter) -> Option<Wakeup> {
         // SAFETY: the caller's promise.
         let linked = unsafe { &*waiter };
-        // SAFETY: as above.
-        let was_linked = unsafe { self.remove(linked) };
-        was_linked.then(|| linked.notify())
+        // Relaxed: as in `remove`.
+        let is_linked = linked.mark.load(Ordering::Relaxed) == WAITING;
+        is_linked.then(|| {
+            self.unlink(linked);
+            linked.notify()
+        })
     }
 
     /// Takes everybody out but the waiters of `choice`, and notifies them.
@@ -389,7 +447,7 @@ impl WaitQueue {
             } else if linked.claim() {
                 wakeups.push(linked.notify());
             } else {
-                linked.mark.store(OUT, Ordering::Relaxed);
+                linked.mark.store(linked.mark_of_loser(), Ordering::Relaxed);
             }
         }
         wakeups

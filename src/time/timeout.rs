@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::coroutine::region::Region;
@@ -19,6 +20,14 @@ impl fmt::Display for Elapsed {
 }
 
 impl Error for Elapsed {}
+
+/// Of the kind [`TimedOut`](io::ErrorKind::TimedOut), so that `timeout(d, || stream.read(b))??` reads as with the stream's own
+/// limit.
+impl From<Elapsed> for io::Error {
+    fn from(elapsed: Elapsed) -> Self {
+        Self::new(io::ErrorKind::TimedOut, elapsed)
+    }
+}
 
 impl Raise for Elapsed {
     #[track_caller]

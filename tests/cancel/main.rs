@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{FOR_EVER, Log, OnDrop, Tally, hold_thread, ms, reports, until, watch};
+use common::{FOR_EVER, Log, OnDrop, Tally, hold_thread, ms, reports, rounds, until, watch};
 use kinds::{Completion, Kind, kinds};
 use osier::sync::{Channel, Condvar, Mutex, Queue, RwLock, Semaphore, channel};
 use osier::time::timeout;
@@ -553,5 +553,154 @@ fn a_task_whose_cancel_ends_in_drops_lets_others_run() {
         until(|| rounds.load(Ordering::SeqCst) > before + 10);
         stop.store(true, Ordering::SeqCst);
         dropping.join().unwrap();
+    });
+}
+
+// ---- what comes after a cancel, before the cancelled task has run, is not lost with it
+
+/// Waits in `take` with two tasks, of which the first is cancelled and then `deliver` called once: what it brings is the
+/// second's. Also from a shield, inside which a cancel ends nothing.
+fn goes_to_the_next(take: impl Fn() + Clone + 'static, deliver: impl Fn(), is_left: impl Fn() -> bool) {
+    // On this worker: when we have yielded they wait.
+    let waits = |is_shielded: bool| {
+        let take = take.clone();
+        let task = osier::spawn_local(move || {
+            if is_shielded {
+                return task::shield(take);
+            }
+            take();
+            // Where what was taken would be lost.
+            sleep(ms(0));
+        });
+        yield_now();
+        assert!(!task.is_finished());
+        task
+    };
+    let [first, second] = [waits(false), waits(false)];
+    first.cancel();
+    deliver();
+    assert!(first.join().unwrap_err().is_cancelled());
+    second.join().unwrap();
+    // Alone, it leaves what was delivered to whoever comes.
+    let alone = waits(false);
+    alone.cancel();
+    deliver();
+    assert!(alone.join().unwrap_err().is_cancelled());
+    assert!(is_left());
+    let shielded = waits(true);
+    shielded.cancel();
+    deliver();
+    shielded.join().unwrap();
+}
+
+// GV-055, GV-109, GV-139, H16
+#[test]
+fn what_comes_after_a_cancel_goes_to_the_next() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        Runtime::builder().workers(workers).build().unwrap().run(|| {
+            let queue = Queue::new();
+            let q = queue.clone();
+            goes_to_the_next(move || _ = q.get().unwrap(), || queue.put(1).unwrap(), || queue.try_get().is_ok());
+
+            let full = Queue::bounded(1);
+            full.put(0).unwrap();
+            let q = full.clone();
+            let room = || _ = full.get().unwrap();
+            goes_to_the_next(move || q.put(1).unwrap(), room, || full.is_empty() && full.put(0).is_ok());
+
+            let channel = Channel::new();
+            let c = channel.clone();
+            let hand_over = || {
+                let channel = channel.clone();
+                spawn(move || channel.put(1).unwrap());
+            };
+            goes_to_the_next(move || _ = c.get().unwrap(), hand_over, || channel.get().is_ok());
+
+            let (sender, receiver) = channel::unbounded();
+            let r = receiver.clone();
+            goes_to_the_next(move || _ = r.recv().unwrap(), || sender.send(1).unwrap(), || receiver.try_recv().is_ok());
+
+            let (sender, receiver) = channel::bounded(1);
+            let r = receiver.clone();
+            let select = move || {
+                osier::select! {
+                    recv(r) -> value => _ = value.unwrap(),
+                    recv(channel::never::<u32>()) -> _ => unreachable!("nothing is sent"),
+                }
+            };
+            goes_to_the_next(select, || sender.send(1).unwrap(), || receiver.try_recv().is_ok());
+
+            let permits = Semaphore::new(0);
+            let p = permits.clone();
+            goes_to_the_next(move || p.acquire(), || permits.release(), || permits.try_acquire());
+        });
+    }
+}
+
+// H16
+#[test]
+fn who_was_cancelled_before_is_not_notified() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        Runtime::builder().workers(workers).build().unwrap().run(|| {
+            let pair = Arc::new((Mutex::new(0), Condvar::new()));
+            let waits = || {
+                let pair = pair.clone();
+                let task = osier::spawn_local(move || {
+                    let mut woken = pair.1.wait(pair.0.lock());
+                    *woken += 1;
+                    drop(woken);
+                    sleep(ms(0));
+                });
+                yield_now();
+                task
+            };
+            let [first, second] = [waits(), waits()];
+            first.cancel();
+            pair.1.notify_one();
+            assert!(first.join().unwrap_err().is_cancelled());
+            second.join().unwrap();
+            assert_eq!(*pair.0.lock(), 1);
+        });
+    }
+}
+
+// H16: a cancel by one thread, a delivery by another: each item is with somebody, or still there.
+#[test]
+fn no_item_is_lost_in_many_cancels() {
+    let _watch = watch();
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    runtime.run(|| {
+        let queue = Queue::new();
+        let permits = Semaphore::new(0);
+        for round in 0..rounds(2000) {
+            let getter = || {
+                let (queue, permits) = (queue.clone(), permits.clone());
+                spawn(move || {
+                    if round % 2 == 0 {
+                        queue.get().unwrap();
+                    } else {
+                        permits.acquire();
+                    }
+                })
+            };
+            let getters = [getter(), getter()];
+            (0..round % 3).for_each(|_| yield_now());
+            let canceller = thread::spawn({
+                let first = getters[0].task();
+                move || first.cancel()
+            });
+            if round % 2 == 0 {
+                queue.put(1).unwrap();
+            } else {
+                permits.release();
+            }
+            canceller.join().unwrap();
+            getters[1].cancel();
+            let got = getters.into_iter().filter_map(|getter| getter.join().ok()).count();
+            let left = if round % 2 == 0 { queue.try_get().is_ok() } else { permits.try_acquire() };
+            assert_eq!(got + usize::from(left), 1, "round {round}");
+        }
     });
 }

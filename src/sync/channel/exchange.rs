@@ -93,7 +93,7 @@ struct Waiting<T> {
 impl<T> Waiting<T> {
     #[inline]
     fn new(value: Option<T>) -> Self {
-        let entry = Entry { waiter: Waiter::new(), place: Cell::new(NonNull::dangling()) };
+        let entry = Entry { waiter: Waiter::interruptible(), place: Cell::new(NonNull::dangling()) };
         Self { entry, value: UnsafeCell::new(value) }
     }
 

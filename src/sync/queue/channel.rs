@@ -237,7 +237,7 @@ impl<T> Channel<T> {
             Err(item) if state.is_shut => return Put::ShutDown(item),
             Err(item) => item,
         };
-        let waiting = Waiting::new(Some(item));
+        let waiting = Waiting::interruptible(Some(item));
         // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
         unsafe { state.putters.push(waiting.as_waiter()) };
         drop(state);
@@ -259,7 +259,7 @@ impl<T> Channel<T> {
             wakeup.into_iter().for_each(Wakeup::fire);
             return got;
         }
-        let waiting = Waiting::<Demand<T>>::new(None);
+        let waiting = Waiting::<Demand<T>>::interruptible(None);
         // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
         unsafe { state.getters.push(waiting.as_waiter()) };
         drop(state);

@@ -159,7 +159,7 @@ impl<T, S: Store<T>> Core<T, S> {
                 return put;
             }
         };
-        let waiting = Waiting::new(Offer { item: Some(item), is_admitted: false });
+        let waiting = Waiting::interruptible(Offer { item: Some(item), is_admitted: false });
         // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
         unsafe { state.putters.push(waiting.as_waiter()) };
         drop(state);
@@ -206,7 +206,7 @@ impl<T, S: Store<T>> Core<T, S> {
             wakeups.into_iter().for_each(Wakeup::fire);
             return got;
         }
-        let waiting = Waiting::<Demand<T>>::new(None);
+        let waiting = Waiting::<Demand<T>>::interruptible(None);
         // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
         unsafe { state.getters.push(waiting.as_waiter()) };
         drop(state);

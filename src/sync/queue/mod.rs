@@ -248,7 +248,8 @@ impl<T, S: Store<T>> QueueOf<T, S> {
 
     /// A clone of the next item, which stays in the queue; waits for one.
     ///
-    /// The clone is made under the queue's lock: it must neither wait (that panics) nor use the queue.
+    /// The clone is made under the queue's lock: it must neither wait (that panics) nor use the queue. What is put while a getter
+    /// waits goes to that one, and is never the next in the queue.
     ///
     /// # Suspends
     /// As [`get`](Self::get).
@@ -437,6 +438,36 @@ impl<T, S: Store<T>> Iterator for Iter<'_, T, S> {
 }
 
 impl<T, S: Store<T>> FusedIterator for Iter<'_, T, S> {}
+
+/// Gets item after item, with a handle of its own. See [`QueueOf::iter`].
+#[derive(Debug)]
+pub struct IntoIter<T, S: Store<T>> {
+    queue: QueueOf<T, S>,
+}
+
+impl<T, S: Store<T>> Iterator for IntoIter<T, S> {
+    type Item = T;
+
+    /// # Suspends
+    /// As [`QueueOf::get`].
+    ///
+    /// # Cancel safety
+    /// As [`QueueOf::get`].
+    fn next(&mut self) -> Option<T> {
+        self.queue.get().ok()
+    }
+}
+
+impl<T, S: Store<T>> FusedIterator for IntoIter<T, S> {}
+
+impl<T, S: Store<T>> IntoIterator for QueueOf<T, S> {
+    type Item = T;
+    type IntoIter = IntoIter<T, S>;
+
+    fn into_iter(self) -> IntoIter<T, S> {
+        IntoIter { queue: self }
+    }
+}
 
 impl<'a, T, S: Store<T>> IntoIterator for &'a QueueOf<T, S> {
     type Item = T;

@@ -20,7 +20,7 @@ use super::Semaphore;
 use crate::primitives::{AtomicUsize, Ordering};
 use crate::sync::spin_lock::{SpinGuard, SpinLock};
 use crate::sync::waiting::Waiting;
-use crate::task::{WaitQueue, Waiter, Wakeup, Woken, spend};
+use crate::task::{Taken, WaitQueue, Waiter, Wakeup, Woken, spend};
 
 const QUEUED: usize = 1;
 /// One permit, in the word.
@@ -79,7 +79,7 @@ impl RawSemaphore {
 
     #[cold]
     fn acquire_slow(&self, n: usize, deadline: Option<Instant>) -> bool {
-        let waiting = Waiting::new(n);
+        let waiting = Waiting::interruptible(n);
         let mut queues = self.lock_queues();
         if !self.announce(n, true) {
             return true;
@@ -148,7 +148,9 @@ impl RawSemaphore {
         let mut queues = self.lock_queues();
         // SAFETY: it was pushed there.
         let left = unsafe { queue(&mut queues).remove(waiter) };
-        let wakeups = if left { self.serve(&mut queues, 0) } else { Vec::new() };
+        // One that was passed over has held nobody up; the others may have left meanwhile.
+        let serves = left && self.word.load(Ordering::Relaxed) & QUEUED != 0;
+        let wakeups = if serves { self.serve(&mut queues, 0) } else { Vec::new() };
         drop(queues);
         wakeups.into_iter().for_each(Wakeup::fire);
         left
@@ -196,23 +198,22 @@ impl RawSemaphore {
     fn serve(&self, queues: &mut Queues, more: usize) -> Vec<Wakeup> {
         // Acquire: what was done before permits were given back reaches their takers through the notification.
         let mut permits = self.word.load(Ordering::Acquire) / PERMIT + more;
-        let mut served = 0;
-        let next = queues.takers.find(|taker| {
-            // SAFETY: only `Waiting<usize>` enter this queue, and its lock is held.
-            let wanted = *unsafe { Waiting::<usize>::place_of(taker) };
-            let is_served = wanted <= permits;
-            if is_served {
-                permits -= wanted;
-                served += 1;
-            }
-            !is_served
-        });
-        let tells = next.is_none() && permits > 0;
-        let is_empty = next.is_none() && (tells || queues.watchers.is_empty());
+        let serve = || {
+            queues.takers.take_first_if(|taker| {
+                // SAFETY: only `Waiting<usize>` enter this queue, and its lock is held.
+                let wanted = *unsafe { Waiting::<usize>::place_of(taker) };
+                let is_served = wanted <= permits;
+                permits -= if is_served { wanted } else { 0 };
+                is_served
+            })
+        };
+        let served: Vec<Taken> = std::iter::from_fn(serve).collect();
+        let tells = queues.takers.is_empty() && permits > 0;
+        let is_empty = queues.takers.is_empty() && (tells || queues.watchers.is_empty());
         // Before anybody is notified, who may look at once. Release: pairs with the Acquire in `try_acquire`.
         self.word.store((permits * PERMIT) | if is_empty { 0 } else { QUEUED }, Ordering::Release);
-        let mut wakeups = Vec::with_capacity(served);
-        wakeups.extend((0..served).filter_map(|_| queues.takers.notify_first(|_| ())));
+        // SAFETY: the lock is held since they were taken.
+        let mut wakeups: Vec<_> = served.into_iter().map(|taken| unsafe { taken.notify() }).collect();
         if tells {
             wakeups.extend(queues.watchers.notify_all());
         }
