@@ -254,10 +254,12 @@ fn fresh_tasks_are_dropped_unrun_by_a_shutdown() {
                 sleep(FOR_EVER);
             }
         };
-        let held = Arc::new(Barrier::new(workers + 1));
+        let [begun, held] = [workers, workers + 1].map(|count| Arc::new(Barrier::new(count)));
         for _ in 0..workers {
-            let (held, ran, tally) = (held.clone(), ran.clone(), tally.clone());
+            let (begun, held, ran, tally) = (begun.clone(), held.clone(), ran.clone(), tally.clone());
             drop(runtime.spawn(move || {
+                // Every worker is held before there is anything to steal.
+                begun.wait();
                 (0..1000).for_each(|_| drop(spawn(task(&tally, &ran))));
                 held.wait();
                 // Holds its worker until the runtime closes, so that what it has spawned stays fresh.
