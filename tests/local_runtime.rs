@@ -5,6 +5,7 @@
 mod common;
 
 use std::cell::{Cell, RefCell};
+use std::panic;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -691,4 +692,44 @@ fn a_cancel_that_had_to_wait_for_a_neighbours_unwind_is_thrown_by_whoever_calls_
     assert!(unwinding.is_finished());
     assert!(rt.run_once(None));
     assert!(cancelled.is_finished());
+}
+
+// A runtime that goes in an unwind cancels its tasks all the same: they are not the ones that unwind.
+#[test]
+fn dropped_in_an_unwind_it_ends_its_tasks() {
+    let _watch = watch();
+    let tally = Tally::default();
+    let began = Instant::now();
+    let told = common::reports(|| {
+        for in_task in [false, true] {
+            let tokens = [(); 3].map(|()| tally.token());
+            let unwinds = || {
+                let [first, second, third] = tokens;
+                let local = LocalRuntime::new();
+                let (sender, receiver) = channel::unbounded::<u32>();
+                drop(local.spawn_local(move || {
+                    let _token = first;
+                    while receiver.recv().is_ok() {}
+                }));
+                drop(local.spawn_local(move || {
+                    let _held = (sender, second);
+                    sleep(FOR_EVER);
+                }));
+                let (_gate, closed) = channel::bounded::<()>(0);
+                drop(local.spawn_local(move || {
+                    let _token = third;
+                    _ = closed.recv();
+                }));
+                local.run(yield_now);
+                panic::resume_unwind(Box::new("on purpose"));
+            };
+            if in_task {
+                assert!(run(|| osier::spawn(unwinds).join()).unwrap_err().is_panic());
+            } else {
+                assert!(panic::catch_unwind(panic::AssertUnwindSafe(unwinds)).is_err());
+            }
+        }
+    });
+    tally.assert_all_dropped(6);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}, {told:?}", began.elapsed());
 }

@@ -17,6 +17,13 @@ pub(crate) fn is_due(task: RawTask) -> bool {
     task.header().has_request() && may_throw(task)
 }
 
+/// As [`is_due`], in a wait of which [`ends_a_wait`] said, as it began, that it `is_interruptible`. Then nobody on the task's chain
+/// is unwinding, whatever the notes say, which may be a host's or old.
+#[inline]
+pub(super) fn is_due_in_a_wait(task: RawTask, is_interruptible: bool) -> bool {
+    if is_interruptible { task.header().has_request() && task.settle_requests() } else { is_due(task) }
+}
+
 /// Whether a cancel of the running task ends a wait that begins now: what stands on it stays as it is until then.
 #[inline(always)]
 pub(super) fn ends_a_wait(task: RawTask) -> bool {

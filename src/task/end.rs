@@ -213,7 +213,7 @@ impl RawTask {
     /// [`JoinError::of_a_join_that_ended_early`] knows.
     pub(super) fn wait_for_end(self, deadline: Option<Instant>) -> Woken {
         check_fork(self.runtime());
-        let waiter = Waiter::new();
+        let waiter = Waiter::interruptible();
         // SAFETY: the waiter is new, and stays here until it was notified or taken out.
         match unsafe { self.watch(&raw const waiter) } {
             true => waiter.wait(deadline, Watching { task: self, waiter: &waiter }),

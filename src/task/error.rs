@@ -197,8 +197,6 @@ impl Error for JoinError {
     }
 }
 
-/// Raises the exception that left the task, unwinds on with its panic if nobody has taken that, or else raises the error
-/// itself.
 /// Of the kind [`TimedOut`](io::ErrorKind::TimedOut) if it is a timeout, else [`Other`](io::ErrorKind::Other).
 impl From<JoinError> for io::Error {
     fn from(error: JoinError) -> Self {
@@ -207,6 +205,7 @@ impl From<JoinError> for io::Error {
     }
 }
 
+/// Raises the exception that left the task, unwinds on with its panic, or else raises the error itself.
 impl Raise for JoinError {
     #[track_caller]
     fn raise(self) -> ! {

@@ -265,7 +265,8 @@ impl<T, P> JoinHandle<T, P> {
     /// [`catch`](crate::catch) takes it, and it is used up then; else it leaves the task, and the join.
     ///
     /// A task that has not started never runs. Several are raised one after the other, each at a wait,
-    /// and before a cancel, whenever that came. What is left when the task ends is [reported](crate::Report::ThrownTooLate).
+    /// and before a cancel, whenever that came. What is left when its body ends is [reported](crate::Report::ThrownTooLate);
+    /// what comes after that is nothing.
     ///
     /// # Examples
     /// ```

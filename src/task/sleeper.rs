@@ -192,9 +192,22 @@ impl Sleeper {
     ///
     /// # Panics
     /// Inside `no_suspend`, if it has to wait.
-    // Inlined down to the switch, as `yield_now` is.
     #[inline(always)]
     pub(crate) fn wait(&self, deadline: Option<Instant>, is_ready: impl Fn() -> bool, give_up: impl Leave) -> Woken {
+        self.wait_as(false, deadline, is_ready, give_up)
+    }
+
+    /// As [`wait`](Self::wait), where [`ends_with_a_cancel`](Self::ends_with_a_cancel) was asked as the wait began, and said
+    /// `is_interruptible`.
+    // Inlined down to the switch, as `yield_now` is.
+    #[inline(always)]
+    pub(super) fn wait_as(
+        &self,
+        is_interruptible: bool,
+        deadline: Option<Instant>,
+        is_ready: impl Fn() -> bool,
+        give_up: impl Leave,
+    ) -> Woken {
         // A task without a region around, and without a deadline, has only requests to look at.
         if let Self::Task(task) = self
             && deadline.is_none()
@@ -213,19 +226,31 @@ impl Sleeper {
                 Self::has_parked(*task);
             }
         }
-        self.wait_slow(deadline, is_ready, give_up)
+        self.wait_slow(is_interruptible, deadline, is_ready, give_up)
     }
 
     /// Waits in any case that there is.
     #[inline(never)]
-    fn wait_slow(&self, deadline: Option<Instant>, is_ready: impl Fn() -> bool, give_up: impl Leave) -> Woken {
+    fn wait_slow(
+        &self,
+        is_interruptible: bool,
+        deadline: Option<Instant>,
+        is_ready: impl Fn() -> bool,
+        give_up: impl Leave,
+    ) -> Woken {
         match self {
-            Self::Task(task) => Self::wait_in_task(*task, deadline, is_ready, give_up),
+            Self::Task(task) => Self::wait_in_task(*task, is_interruptible, deadline, is_ready, give_up),
             Self::Thread(parker) => Self::wait_in_thread(parker, deadline, is_ready, give_up),
         }
     }
 
-    fn wait_in_task(task: RawTask, own: Option<Instant>, is_ready: impl Fn() -> bool, give_up: impl Leave) -> Woken {
+    fn wait_in_task(
+        task: RawTask,
+        is_interruptible: bool,
+        own: Option<Instant>,
+        is_ready: impl Fn() -> bool,
+        give_up: impl Leave,
+    ) -> Woken {
         let scan = Scan::from(task.frame());
         let alarm = scan.deadline_with(own).map(|deadline| Alarm::set(task, deadline));
         let alarm = alarm.as_ref();
@@ -234,7 +259,7 @@ impl Sleeper {
                 if give_up.leave() {
                     region::refuse(opened, "wait");
                 }
-            } else if cancel::is_due(task) {
+            } else if cancel::is_due_in_a_wait(task, is_interruptible) {
                 if give_up.leave() {
                     cancel::throw(task);
                 }

@@ -60,6 +60,6 @@ pub fn sleep_until(deadline: Instant) {
 
 /// Waits as a waiter that nobody notifies.
 fn wait_until(deadline: Option<Instant>) {
-    let woken = Waiter::new().wait(deadline, || true);
+    let woken = Waiter::interruptible().wait(deadline, || true);
     debug_assert_eq!(woken, Woken::Elapsed);
 }

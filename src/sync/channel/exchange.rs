@@ -666,7 +666,7 @@ impl<T> State<T> {
     }
 
     fn can_take(&self) -> bool {
-        !self.queue.is_empty() || self.is_closed || !self.waiting_senders.is_empty()
+        !self.queue.is_empty() || self.is_closed || self.waiting_senders.has_open(None)
     }
 
     fn can_offer(&self, choice: Option<&Choice>) -> bool {

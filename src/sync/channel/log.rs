@@ -288,7 +288,7 @@ impl<T> End<T> {
             if !matches!(next, Next::Nothing) {
                 return next;
             }
-            let waiter = Waiter::new();
+            let waiter = Waiter::interruptible();
             // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
             unsafe { state.waiting.push(&raw const waiter) };
             drop(state);

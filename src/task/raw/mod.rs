@@ -274,25 +274,26 @@ impl RawTask {
         self.set_home(home);
         header.run.start(current::worker());
         header.carrier.set(carrier);
-        let ran = if header.has_request() && !header.must_run.get() {
+        let ran = if header.has_request() && !header.must_run.get() && self.settle_requests() {
             let error = self.take_thrown().map_or_else(JoinError::cancelled, JoinError::raised);
             // What the closure owns is dropped here, and may wait.
             // SAFETY: the task is started by the only one that took it out of its queue, so the slot is ours.
             region::in_peace(|| unsafe { (header.vtable.refuse)(self.0, error) });
+            self.tell_thrown();
             Ran::Error
         } else {
             self.adopt_locals();
             // SAFETY: as above.
             let ran = unsafe { (header.vtable.run)(self.0) };
+            if header.has_request() && ran != Ran::Again {
+                self.tell_thrown();
+            }
             // Before anybody learns that it has ended, or takes it to another thread, and while it still may wait.
             carrier.frame.locals.end(|payload| tell_lost(&header.name, payload));
             ran
         };
         if ran == Ran::Again {
             return self.queue_again();
-        }
-        if header.has_request() {
-            self.tell_thrown();
         }
         self.end(ran == Ran::Value);
     }
@@ -426,10 +427,13 @@ impl RawTask {
     }
 
     /// Raises `exception` in the task, in the wait it is in or its next one, after those that are pending; a fresh one never
-    /// runs.
+    /// runs, and for one that has ended it is nothing.
     ///
     /// The caller holds a reference.
     pub(crate) fn throw(self, exception: Exception) {
+        if self.header().end.is_done() {
+            return;
+        }
         self.keep_thrown(exception);
         self.header().requests.throw();
         self.notify();
@@ -447,7 +451,7 @@ impl RawTask {
         while let Some(exception) = self.take_kept() {
             let name = &self.header().name;
             report(&Report::ThrownTooLate { name, exception: &exception });
-            drop_telling(name, exception);
+            region::in_peace(|| drop_telling(name, exception));
         }
     }
 
