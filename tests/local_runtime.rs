@@ -702,9 +702,9 @@ fn dropped_in_an_unwind_it_ends_its_tasks() {
     let began = Instant::now();
     let told = common::reports(|| {
         for in_task in [false, true] {
-            let tokens = [(); 3].map(|()| tally.token());
+            let tokens = [(); 4].map(|()| tally.token());
             let unwinds = || {
-                let [first, second, third] = tokens;
+                let [first, second, third, fourth] = tokens;
                 let local = LocalRuntime::new();
                 let (sender, receiver) = channel::unbounded::<u32>();
                 drop(local.spawn_local(move || {
@@ -720,6 +720,11 @@ fn dropped_in_an_unwind_it_ends_its_tasks() {
                     let _token = third;
                     _ = closed.recv();
                 }));
+                // In a wait of a kind that does not end by itself when its task is cancelled.
+                drop(local.spawn_local(move || {
+                    let _token = fourth;
+                    _ = osier::sync::Barrier::new(2).wait();
+                }));
                 local.run(yield_now);
                 panic::resume_unwind(Box::new("on purpose"));
             };
@@ -730,6 +735,6 @@ fn dropped_in_an_unwind_it_ends_its_tasks() {
             }
         }
     });
-    tally.assert_all_dropped(6);
+    tally.assert_all_dropped(8);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}, {told:?}", began.elapsed());
 }

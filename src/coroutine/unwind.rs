@@ -213,6 +213,24 @@ fn count_unwinding(lowest: *const Frame) -> usize {
     count
 }
 
+/// Runs `f`, in which others run as tasks on top of whoever calls: what unwinds here is nobody's there.
+#[cfg(feature = "runtime")]
+pub(crate) fn hosting<T>(f: impl FnOnce() -> T) -> T {
+    struct Back(usize);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            current::set_parked_unwinding(current::parked_unwinding() - self.0);
+        }
+    }
+    if !current::panicking() {
+        return f();
+    }
+    let counted = count_unwinding(std::ptr::null());
+    current::set_parked_unwinding(current::parked_unwinding() + counted);
+    let _back = Back(counted);
+    f()
+}
+
 /// Suspends through `suspend`, and keeps the books of who runs and who unwinds.
 ///
 /// `top` is the running coroutine's frame, `lowest` the one whose coroutine suspends; what runs on top of it is parked

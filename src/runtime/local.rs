@@ -15,6 +15,7 @@ use super::shared::{Shared, World};
 use super::worker::{Deques, Worker};
 use super::{Metrics, PATIENCE, ShutdownError};
 use crate::coroutine::region::{self, Scan};
+use crate::coroutine::unwind;
 use crate::coroutine::{self, current};
 use crate::exception::{Report, report};
 use crate::stack::StackSize;
@@ -430,7 +431,7 @@ impl Inner {
         worker.get_up();
         // So that what happens does not depend on what this thread has done before.
         current::fill_budget();
-        f(worker)
+        unwind::hosting(|| f(worker))
     }
 
     /// As [`enter`](Self::enter), to run tasks: also those that were there before, unless this is the destructor of a

@@ -704,3 +704,30 @@ fn no_item_is_lost_in_many_cancels() {
         }
     });
 }
+
+// H12: what a destructor joins in an unwind is a task of its own, and can be cancelled.
+#[test]
+fn a_child_that_is_joined_in_an_unwind_is_not_the_one_that_unwinds() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        Runtime::builder().workers(workers).build().unwrap().run(|| {
+            let mut joiner = osier::spawn_local(|| {
+                let _joins = OnDrop(|| {
+                    let child = spawn(|| {
+                        let barrier = osier::sync::Barrier::new(2);
+                        _ = barrier.wait();
+                    });
+                    let ends = child.task();
+                    // On this worker, so it runs when the join below waits.
+                    drop(osier::spawn_local(move || {
+                        sleep(ms(5));
+                        ends.cancel();
+                    }));
+                    assert!(child.join().unwrap_err().is_cancelled());
+                });
+                std::panic::resume_unwind(Box::new("on purpose"));
+            });
+            assert!(joiner.join_timeout(ms(5000)).unwrap_err().is_panic());
+        });
+    }
+}

@@ -14,7 +14,8 @@ impl Worker {
         region::forbid("wait");
         let (Some(worker), Some(joiner)) = (Self::get(), RawTask::current()) else { return false };
         let budget = worker.joins_in_place.get();
-        if budget == 0 || joiner.header().has_request() {
+        // Below one that unwinds, the child would be taken for it at its first wait, and nothing be thrown into it.
+        if budget == 0 || joiner.header().has_request() || current::panicking() {
             return false;
         }
         let Some(Fresh(newest)) = worker.fresh.pop() else { return worker.join_next_in_line(joiner, child) };
