@@ -87,7 +87,7 @@ impl Choice {
             }
             withdrawn
         };
-        match self.sleeper.wait_as(self.is_interruptible, deadline, is_ready, give_up) {
+        match self.sleeper.wait_as(|| self.is_interruptible, deadline, is_ready, give_up) {
             Woken::Elapsed => None,
             Woken::Notified => {
                 leave();

@@ -194,16 +194,16 @@ impl Sleeper {
     /// Inside `no_suspend`, if it has to wait.
     #[inline(always)]
     pub(crate) fn wait(&self, deadline: Option<Instant>, is_ready: impl Fn() -> bool, give_up: impl Leave) -> Woken {
-        self.wait_as(false, deadline, is_ready, give_up)
+        self.wait_as(|| false, deadline, is_ready, give_up)
     }
 
     /// As [`wait`](Self::wait), where [`ends_with_a_cancel`](Self::ends_with_a_cancel) was asked as the wait began, and said
-    /// `is_interruptible`.
+    /// `is_interruptible`. Which is looked at only where it counts.
     // Inlined down to the switch, as `yield_now` is.
     #[inline(always)]
     pub(super) fn wait_as(
         &self,
-        is_interruptible: bool,
+        is_interruptible: impl Fn() -> bool,
         deadline: Option<Instant>,
         is_ready: impl Fn() -> bool,
         give_up: impl Leave,
@@ -226,7 +226,7 @@ impl Sleeper {
                 Self::has_parked(*task);
             }
         }
-        self.wait_slow(is_interruptible, deadline, is_ready, give_up)
+        self.wait_slow(is_interruptible(), deadline, is_ready, give_up)
     }
 
     /// Waits in any case that there is.

@@ -193,7 +193,7 @@ impl Waiter {
     /// A wait that has been notified returns so, whatever else happened. A task that is cancelled unwinds from here.
     #[inline(always)]
     pub(crate) fn wait(&self, deadline: Option<Instant>, unlink: impl Leave) -> Woken {
-        self.sleeper().wait_as(self.is_interruptible, deadline, || self.is_notified(), unlink)
+        self.sleeper().wait_as(|| self.is_interruptible, deadline, || self.is_notified(), unlink)
     }
 
     /// Waits until the waiter is notified; calls `on_cancel` once if the waiting task is cancelled, and waits on.
