@@ -317,8 +317,8 @@ impl<L: Listener> Inner<L> {
     fn accept(self: &Arc<Self>) {
         // Where this fails, a worker makes its own when it can.
         _ = make_pollers();
-        let open_reserve = || File::open("/dev/null").ok();
-        let mut reserve = open_reserve();
+        let open_reserve = || File::open("/dev/null");
+        let mut reserve = open_reserve().ok();
         let mut pause = PAUSE.0;
         loop {
             let place = self.places.take();
@@ -327,6 +327,13 @@ impl<L: Listener> Inner<L> {
                 return;
             }
             let code = match self.listener.accept() {
+                Ok(connection) if reserve.is_none() && is_out_of_descriptors(open_reserve(), &mut reserve) => {
+                    // Somebody else has opened a file with the reserve's. This one's becomes it, or who comes next would hang.
+                    drop((connection, place));
+                    reserve = open_reserve().ok();
+                    time::sleep(DISCONNECTING);
+                    continue;
+                }
                 Ok((stream, address)) => {
                     if self.serve(place, stream, address) {
                         pause = PAUSE.0;
@@ -344,16 +351,27 @@ impl<L: Listener> Inner<L> {
                 Some(libc::EMFILE | libc::ENFILE) if reserve.take().is_some() => {
                     // There was a connection, or accepting would not have failed; another acceptor may have it.
                     let disconnects = self.listener.try_accept().is_ok();
-                    reserve = open_reserve();
+                    reserve = open_reserve().ok();
                     if disconnects {
                         time::sleep(DISCONNECTING);
                         continue;
                     }
                 }
-                _ => reserve = reserve.or_else(open_reserve),
+                _ => reserve = reserve.or_else(|| open_reserve().ok()),
             }
             time::sleep(pause);
             pause = (2 * pause).min(PAUSE.1);
         }
+    }
+}
+
+/// Keeps what was opened. Whether there are no descriptors.
+fn is_out_of_descriptors(opened: io::Result<File>, file: &mut Option<File>) -> bool {
+    match opened {
+        Ok(opened) => {
+            *file = Some(opened);
+            false
+        }
+        Err(error) => matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)),
     }
 }
