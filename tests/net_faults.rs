@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Random, count_in_proc, cpu_time, lock, ms, until, watch};
+use common::{Random, count_in_proc, cpu_time, hold_thread, lock, ms, until, watch};
 use osier::net::{Listener, PipeReader, StreamServer, TcpListener, TcpStream};
 use osier::sync::channel;
 use osier::{Runtime, join_all, spawn, time, yield_now};
@@ -332,9 +332,9 @@ fn serve_with_few_descriptors(has_thief: bool) {
             thread::spawn(|| {
                 loop {
                     let stolen = std::fs::File::open("/dev/null");
-                    thread::sleep(Duration::from_micros(200));
+                    hold_thread(Duration::from_micros(200));
                     drop(stolen);
-                    thread::sleep(ms(3));
+                    hold_thread(ms(3));
                 }
             });
         }
