@@ -639,7 +639,8 @@ fn links_run_for_every_kind_of_end() {
             let killed = spawn(|| sleep(FOR_EVER));
             link(&killed);
             killed.kill();
-            let fresh = spawn(|| unreachable!());
+            // Not at once, or the other worker might start it before it is cancelled.
+            let fresh = osier::spawn_later(FOR_EVER, || unreachable!());
             link(&fresh);
             fresh.cancel();
             let raised = spawn(|| raise(Oops(3)));
