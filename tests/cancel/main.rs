@@ -731,3 +731,35 @@ fn a_child_that_is_joined_in_an_unwind_is_not_the_one_that_unwinds() {
         });
     }
 }
+
+// H12: a note of an unwind that is over keeps nobody from being cancelled, nor from what a neighbour that unwinds waits for.
+#[test]
+fn an_old_note_of_an_unwind_does_not_put_a_cancel_off() {
+    let _watch = watch();
+    one_worker().run(|| {
+        let (requests, asked) = channel::unbounded::<u32>();
+        let (answers, answered) = channel::unbounded::<u32>();
+        let answerer = osier::spawn_local(move || {
+            let mut g = Generator::new(move |y: &Yielder<()>| {
+                y.yield_(());
+                answers.send(asked.recv().unwrap()).unwrap();
+            });
+            g.next();
+            // Ended by std, which tells nobody.
+            assert!(catch_unwind(|| panic!("on purpose")).is_err());
+            g.next();
+        });
+        yield_now();
+        let cancels = answerer.task();
+        let mut unwinds = osier::spawn_local(move || {
+            let _asks = OnDrop(|| {
+                cancels.cancel();
+                _ = requests.send(7);
+                assert!(answered.recv().is_err(), "who would answer was cancelled before");
+            });
+            std::panic::resume_unwind(Box::new("on purpose"));
+        });
+        assert!(unwinds.join_timeout(ms(5000)).unwrap_err().is_panic());
+        assert!(answerer.join().unwrap_err().is_cancelled());
+    });
+}
