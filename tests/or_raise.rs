@@ -177,7 +177,7 @@ fn errors_of_time_and_of_joins_are_errors_of_io_as_well() {
         assert_eq!(reads(Some(ms(1))).unwrap_err().kind(), std::io::ErrorKind::TimedOut);
         let failed: std::io::Error =
             spawn(|| raise(Exception::msg("in words"))).join().map(|(): ()| ()).unwrap_err().into();
-        assert_eq!((failed.kind(), failed.to_string()), (std::io::ErrorKind::Other, failed.to_string()));
+        assert_eq!(failed.kind(), std::io::ErrorKind::Other);
         assert!(failed.to_string().contains("in words"));
         assert_eq!(time::timeout(ms(1), || sleep(common::FOR_EVER)), Err(time::Elapsed));
     });

@@ -326,14 +326,19 @@ impl<L: Listener> Inner<L> {
             if task::ends_by_cancel() {
                 return;
             }
-            let code = match self.listener.accept() {
-                Ok(connection) if reserve.is_none() && is_out_of_descriptors(open_reserve(), &mut reserve) => {
+            let accepted = self.listener.accept();
+            if accepted.is_ok() && reserve.is_none() {
+                let opened = open_reserve();
+                if opened.as_ref().is_err_and(is_out_of_descriptors) {
                     // Somebody else has opened a file with the reserve's. This one's becomes it, or who comes next would hang.
-                    drop((connection, place));
+                    drop((accepted, place));
                     reserve = open_reserve().ok();
                     time::sleep(DISCONNECTING);
                     continue;
                 }
+                reserve = opened.ok();
+            }
+            let code = match accepted {
                 Ok((stream, address)) => {
                     if self.serve(place, stream, address) {
                         pause = PAUSE.0;
@@ -365,13 +370,7 @@ impl<L: Listener> Inner<L> {
     }
 }
 
-/// Keeps what was opened. Whether there are no descriptors.
-fn is_out_of_descriptors(opened: io::Result<File>, file: &mut Option<File>) -> bool {
-    match opened {
-        Ok(opened) => {
-            *file = Some(opened);
-            false
-        }
-        Err(error) => matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)),
-    }
+/// Whether this process, or the system, has no descriptor left.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
