@@ -468,12 +468,16 @@ fn resident() -> usize {
 
 fn many_stacks_come_and_go() {
     const COUNT: usize = 20_000;
-    let round = || {
+    let round_of = |count| {
         let mut all: Vec<_> =
-            std::iter::repeat_with(|| generator("one-of-many", 0, |y| y.yield_(1))).take(COUNT).collect();
+            std::iter::repeat_with(|| generator("one-of-many", 0, |y| y.yield_(1))).take(count).collect();
         all.iter_mut().for_each(|g| assert_eq!(g.next(), Some(1)));
         (resident(), stack::usage(), common::count_in_proc("maps"))
     };
+    let round = || round_of(COUNT);
+    // What few of them need, the program's own pages say, is there already.
+    round_of(100);
+    stack::trim();
     let before = resident();
     let (most, used, maps) = round();
     let after = resident();
@@ -482,7 +486,7 @@ fn many_stacks_come_and_go() {
     // Those that the thread keeps, and what the allocator does, go when they are told to.
     stack::trim();
     let trimmed = resident();
-    assert!(trimmed < before + 2048, "KiB resident: {before}, then {most}, then {after}, trimmed {trimmed}");
+    assert!(trimmed <= before + before / 10, "KiB resident: {before}, then {most}, then {after}, trimmed {trimmed}");
     // Where a guard splits its mapping there are two for each stack; with the other kind there are a few in all.
     assert!(!(1000..=COUNT).contains(&maps), "{maps} mappings");
     let (again, used_again, maps_again) = round();

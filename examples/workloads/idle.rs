@@ -51,19 +51,27 @@ fn round(n: u64, parked: &mut Parked) -> Result<Sample, Failure> {
     Ok(creation)
 }
 
+/// How many are made before memory is measured for the first time, so that what any number of them needs is there.
+const FEW: u64 = 1000;
+
 pub(crate) fn idle_mem(params: &Params) -> Result<Report, Failure> {
     let n = params.number("n");
     on_workers(params, || {
         let mut parked = Parked::begin()?;
+        round(FEW, &mut Parked::begin()?)?;
+        let warm = trimmed()?;
         let report = Report::of(params, n, |tasks| round(tasks, &mut parked))?;
-        trimmed(parked.add_to(report, n))
+        let report = parked.add_to(report, n);
+        // Until the workers have found nothing to do for long enough to give back what they kept.
+        osier::time::sleep(Duration::from_secs(1));
+        Ok(report.with("rss_warm_kib", warm).with("rss_trimmed_kib", trimmed()?))
     })
 }
 
-/// Adds what is left when this thread has given back what it keeps for the next ones.
-fn trimmed(report: Report) -> Result<Report, Failure> {
+/// KiB in memory when this thread has given back what it keeps for the next ones.
+fn trimmed() -> Result<f64, Failure> {
     osier::stack::trim();
-    Ok(report.with("rss_trimmed_kib", Memory::now()?.rss / 1024.0))
+    Ok(Memory::now()?.rss / 1024.0)
 }
 
 /// How often threads of this process have gone to sleep, but for the calling one: each time, something woke them before.
@@ -138,6 +146,8 @@ fn generators_round(n: u64, parked: &mut Parked) -> Result<Sample, Failure> {
 pub(crate) fn idle_generators(params: &Params) -> Result<Report, Failure> {
     let n = params.number("n");
     let mut parked = Parked::begin()?;
+    generators_round(FEW, &mut Parked::begin()?)?;
+    let warm = trimmed()?;
     let report = Report::of(params, n, |generators| generators_round(generators, &mut parked))?;
-    trimmed(parked.add_to(report, n))
+    Ok(parked.add_to(report, n).with("rss_warm_kib", warm).with("rss_trimmed_kib", trimmed()?))
 }

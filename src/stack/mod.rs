@@ -16,6 +16,7 @@
 //!
 //! # Rooms
 //! - `sys`: the few system calls, per operating system.
+//! - `books`: memory for what is noted of regions for ever.
 //! - `region`: reservations, slots and their guards, and the table the fault handler reads.
 //! - `pool`: which free slot is handed out next, and when pages go back.
 //! - `overflow`: a fault in a guard becomes a message that names the coroutine. `signal_stack`: where that runs.
@@ -26,6 +27,7 @@
 //!
 //! The numbers and the rejected layouts: `arch-notes/stacks.md`.
 
+mod books;
 mod overflow;
 mod pool;
 mod region;

@@ -10,7 +10,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -57,8 +56,8 @@ struct Depot {
 }
 
 struct Shelf {
-    /// Free stacks without pages: one bit a slot, so that a million of them cost 128 KiB.
-    cold: Vec<Cold>,
+    /// All of this size, each with its free slots.
+    regions: Vec<&'static Region>,
     /// The region that new slots are cut from, and the next slot in it.
     current: Option<(&'static Region, usize)>,
     /// Bytes of the region to reserve next.
@@ -67,35 +66,18 @@ struct Shelf {
     returned: usize,
 }
 
-/// The free slots of one region.
-struct Cold {
-    region: &'static Region,
-    count: usize,
-    bits: Vec<u64>,
-}
-
 impl Shelf {
+    /// A free stack without pages.
     fn take(&mut self) -> Option<Stack> {
-        let cold = self.cold.iter_mut().find(|cold| cold.count > 0)?;
-        let (word, bits) = cold.bits.iter_mut().enumerate().find(|(_, bits)| **bits != 0)?;
-        let index = word * 64 + bits.trailing_zeros() as usize;
-        *bits &= *bits - 1;
-        cold.count -= 1;
-        // SAFETY: the bit was set by `put`, which took the slot's only stack.
-        Some(unsafe { cold.region.stack(index) })
+        let (region, index) = self.regions.iter().find_map(|region| Some((region, region.cold.pop()?)))?;
+        // SAFETY: it was put in by `put`, which took the slot's only stack.
+        Some(unsafe { region.stack(index) })
     }
 
     /// Keeps a stack that has no pages. True if the allocator shall be asked for its pages now.
     fn put(&mut self, stack: Stack) -> bool {
         let (region, index) = stack.into_slot();
-        let place = self.cold.iter().position(|cold| ptr::eq(cold.region, region)).unwrap_or_else(|| {
-            self.cold.push(Cold { region, count: 0, bits: vec![0; region.slots().div_ceil(64)] });
-            self.cold.len() - 1
-        });
-        let cold = &mut self.cold[place];
-        debug_assert!(cold.bits[index / 64] & 1 << (index % 64) == 0);
-        cold.bits[index / 64] |= 1 << (index % 64);
-        cold.count += 1;
+        region.cold.insert(index);
         self.returned += 1;
         self.returned.is_multiple_of(TRIM_EVERY)
     }
@@ -129,7 +111,7 @@ impl Depot {
         if let Some(depot) = depots.iter().find(|depot| depot.size == size) {
             return depot;
         }
-        let shelf = Shelf { cold: Vec::new(), current: None, next_region: FIRST_REGION, returned: 0 };
+        let shelf = Shelf { regions: Vec::new(), current: None, next_region: FIRST_REGION, returned: 0 };
         let depot = Box::leak(Box::new(Self { size, shelf: Mutex::new(shelf) }));
         depots.push(depot);
         depot
@@ -150,6 +132,7 @@ impl Depot {
                 overflow::install();
                 let region = Region::reserve(self.size, shelf.next_region / self.size.bytes())?;
                 shelf.next_region = (shelf.next_region * 2).min(LARGEST_REGION);
+                shelf.regions.push(region);
                 (region, 0)
             }
         };

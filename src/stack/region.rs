@@ -9,9 +9,11 @@ use std::io;
 use std::mem::size_of;
 #[cfg(not(any(miri, osier_threads)))]
 use std::num::NonZeroUsize;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use super::books::{Books, SlotSet};
 use super::{StackSize, exhausted, sys};
 
 /// Bytes of guard below each stack, before they are rounded to whole pages.
@@ -72,9 +74,12 @@ pub(super) struct Region {
     count: usize,
     /// Usable bytes of each slot, as asked for.
     pub(super) usable: usize,
+    /// The slots that are free and have no pages; its depot's.
+    pub(super) cold: SlotSet,
 }
 
-// SAFETY: a region is never changed after it was made, and the memory it points to is handed out slot by slot.
+// SAFETY: but for `cold`, which may be used by any thread, a region is never changed after it was made, and the memory it
+// points to is handed out slot by slot.
 unsafe impl Send for Region {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Region {}
@@ -82,11 +87,13 @@ unsafe impl Sync for Region {}
 /// The most regions a process may have. They double in size up to 512 MiB, so this is over a terabyte of stacks.
 const TABLE: usize = 4096;
 static REGIONS: [AtomicPtr<Region>; TABLE] = [const { AtomicPtr::new(std::ptr::null_mut()) }; TABLE];
+/// Changed by who has the books.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
+static BOOKS: Mutex<Books> = Mutex::new(Books::new());
 
 /// How many regions there are.
 pub(super) fn count() -> usize {
-    COUNT.load(Ordering::Acquire).min(TABLE)
+    COUNT.load(Ordering::Acquire)
 }
 
 impl Region {
@@ -95,6 +102,11 @@ impl Region {
         let usable = size.bytes();
         let guard = guard_bytes();
         let slot = guard + usable + sys::page_size();
+        let mut books = BOOKS.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = COUNT.load(Ordering::Relaxed);
+        let Some(entry) = REGIONS.get(index) else {
+            return Err(exhausted("more regions", &io::Error::from(io::ErrorKind::OutOfMemory)));
+        };
         let mut count = count.max(1);
         let start = loop {
             match sys::reserve(slot * count) {
@@ -104,17 +116,23 @@ impl Region {
                 Err(error) => return Err(exhausted("to reserve memory", &error)),
             }
         };
-        // Relaxed: the index alone is claimed here; the entry is published by the store below.
-        let index = COUNT.fetch_add(1, Ordering::Relaxed);
-        if index >= TABLE {
-            COUNT.store(TABLE, Ordering::Relaxed);
-            // SAFETY: it was reserved just now, and nobody has heard of it.
-            unsafe { sys::release(start, slot * count) };
-            return Err(exhausted("more regions", &io::Error::from(io::ErrorKind::OutOfMemory)));
-        }
-        let region = Box::leak(Box::new(Self { start, slot, guard, count, usable }));
+        let (place, bits) = match books.take::<Self>(SlotSet::words(count)) {
+            Ok(taken) => taken,
+            Err(error) => {
+                // SAFETY: it was reserved just now, and nobody has heard of it.
+                unsafe { sys::release(start, slot * count) };
+                return Err(exhausted("to reserve memory", &error));
+            }
+        };
+        // SAFETY: it was taken for this, is nobody else's, and stays for ever.
+        let region: &'static Self = unsafe {
+            place.write(Self { start, slot, guard, count, usable, cold: SlotSet::new(bits) });
+            place.as_ref()
+        };
         // Release: pairs with the Acquire in `find`, which then sees the fields.
-        REGIONS[index].store(region, Ordering::Release);
+        entry.store(ptr::from_ref(region).cast_mut(), Ordering::Release);
+        // Release: pairs with the Acquire in `count`.
+        COUNT.store(index + 1, Ordering::Release);
         Ok(region)
     }
 

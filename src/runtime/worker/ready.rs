@@ -9,8 +9,9 @@ use std::mem::MaybeUninit;
 
 use super::RawTask;
 
-/// How many tasks there is room for at first.
+/// How many tasks there is room for at first, and for how many a worker that has nothing to do keeps room: 128 KiB.
 const FIRST: usize = 64;
+const KEPT: usize = 16 * 1024;
 
 /// See the module's page.
 pub(in crate::runtime) struct Ready {
@@ -110,7 +111,24 @@ impl Ready {
 
     #[cold]
     fn grow(&self) {
-        let mut slots = Box::new_uninit_slice(2 * self.len());
+        self.make_room_for(2 * self.len());
+    }
+
+    /// Whether nobody is in it, and there is room for more than is kept.
+    #[inline]
+    pub(super) fn can_shrink(&self) -> bool {
+        self.slots().len() > KEPT && self.is_empty()
+    }
+
+    /// Gives room back: where a million tasks were ready at once there were 8 MB.
+    #[cold]
+    pub(super) fn shrink(&self) {
+        self.make_room_for(self.len().next_power_of_two().max(KEPT));
+    }
+
+    /// Makes it so many slots: a power of two, and no less than there are tasks.
+    fn make_room_for(&self, tasks: usize) {
+        let mut slots = Box::new_uninit_slice(tasks);
         for (slot, task) in slots.iter_mut().zip(self.iter()) {
             slot.write(task);
         }
@@ -130,6 +148,26 @@ mod tests {
     /// A number, as a task that nobody looks at.
     fn task(number: usize) -> RawTask {
         RawTask::from_header(NonNull::new(ptr::without_provenance_mut(number)).unwrap())
+    }
+
+    #[test]
+    fn it_gives_room_back_when_it_is_empty_and_keeps_some() {
+        let ready = Ready::new();
+        for number in 1..=3 * KEPT {
+            ready.push_back(task(number));
+        }
+        for number in 1..=3 * KEPT {
+            assert!(!ready.can_shrink());
+            assert!(ready.pop_front() == Some(task(number)));
+        }
+        assert!(ready.can_shrink());
+        ready.shrink();
+        assert!(!ready.can_shrink());
+        for number in 1..=KEPT {
+            ready.push_back(task(number));
+        }
+        assert!(ready.iter().eq((1..=KEPT).map(task)));
+        assert_eq!(ready.slots().len(), KEPT);
     }
 
     #[test]

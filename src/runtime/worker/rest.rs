@@ -45,7 +45,7 @@ impl Worker {
             if self.jump() {
                 continue;
             }
-            if self.gives_stacks_back() {
+            if self.gives_memory_back() {
                 continue;
             }
             self.say_expectation();
@@ -72,14 +72,19 @@ impl Worker {
         }
     }
 
-    /// Gives the memory of some free stacks back, if there are many, and nothing to do for a while. True if it did.
-    fn gives_stacks_back(&self) -> bool {
+    /// Gives some memory back that a burst of tasks took, if there is much, and nothing to do for a while. True if it did.
+    fn gives_memory_back(&self) -> bool {
+        let keeps_many = coroutine::keeps_many_stacks();
         let rests = || self.next_look().is_none_or(|next| next.saturating_duration_since(Instant::now()) >= A_WHILE);
-        let gives = coroutine::keeps_many_stacks() && rests();
-        if gives {
-            coroutine::give_stacks_back();
+        if !(keeps_many || self.ready.can_shrink()) || !rests() {
+            return false;
         }
-        gives
+        if keeps_many {
+            coroutine::give_stacks_back();
+        } else {
+            self.ready.shrink();
+        }
+        true
     }
 
     /// Gives up searching; the last searcher wakes another worker if there is more to be had.
