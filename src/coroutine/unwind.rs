@@ -47,7 +47,10 @@ pub(crate) fn prepare() {
     if !INSTALLED.load(Ordering::Relaxed) {
         install();
     }
-    if current::has_notes() && !current::panicking() {
+    if current::panicking() {
+        // Begun before the hook was there, it is an unwind of whoever runs now, and not of what is made.
+        attribute();
+    } else if current::has_notes() {
         wipe_notes();
     }
 }
@@ -140,6 +143,7 @@ pub(crate) fn drop_quietly<T>(value: T) {
 
 /// Finds out whose unwind began unnoticed. Somebody on this thread unwinds; if nobody is known to, it is the one that
 /// runs.
+#[cold]
 fn attribute() {
     let is_known =
         current::parked_unwinding() > 0 || current::thread_unwinding() || current::chain().any(Frame::is_unwinding);

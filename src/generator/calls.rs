@@ -3,6 +3,7 @@
 //! They take `&self`, since the handles of a shared generator have no more; all that they touch lies in cells. Each form
 //! makes one call at a time, and refuses others as `Executing` before it comes here.
 
+use std::any::TypeId;
 use std::mem::MaybeUninit;
 
 use super::block::{Ended, Outcome, Owner};
@@ -12,6 +13,9 @@ use crate::exception::{Ending, Exception, Raise, Report, raise, report};
 
 /// How often a drop asks a body to end.
 const TRIES: usize = 3;
+
+/// How often a drop resumes a body that borrows, and yields out of destructors.
+const STEPS: usize = 1000;
 
 impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     #[inline]
@@ -77,6 +81,11 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
     /// Asks a suspended body, which may be unwound, to end.
     fn end(&self) -> Result<Option<Ret>, ResumeError<In>> {
         self.ask_to_close();
+        self.go_on()
+    }
+
+    /// Resumes a suspended body that is asked to end, or whose `yield_` gives nothing, and is to end now.
+    fn go_on(&self) -> Result<Option<Ret>, ResumeError<In>> {
         match self.resume(MaybeUninit::uninit()) {
             Outcome::Yielded(_) => Err(ResumeError::IgnoredClose),
             Outcome::Ended(Ended::Closed) => Ok(None),
@@ -107,23 +116,34 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
 
     /// Asks a suspended body to end, up to three times, where nobody can be told what comes of it.
     fn end_in_drop(&self) {
-        for attempt in 0..TRIES {
+        let (mut closes, mut steps, mut is_told) = (0, 0, false);
+        while self.state() == State::Suspended && !cfg!(panic = "abort") {
             // A body that is suspended in its own unwind takes only `send`.
-            if self.state() != State::Suspended || self.is_unwinding() || cfg!(panic = "abort") {
+            let is_ending = self.is_unwinding();
+            let tries = if is_ending { &mut steps } else { &mut closes };
+            *tries += 1;
+            if *tries > if is_ending { self.steps_to_end() } else { TRIES } {
                 break;
             }
             let ending = Ending::begin();
-            match unwind::intercept(|| self.end()) {
-                Ok(Err(ResumeError::IgnoredClose)) if attempt == 0 => {
+            // What it returned is dropped in there: its destructor may panic.
+            match unwind::intercept(|| if is_ending { self.go_on() } else { self.end() }.map(drop)) {
+                Ok(Err(ResumeError::IgnoredClose)) if !std::mem::replace(&mut is_told, true) => {
                     report(&Report::IgnoredClose { name: self.name() });
                 }
                 Ok(Err(ResumeError::Raised(exception))) => {
                     report(&Report::RaisedInDrop { name: self.name(), exception: &exception });
                 }
-                Ok(_) => {}
+                Ok(Ok(()) | Err(_)) => {}
                 Err(payload) => ending.end(self.name(), payload),
             }
         }
+    }
+
+    /// How often a drop resumes a body that waits in the middle of its unwind, where that can be done without a value: one that
+    /// borrows must come to its end, or the process does.
+    fn steps_to_end(&self) -> usize {
+        if self.borrows() && TypeId::of::<In>() == TypeId::of::<()>() { STEPS } else { 0 }
     }
 
     /// Gives up a generator that nobody holds any more: asks its body to end, and says so if it does not.

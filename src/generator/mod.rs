@@ -213,14 +213,20 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
         self.owner.close()
     }
 
-    /// Starts the generator and drops what it yields first, so that it is ready for `send`.
+    /// Starts the generator and drops what it yields first, so that it is ready for `send`. What it returns instead is there for
+    /// [`take_return`](Self::take_return).
     ///
     /// # Panics
     /// With the body's panic. An exception that leaves the body is raised, and so is [`ResumeError::NoStack`].
     pub fn primed(mut self) -> Self {
         match self.start() {
+            Ok(Step::Returned(ret)) => {
+                self.owner.returned().set(Some(ret));
+                self
+            }
             // One that was primed before, or has ended, needs no priming.
-            Ok(_) | Err(ResumeError::AlreadyStarted | ResumeError::Finished(_) | ResumeError::AlreadyFinished) => self,
+            Ok(Step::Yielded(_))
+            | Err(ResumeError::AlreadyStarted | ResumeError::Finished(_) | ResumeError::AlreadyFinished) => self,
             Err(error) => error.raise(),
         }
     }

@@ -15,13 +15,13 @@ use crate::exception::Exception;
 ///
 /// At the end the generator is dropped as any other: a body that waits in a `yield_` is asked to close, and what it
 /// raises then is [reported](crate::set_report_hook). But it cannot be left behind: a body that ignores every close ends
-/// the process, after a report.
+/// the process, after a report. One that yields in a destructor then is resumed, if that takes no value (`In` is `()`).
 ///
 /// Where items borrow, leave their type to inference: in a closure's `&Yielder<&str>` the inner lifetime would stand for
 /// every lifetime, `'static` among them.
 ///
 /// # Aborts
-/// If the body still lives after three closes; with `panic = "abort"`, where nothing can be unwound, if it has begun and not
+/// If the body still lives after three closes, or waits in the middle of its unwind for a value; with `panic = "abort"`, where nothing can be unwound, if it has begun and not
 /// run to its end: iterate to the end there, or let the body return when it is told to by a value.
 ///
 /// # Examples
