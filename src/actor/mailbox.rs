@@ -268,7 +268,7 @@ impl<M> Mailbox<M> {
         if self.has_ended.swap(true, Ordering::Relaxed) {
             panic!("actor '{}' caught the exit that ends it and receives again, but it is closed", self.name);
         }
-        Leaving::new(ExitKind::ActorClosed, 0).throw()
+        Leaving::of_task(ExitKind::ActorClosed).throw()
     }
 }
 

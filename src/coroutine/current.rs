@@ -50,6 +50,8 @@ pub(crate) struct Frame {
     kind: Kind,
     /// What there is to know when this coroutine goes on, in one byte, so that one look tells that there is nothing.
     signals: Cell<u8>,
+    /// Tells it from others that lay or will lie at the same address: see [`Identity`](super::Identity).
+    pub(super) number: Cell<u32>,
     /// The trees of greenlets whose root this coroutine is. Empty in a generator's frame.
     pub(crate) trees: Trees,
     /// The values of task locals that this coroutine has. Empty in a generator's frame.
@@ -89,6 +91,7 @@ impl Frame {
             resumer: Cell::new(NOBODY),
             kind: Kind::Generator,
             signals: Cell::new(0),
+            number: Cell::new(0),
             trees: Trees::new(),
             locals: Locals::new(),
             yields: None,

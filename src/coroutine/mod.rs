@@ -29,6 +29,7 @@ mod bookmark;
 pub(crate) mod current;
 #[cfg(any(miri, osier_threads))]
 mod group;
+mod identity;
 pub(crate) mod local;
 pub(crate) mod memory;
 mod own_stack;
@@ -43,6 +44,7 @@ pub(crate) mod unwind;
 #[cfg(feature = "runtime")]
 pub(crate) use bookmark::{Bookmark, Registers};
 pub(crate) use current::Frame;
+pub(crate) use identity::Identity;
 pub(crate) use switch::{Coroutine, Resumed, Yielder};
 #[cfg(feature = "runtime")]
 pub(crate) use thread_end::vouching_for_worker;

@@ -5,28 +5,53 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 
 use crate::coroutine::unwind::{self, Payload};
+use crate::coroutine::{Frame, Identity};
 
 /// The payload of an exit.
+#[derive(Clone, Copy)]
 pub(crate) struct Leaving {
     kind: ExitKind,
-    /// The coroutine that shall end, as an address: an inner one passes the exit on.
-    whom: usize,
+    /// The coroutine that shall end: an inner one passes the exit on. `None` for the running task.
+    whom: Option<Identity>,
     /// For a request that stays until it is answered: told what becomes of its exit.
     told: Option<fn(Fate)>,
+    /// For an exit that carries something, which its coroutine keeps under a number: has that dropped.
+    carried: Option<Carried>,
+}
+
+/// Something that lies in a coroutine, since it need not be `Send` as a payload must.
+#[derive(Clone, Copy)]
+struct Carried {
+    number: u32,
+    /// To be called with the coroutine's frame, as it is found on the chain.
+    drop: unsafe fn(*const Frame, u32),
 }
 
 impl Leaving {
-    /// The exit of the coroutine whose address is `whom`.
-    pub(crate) fn new(kind: ExitKind, whom: usize) -> Self {
-        Self { kind, whom, told: None }
+    /// The exit of the coroutine on `frame`.
+    pub(crate) fn new(kind: ExitKind, frame: &Frame) -> Self {
+        Self { kind, whom: Some(Identity::of(frame)), told: None, carried: None }
+    }
+
+    /// As [`new`](Self::new), of one that carries what the coroutine keeps under `number`. If the exit is caught and dropped there,
+    /// `drop` is called with both; it may demand that the frame is this one, as it is found on the chain.
+    pub(crate) fn carrying(kind: ExitKind, frame: &Frame, number: u32, drop: unsafe fn(*const Frame, u32)) -> Self {
+        Self { carried: Some(Carried { number, drop }), ..Self::new(kind, frame) }
+    }
+
+    /// The exit of the running task.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn of_task(kind: ExitKind) -> Self {
+        Self { kind, whom: None, told: None, carried: None }
     }
 
     /// The exit of the running task. `told` hears what becomes of it.
     #[cfg(feature = "runtime")]
     pub(crate) fn requested(kind: ExitKind, told: fn(Fate)) -> Self {
-        Self { kind, whom: 0, told: Some(told) }
+        Self { told: Some(told), ..Self::of_task(kind) }
     }
 
     /// The exit that a caught unwind carries, if it is one.
@@ -40,9 +65,19 @@ impl Leaving {
         self.kind
     }
 
-    /// Whether it is meant for the coroutine whose address is `whom`.
-    pub(crate) fn is_for(&self, kind: ExitKind, whom: usize) -> bool {
-        self.kind == kind && self.whom == whom
+    /// Whether it is meant for the coroutine on `frame`.
+    pub(crate) fn is_for(&self, kind: ExitKind, frame: &Frame) -> bool {
+        self.kind == kind && self.whom.is_some_and(|whom| whom.is_of(frame))
+    }
+
+    /// The number of what it carries.
+    pub(crate) fn carried(&self) -> Option<u32> {
+        self.carried.map(|carried| carried.number)
+    }
+
+    /// Whether it ends a generator that runs here, or has resumed who does.
+    pub(crate) fn closes_on_chain(&self) -> bool {
+        self.kind == ExitKind::Close && self.whom.is_some_and(|whom| whom.on_chain().is_some())
     }
 
     /// Ends this exit in a drop, which nothing may leave. True if it comes again: the request stays.
@@ -92,7 +127,7 @@ pub enum ExitKind {
 /// Dropping it goes on as if nobody had asked. It is not `Send`.
 #[must_use = "dropping an exit lets the coroutine live on; `resume` ends it"]
 pub struct Exit {
-    leaving: Box<Leaving>,
+    leaving: Leaving,
     /// Not `Send`: it goes on where it was caught.
     _thread: PhantomData<*mut ()>,
 }
@@ -104,11 +139,31 @@ impl Exit {
     }
 
     /// Unwinds on, as if the exit had not been caught.
+    ///
+    /// # Panics
+    /// If the generator or the greenlet that it ends does not run here: nobody would be there to end.
     pub fn resume(self) -> ! {
-        if let Some(told) = self.leaving.told {
+        let leaving = self.leaving;
+        let is_there = leaving.whom.is_none_or(|whom| whom.on_chain().is_some());
+        assert!(is_there, "the exit of a generator or greenlet is resumed where that does not run");
+        // What it carries goes on with it.
+        mem::forget(self);
+        if let Some(told) = leaving.told {
             told(Fate::Resumed);
         }
-        unwind::throw(self.leaving)
+        leaving.throw()
+    }
+}
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        // Where its coroutine does not run, that drops what is carried when it ends.
+        if let Leaving { whom: Some(whom), carried: Some(carried), .. } = self.leaving
+            && let Some(frame) = whom.on_chain()
+        {
+            // SAFETY: it is that coroutine's frame, as it was found on the chain.
+            unsafe { (carried.drop)(frame, carried.number) };
+        }
     }
 }
 
@@ -154,7 +209,7 @@ pub fn catch_exit<T>(f: impl FnOnce() -> T) -> Result<T, Exit> {
             if let Some(told) = leaving.told {
                 told(Fate::Caught);
             }
-            Exit { leaving, _thread: PhantomData }
+            Exit { leaving: *leaving, _thread: PhantomData }
         }
         Err(payload) => unwind::throw(payload),
     })

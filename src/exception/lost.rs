@@ -5,7 +5,16 @@ use crate::coroutine::current;
 use crate::coroutine::region::Expiry;
 use crate::coroutine::unwind::{self, Payload};
 
+/// Drops what the coroutine `name` has left, and ends what the destructor unwinds with.
+pub(crate) fn drop_what_is_left<T>(name: &str, value: T) {
+    let ending = Ending::begin();
+    if let Err(payload) = unwind::intercept(move || drop(value)) {
+        ending.end(name, payload);
+    }
+}
+
 /// The end of a coroutine in a drop.
+#[derive(Clone, Copy)]
 pub(crate) struct Ending {
     /// How many panics this thread had shown when it began.
     shown: usize,

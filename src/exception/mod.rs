@@ -60,7 +60,7 @@ pub use report::{Report, set_report_hook};
 #[cfg(feature = "runtime")]
 pub(crate) use exit::Fate;
 pub(crate) use exit::Leaving;
-pub(crate) use lost::Ending;
+pub(crate) use lost::{Ending, drop_what_is_left};
 pub(crate) use or_raise::{Raise, raised_itself};
 pub(crate) use report::report;
 #[cfg(feature = "runtime")]

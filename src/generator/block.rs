@@ -84,7 +84,7 @@ pub(super) struct Books {
 impl Books {
     /// The exit that ends this generator. It names it, so that an inner one passes it on.
     pub(super) fn closing(&self) -> Leaving {
-        Leaving::new(ExitKind::Close, ptr::from_ref(self).addr())
+        Leaving::new(ExitKind::Close, &self.frame)
     }
 
     /// Takes what is thrown.
@@ -108,7 +108,7 @@ impl Books {
     /// Sorts out what a body unwound with.
     #[cold]
     fn classify<Ret>(&self, payload: Payload) -> Ended<Ret> {
-        if Leaving::of(&payload).is_some_and(|leaving| leaving.is_for(ExitKind::Close, ptr::from_ref(self).addr())) {
+        if Leaving::of(&payload).is_some_and(|leaving| leaving.is_for(ExitKind::Close, &self.frame)) {
             return Ended::Closed;
         }
         match exception::from_payload(payload) {

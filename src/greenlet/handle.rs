@@ -1,9 +1,9 @@
 //! What happens when the last handle goes: no stack with live frames is freed.
 //!
-//! A greenlet that is suspended when its last handle is dropped is unwound first: the running greenlet becomes its
-//! parent, and an exit is thrown into it. One that is active cannot be unwound yet, so its count is left to whoever
-//! resumed it (`Node::orphan`), who drops it when the greenlet next suspends. One that cannot be unwound, or does not
-//! end when it is, stays for ever.
+//! A greenlet that waits when its last handle is dropped, suspended or below the running one, is unwound first: the running
+//! greenlet becomes its parent, and an exit is thrown into it. One that runs, or is active out of reach, cannot be unwound
+//! yet, so its count is left to whoever resumed it (`Node::orphan`), who drops it when the greenlet next suspends. One that
+//! cannot be unwound, or does not end when it is, stays for ever.
 //!
 //! The handle may be dropped where another tree runs, or none: in another task, or after the root has ended. Then the
 //! greenlet moves to the tree that runs, with the running greenlet or a new root as its parent. It can, because nobody
@@ -15,6 +15,7 @@
 //! - A node moves to another tree only while it is suspended and has one handle.
 
 use std::mem;
+use std::ptr;
 use std::rc::Rc;
 
 use super::Greenlet;
@@ -36,13 +37,13 @@ pub(super) fn let_go<T: 'static>(last: Rc<Node<T>>) {
         }
         match node.state.get() {
             State::New | State::Dead => next = node.parent.take(),
-            State::Active => {
+            State::Active if !waits_below(&node) => {
                 node.orphan.set(true);
                 mem::forget(node);
             }
-            State::Suspended => {
+            State::Active | State::Suspended => {
                 let greenlet = Greenlet::of_node(node);
-                let Some(Unwound { former, mail, ending }) = unwind_suspended(&greenlet) else {
+                let Some(Unwound { former, mail, ending }) = unwind_waiting(&greenlet) else {
                     leak(greenlet);
                     continue;
                 };
@@ -56,7 +57,7 @@ pub(super) fn let_go<T: 'static>(last: Rc<Node<T>>) {
                         leak(greenlet);
                     }
                 }
-                settle(mail, is_dead, &name, ending);
+                settle(mail, &name, ending);
             }
         }
     }
@@ -81,12 +82,21 @@ pub(super) fn keep_until_suspended<T: 'static>(greenlet: Greenlet<T>) {
     }
 }
 
-/// Throws an exit without a value into a suspended greenlet. The running greenlet is its parent meanwhile.
+/// Whether an active greenlet waits below the running one and can be thrown into: it gets control if those above it suspend.
+fn waits_below<T: 'static>(node: &Node<T>) -> bool {
+    let top = current::frame();
+    let me = node.tree().locate(top);
+    // SAFETY: `me` was located at the running frame.
+    me.is_some_and(|me| !ptr::eq(me.as_ptr(), node) && unsafe { tree::is_within_reach(me, top, node) })
+        && !tree::waits_unwinding(node)
+}
+
+/// Throws an exit without a value into a greenlet that waits, suspended or below the running one. The running greenlet is its parent meanwhile.
 ///
 /// `None` if it cannot be unwound: it is in the middle of its own unwind, or the thread is at its end, or panics abort.
 ///
 /// The greenlet is in the tree that runs here, or else has one handle.
-fn unwind_suspended<T: 'static>(greenlet: &Greenlet<T>) -> Option<Unwound<T>> {
+fn unwind_waiting<T: 'static>(greenlet: &Greenlet<T>) -> Option<Unwound<T>> {
     let node = greenlet.node();
     if cfg!(panic = "abort") || node.takes_only_values.get() || !coroutine::may_unwind() {
         return None;
@@ -139,15 +149,15 @@ fn restore_parent<T: 'static>(greenlet: &Greenlet<T>, former: Option<Greenlet<T>
     }
 }
 
-/// Does what the mail asks that came back to the destructor of a handle to the greenlet `name`.
-fn settle<T: 'static>(mail: Mail<T>, is_dead: bool, name: &str, ending: Ending) {
+/// Ends the mail that came back to the destructor of a handle to the greenlet `name`, of that one or from elsewhere: a drop lets
+/// nothing out.
+fn settle<T: 'static>(mail: Mail<T>, name: &str, ending: Ending) {
     match mail {
-        // An exit is thrown out of a destructor as out of any other wait, unless the destructor itself is run by an
-        // unwind: then this greenlet is ending as it is.
-        Mail::Exit(value) if !tree::is_unwinding::<T>() => tree::leave(value),
-        // It came from elsewhere.
-        Mail::Panic(payload) if !is_dead && !tree::is_unwinding::<T>() => unwind::throw(payload),
         Mail::Panic(payload) => ending.end(name, payload),
+        Mail::Exit(value) => {
+            report(&Report::LostInDrop { name, what: "the exit of the greenlet that dropped it" });
+            unwind::drop_quietly(value);
+        }
         mail => unwind::drop_quietly(mail),
     }
 }
@@ -156,25 +166,25 @@ fn settle<T: 'static>(mail: Mail<T>, is_dead: bool, name: &str, ending: Ending) 
 pub(super) fn kill<T: 'static>(greenlet: &Greenlet<T>) -> bool {
     match greenlet.node().state.get() {
         State::Dead => return true,
-        State::Active => return false,
+        State::Active if !waits_below(greenlet.node()) => return false,
         State::New => {
             greenlet.node().end_unstarted();
             return true;
         }
-        State::Suspended => {}
+        State::Active | State::Suspended => {}
     }
     let Some(me) = greenlet.node().tree().locate(current::frame()) else { return false };
     // SAFETY: who was located runs, so it is not freed.
-    if greenlet.is_in_line_of(&unsafe { Greenlet::of_link(me) }) {
+    if greenlet.node().is_in_line_of(unsafe { me.as_ref() }) {
         return false;
     }
-    let Some(Unwound { former, mail, ending }) = unwind_suspended(greenlet) else { return false };
+    let Some(Unwound { former, mail, ending }) = unwind_waiting(greenlet) else { return false };
     restore_parent(greenlet, former);
     match mail {
         Mail::Nothing => {}
         // Sent by another greenlet to the one that called `kill`, which cannot take it.
         Mail::Value(value) => unwind::drop_quietly(value),
-        thrown if tree::is_unwinding::<T>() => settle(thrown, greenlet.is_dead(), greenlet.name(), ending),
+        thrown if tree::is_unwinding::<T>() => settle(thrown, greenlet.name(), ending),
         thrown => _ = tree::obey(thrown),
     }
     greenlet.is_dead()

@@ -10,7 +10,7 @@ use std::io;
 
 use super::Greenlet;
 use crate::coroutine::unwind::{self, Payload};
-use crate::exception::{self, Exception, Leaving};
+use crate::exception::{self, Exception};
 
 /// What a switch, or the end of a greenlet, brings.
 #[derive(Default)]
@@ -71,26 +71,16 @@ impl<T: 'static> Mail<T> {
         }
     }
 
-    /// What whoever resumed a greenlet gets of mail that its parent cannot be given.
-    ///
-    /// Drops a value, which may run users' code: in it may lie the last handle of somebody who is suspended, and who
-    /// sends an exit here when it ends. That goes on in place of the failure.
+    /// What whoever resumed a greenlet gets of mail that its parent cannot be given. Drops a value, which may run users' code.
     #[cold]
     pub(super) fn undeliverable(self, why: Failure) -> Self {
-        let (origin, mail) = self.apart();
-        let from_origin = unwind::intercept(|| drop(origin));
-        let (mut mail, from_value) = match mail {
-            Self::Panic(_) | Self::Failed(_) => (mail, Ok(())),
-            value => (Self::Failed(why), unwind::intercept(|| drop(value))),
-        };
-        for payload in [from_origin, from_value].into_iter().filter_map(Result::err) {
-            if Leaving::of(&payload).is_some() && matches!(mail, Self::Failed(_)) {
-                mail = Self::Panic(payload);
-            } else {
-                unwind::drop_quietly(payload);
+        match self.apart().1 {
+            thrown @ (Self::Panic(_) | Self::Failed(_)) => thrown,
+            value => {
+                unwind::drop_quietly(value);
+                Self::Failed(why)
             }
         }
-        mail
     }
 }
 

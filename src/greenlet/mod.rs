@@ -72,8 +72,8 @@ use node::{Link, Node, State};
 /// equal. A body runs on the thread that made it, on its own stack; a handle is not `Send`.
 ///
 /// Dropping the last handle of a suspended greenlet ends it: the running greenlet becomes its parent, and its body
-/// unwinds from the switch it waits in, running destructors. A greenlet that is active when its last handle goes, since
-/// it dropped that itself, say, is ended the next time it suspends. If a body catches the unwind and switches away, or
+/// unwinds from the switch it waits in, running destructors. A greenlet that runs when its last handle goes, since it
+/// dropped that itself, is ended the next time it suspends. If a body catches the unwind and switches away, or
 /// is suspended in an unwind of its own, its stack is leaked. So is a greenlet whose own stack holds a handle to it,
 /// or two whose stacks hold handles to each other: end them by [`kill`](Self::kill), or hold a [`Weak`].
 ///
@@ -174,10 +174,10 @@ impl<T: 'static> Greenlet<T> {
 
     /// Ends this greenlet if that is possible from here, as dropping its last handle would, and says whether it is dead.
     ///
-    /// A suspended one unwinds from the switch it waits in; the running greenlet is its parent meanwhile, so control
-    /// comes back to this call. One that has not begun drops its body. It is not possible to kill a greenlet that is
-    /// active, is an ancestor of the running one, is of another tree, or is suspended in an unwind of its own. A body
-    /// may also catch the unwind and switch away.
+    /// One that waits unwinds from the switch it waits in; the running greenlet is its parent meanwhile, so control
+    /// comes back to this call. One that has not begun drops its body. It is not possible to kill a greenlet that
+    /// runs, waits in a suspended generator, is an ancestor of the running one, is of another tree, or is suspended in an
+    /// unwind of its own. A body may also catch the unwind and switch away.
     ///
     /// For greenlets whose stacks hold handles to each other, which nobody else would ever drop.
     ///
@@ -226,7 +226,7 @@ impl<T: 'static> Greenlet<T> {
         if !self.is_in_tree_of(parent) {
             return Err(ParentError::OtherTree);
         }
-        if self.is_in_line_of(parent) {
+        if self.node().is_in_line_of(parent.node()) {
             return Err(ParentError::Cycle);
         }
         let former = self.node().parent.replace(Some(parent.clone()));
@@ -282,19 +282,6 @@ impl<T: 'static> Greenlet<T> {
 
     fn is_in_tree_of(&self, other: &Self) -> bool {
         ptr::eq(self.node().tree(), other.node().tree())
-    }
-
-    /// Whether this is `other` or one of its ancestors.
-    fn is_in_line_of(&self, other: &Self) -> bool {
-        let mut next = Some(other.link());
-        while let Some(link) = next {
-            if link == self.link() {
-                return true;
-            }
-            // SAFETY: `other` keeps itself and its ancestors alive.
-            next = unsafe { link.as_ref() }.parent.borrow().as_ref().map(Self::link);
-        }
-        false
     }
 
     #[inline(always)]
@@ -379,7 +366,11 @@ impl<T: 'static> Hash for Greenlet<T> {
 
 impl<T: 'static> fmt::Debug for Greenlet<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.node().state.get();
+        // Whether one that waits was suspended, or others run on top of it, is nobody's business.
+        let state = match self.node().state.get() {
+            State::Active if tree::running().as_ref() != Some(self) => State::Suspended,
+            state => state,
+        };
         f.debug_struct("Greenlet").field("name", &self.name()).field("state", &state).finish_non_exhaustive()
     }
 }

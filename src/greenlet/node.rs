@@ -32,7 +32,7 @@ use super::tree::{self, Tree, TreeHead};
 use crate::coroutine::local;
 use crate::coroutine::unwind;
 use crate::coroutine::{self, Coroutine, Frame, Resumed, Yielder, current};
-use crate::exception::{ExitKind, Leaving};
+use crate::exception::{Ending, ExitKind, Leaving, drop_what_is_left};
 use crate::stack::StackSize;
 
 /// A pointer to a node, made by its `Rc`. Each use says why the node is alive.
@@ -95,8 +95,10 @@ pub(super) struct Node<T: 'static> {
     yielder: Cell<*const Yielder<(), ()>>,
     coroutine: UnsafeCell<MaybeUninit<Coroutine<(), ()>>>,
     body: Cell<Option<Body<T>>>,
-    /// What an exit that is under way carries to the parent.
-    leaving: Cell<Option<T>>,
+    /// What exits that are under way, or were caught, carry to the parent, each under its number.
+    leaving: Cell<Vec<(u32, T)>>,
+    /// The last of these numbers.
+    exits: Cell<u32>,
     /// `None` in a root.
     pub(super) parent: RefCell<Option<Greenlet<T>>>,
     /// In a root: the tree, which lives as long as the root does.
@@ -143,7 +145,8 @@ impl<T: 'static> Node<T> {
             yielder: Cell::new(ptr::null()),
             coroutine: UnsafeCell::new(MaybeUninit::uninit()),
             body: Cell::new(None),
-            leaving: Cell::new(None),
+            leaving: Cell::new(Vec::new()),
+            exits: Cell::new(0),
             parent: RefCell::new(parent),
             _tree: own_tree,
             name,
@@ -165,6 +168,36 @@ impl<T: 'static> Node<T> {
     /// A handle to the parent.
     pub(super) fn parent(&self) -> Option<Greenlet<T>> {
         self.parent.borrow().clone()
+    }
+
+    /// Whether `other`, which is suspended or active, is an ancestor of this one.
+    pub(super) fn descends_from(&self, other: &Self) -> bool {
+        self.parent.borrow().as_ref().is_some_and(|parent| other.is_in_line_of(parent.node()))
+    }
+
+    /// Whether `other` is its parent, or it has none.
+    #[inline(always)]
+    pub(super) fn is_right_below(&self, other: *const Self) -> bool {
+        // SAFETY: nobody has a reference to the parent but for the time of one call in here, which does not come here; and this
+        // one ends with the comparison.
+        let parent = unsafe { &*self.parent.as_ptr() };
+        parent.as_ref().is_none_or(|parent| ptr::eq(Rc::as_ptr(&parent.node), other))
+    }
+
+    /// Whether this is `other` or one of its ancestors.
+    pub(super) fn is_in_line_of(&self, other: &Self) -> bool {
+        if ptr::eq(self, other) {
+            return true;
+        }
+        let mut next = other.parent.borrow().as_ref().map(Greenlet::link);
+        while let Some(link) = next {
+            if ptr::eq(self, link.as_ptr()) {
+                return true;
+            }
+            // SAFETY: `other` keeps its ancestors alive.
+            next = unsafe { link.as_ref() }.parent.borrow().as_ref().map(Greenlet::link);
+        }
+        false
     }
 
     /// Whether this suspended greenlet can be given what would unwind it elsewhere.
@@ -217,13 +250,14 @@ impl<T: 'static> Node<T> {
                 Err(payload) => node.outcome_of(payload),
             },
             thrown => {
-                unwind::drop_quietly(body);
+                drop_what_is_left(&node.name, body);
                 thrown.passed_on()
             }
         };
-        // What is left of an exit that was thrown and then swallowed. A destructor: before the mail is posted.
-        unwind::drop_quietly(node.leaving.take());
-        node.head.frame.locals.end(unwind::drop_quietly);
+        // What is left of exits that were thrown and then swallowed. Destructors: before the mail is posted.
+        drop_what_is_left(&node.name, node.leaving.take());
+        let ending = Ending::begin();
+        node.head.frame.locals.end(|payload| ending.end(&node.name, payload));
         node.head.frame.end_trees();
         node.yielder.set(ptr::null());
         node.tree().put(last);
@@ -231,18 +265,29 @@ impl<T: 'static> Node<T> {
 
     /// What a body that unwound leaves to its parent.
     fn outcome_of(&self, payload: unwind::Payload) -> Mail<T> {
-        let whom = ptr::from_ref(self).addr();
-        if Leaving::of(&payload).is_some_and(|leaving| leaving.is_for(ExitKind::Greenlet, whom)) {
-            return self.leaving.take().map_or(Mail::Nothing, Mail::Value);
+        match Leaving::of(&payload) {
+            Some(leaving) if leaving.is_for(ExitKind::Greenlet, &self.head.frame) => {
+                let value = leaving.carried().and_then(|number| self.take_carried(number));
+                value.map_or(Mail::Nothing, Mail::Value)
+            }
+            _ => Mail::Panic(payload),
         }
-        Mail::Panic(payload)
+    }
+
+    /// Takes out what the exit of this number carries.
+    fn take_carried(&self, number: u32) -> Option<T> {
+        let mut leaving = self.leaving.take();
+        let place = leaving.iter().position(|&(of, _)| of == number);
+        let carried = place.map(|place| leaving.swap_remove(place).1);
+        self.leaving.set(leaving);
+        carried
     }
 
     /// Drops the body of a new greenlet, which ends it.
     pub(super) fn end_unstarted(&self) {
         debug_assert_eq!(self.state.get(), State::New);
         self.state.set(State::Dead);
-        unwind::drop_quietly(self.body.take());
+        drop_what_is_left(&self.name, self.body.take());
     }
 
     /// Resumes a suspended greenlet until it suspends or ends.
@@ -313,10 +358,24 @@ impl<T: 'static> Node<T> {
     #[cold]
     pub(super) fn leave(&self, value: Option<T>) -> ! {
         assert!(!self.is_root(), "the root of a tree of greenlets cannot exit: it has no parent");
-        let former = self.leaving.replace(value);
-        unwind::drop_quietly(former);
+        let Some(value) = value else { Leaving::new(ExitKind::Greenlet, &self.head.frame).throw() };
+        let number = self.exits.get().wrapping_add(1);
+        self.exits.set(number);
         // The value waits in the node: it need not be `Send`, as a payload must.
-        Leaving::new(ExitKind::Greenlet, ptr::from_ref(self).addr()).throw()
+        let mut leaving = self.leaving.take();
+        leaving.push((number, value));
+        self.leaving.set(leaving);
+        Leaving::carrying(ExitKind::Greenlet, &self.head.frame, number, Self::drop_carried).throw()
+    }
+
+    /// Drops what the exit of this number carries, which was caught and dropped.
+    ///
+    /// # Safety
+    /// - `frame` is that of a node of `T`, as it was found on the chain.
+    unsafe fn drop_carried(frame: *const Frame, number: u32) {
+        // SAFETY: a frame on the chain is alive, and so is the node around it: the caller's promise.
+        let node = unsafe { &*frame.cast::<Self>() };
+        drop(node.take_carried(number));
     }
 }
 

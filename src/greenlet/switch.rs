@@ -5,7 +5,7 @@
 
 use super::mail::Mail;
 use super::node::{Link, Node, State};
-use super::tree::{self, Tree};
+use super::tree;
 use super::{Greenlet, SwitchError, trace};
 use crate::coroutine::{self, Frame, current, region};
 use crate::exception::{Exception, Raise, raise};
@@ -58,7 +58,7 @@ impl<T: 'static> Greenlet<T> {
         };
         // SAFETY: it runs, so it is not freed.
         let me = unsafe { me.as_ref() };
-        let gives_way = if Tree::may_resume(me, node) {
+        let gives_way = if tree.may_resume(me, node) {
             tree.post(self.link(), Mail::Value(value));
             // SAFETY: `me` runs on `top`, the running frame, and the target is suspended.
             unsafe { tree::drive_directly(tree, self.link(), me, top) }
@@ -164,7 +164,10 @@ impl<T: 'static> Greenlet<T> {
         let top = current::frame();
         let mail = Mail::Exit(Some(value));
         match self.may_throw(top) {
-            Ok(true) => tree::obey(trace::open(mail.from(trace::origin(Some(self.link()))))),
+            Ok(true) => match trace::open(mail.from(trace::origin(Some(self.link())))) {
+                Mail::Exit(value) => tree::leave(value),
+                raised => tree::obey(raised),
+            },
             Ok(false) => {
                 assert!(
                     self.node().state.get() != State::Suspended || !coroutine::is_thread_ending(),

@@ -132,8 +132,8 @@ impl<T: 'static> Handle for Greenlet<T> {
 ///
 /// It is told of each switch, throw and end, also of a switch to oneself. It runs in the greenlet that control has come
 /// to, before that one's switch returns or its body begins; what it raises, or panics with, comes out there in place of
-/// what was switched with, and removes it. A body that ends unrun, since something was thrown into it before it began,
-/// is not told of as a target.
+/// what was switched with, and removes it. Where something is thrown into a body that has not begun, and ends unrun, it is
+/// told before that, by whoever threw.
 ///
 /// It may switch itself, of which it is told again.
 ///
@@ -184,7 +184,11 @@ pub(super) fn origin<T: 'static>(me: Option<Link<T>>) -> Option<Greenlet<T>> {
 pub(super) fn open<T: 'static>(mail: Mail<T>) -> Mail<T> {
     let (origin, mail) = mail.apart();
     let Some(origin) = origin else { return mail };
-    match tell(origin, mail.is_thrown()) {
+    let told = match tree::running() {
+        Some(me) => tell(origin, me, mail.is_thrown()),
+        None => Ok(()),
+    };
+    match told {
         Ok(()) => mail,
         // Nothing can be thrown here; the panic hook has shown a panic.
         Err(payload) if tree::is_unwinding::<T>() => {
@@ -198,28 +202,22 @@ pub(super) fn open<T: 'static>(mail: Mail<T>) -> Mail<T> {
     }
 }
 
-/// Tells the tracer that control has come from `origin` to the running greenlet. Removes a tracer that unwinds. Gives what
-/// the tracer raised, or else what the end of a greenlet has sent here that only the event kept.
+/// Tells the tracer that control has come from `origin` to `target`, which runs, or ends unrun. Removes a tracer that unwinds,
+/// and gives what it raised.
 #[cold]
-pub(super) fn tell<T: 'static>(origin: Greenlet<T>, is_throw: bool) -> Result<(), unwind::Payload> {
+pub(super) fn tell<T: 'static>(
+    origin: Greenlet<T>,
+    target: Greenlet<T>,
+    is_throw: bool,
+) -> Result<(), unwind::Payload> {
     let packed = current::tracer();
-    let (Some(tracer), Some(me)) = (packed.clone().and_then(unpack), tree::locate::<T>(current::frame())) else {
-        return unwind::intercept(|| drop(origin));
-    };
-    // SAFETY: who was located runs, so it is not freed.
-    let me = unsafe { Greenlet::of_link(me) };
-    let (origin, target) = (origin.into(), me.into());
+    let Some(tracer) = packed.clone().and_then(unpack) else { return Ok(()) };
+    let (origin, target) = (origin.into(), target.into());
     let event = if is_throw { Event::Throw { origin, target } } else { Event::Switch { origin, target } };
     let told = unwind::intercept(|| tracer(&event));
     let is_still_set = || current::tracer().zip(packed).is_some_and(|(now, told)| Rc::ptr_eq(&now, &told));
     if told.is_err() && is_still_set() {
         unwind::drop_quietly(current::set_tracer(None));
     }
-    // Maybe the last handle of somebody who is suspended, and who sends an exit here when it ends.
-    let dropped = unwind::intercept(|| drop(event));
-    if told.is_err() {
-        _ = dropped.map_err(unwind::drop_quietly);
-        return told;
-    }
-    dropped
+    told
 }

@@ -138,7 +138,7 @@ impl End {
             Self::Well => {}
             Self::Panicked(text) => unwind::throw(Box::new(text)),
             Self::Raised(text) => raise(RemoteError::Raised(text)),
-            Self::Killed => Leaving::new(ExitKind::Cancel, 0).throw(),
+            Self::Killed => Leaving::of_task(ExitKind::Cancel).throw(),
             Self::Lost => raise(RemoteError::Lost),
         }
     }

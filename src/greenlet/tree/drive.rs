@@ -12,7 +12,7 @@ use super::super::{Greenlet, handle, trace};
 use super::place::{is_mine_to_reach, is_unwinding, locate};
 use super::{MOST_ABOVE_ROOT, Tree};
 use crate::coroutine::{Frame, Resumed, current, region, unwind};
-use crate::exception;
+use crate::exception::{self, Leaving};
 
 /// Hands `mail` to `to`, or to whoever takes it in its place, and waits until control is back; returns what it brings.
 ///
@@ -205,8 +205,8 @@ fn show<T: 'static>(mut place: *const Cell<Option<Backtrace>>, me: &Node<T>, top
     }
 }
 
-/// Whether `me`, who may give way, is to resume `to` itself: if it `is_near` the root; but from inside a region of its own,
-/// whoever descends from it, and nobody else. For a region holds for what runs on top of it, and its expiry, thrown there,
+/// Whether `me`, who may give way, is to resume `to` itself: if it `is_near` the root, and does not descend from `to`; but from
+/// inside a region of its own, whoever descends from it, and nobody else. For a region holds for what runs on top of it, and its expiry, thrown there,
 /// must arrive where it was opened: what leaves a greenlet goes on in its parent.
 ///
 /// In the middle of its own unwind, too, it resumes whoever descends from it: suspended it could be given nothing that
@@ -218,13 +218,15 @@ unsafe fn is_to_resume<T: 'static>(me: Option<Link<T>>, top: *const Frame, to: L
     let Some(link) = me else { return is_near };
     // SAFETY: who was located runs, so it is not freed.
     let node = unsafe { link.as_ref() };
-    // SAFETY: both are alive.
-    let descends = || unsafe { Greenlet::of_link(link).is_in_line_of(&Greenlet::of_link(to)) };
+    // SAFETY: it is alive.
+    let to = unsafe { to.as_ref() };
+    let descends = || to.descends_from(node);
     // SAFETY: a greenlet that was located is on the way from `top` down.
     if unsafe { region::is_open_between(top, &raw const node.head.frame) } {
         return descends();
     }
-    is_near || current::panicking() && unwind::is_chain_unwinding(&raw const node.head.frame) && descends()
+    is_near && !node.descends_from(to)
+        || current::panicking() && unwind::is_chain_unwinding(&raw const node.head.frame) && descends()
 }
 
 /// How many stand below `me`, as far as it may give way to them: none inside a `no_suspend` that was opened on top of it.
@@ -292,7 +294,13 @@ unsafe fn pass_on<T: 'static>(
         // SAFETY: an orphan's count was left to us.
         drop(unsafe { Greenlet::of_count(from) });
     }
-    hand_over(taker, mail, origin, top)
+    match mail {
+        // The close of a generator in which we have resumed the one that has ended: it is on its way to that one, here.
+        Mail::Panic(payload) if Leaving::of(&payload).is_some_and(Leaving::closes_on_chain) => {
+            Err(Mail::Panic(payload))
+        }
+        mail => hand_over(taker, mail, origin, top),
+    }
 }
 
 /// Posts `mail` for `to`, or for whoever takes it in its place: its nearest living ancestor, which is started if it is
@@ -302,7 +310,7 @@ unsafe fn pass_on<T: 'static>(
 fn hand_over<T: 'static>(
     mut to: Greenlet<T>,
     mut mail: Mail<T>,
-    origin: Option<Greenlet<T>>,
+    mut origin: Option<Greenlet<T>>,
     top: *const Frame,
 ) -> Result<*const Tree<T>, Mail<T>> {
     loop {
@@ -318,7 +326,14 @@ fn hand_over<T: 'static>(
                     continue;
                 }
             },
-            State::New => node.end_unstarted(),
+            State::New => {
+                if let Some(from) = &mut origin
+                    && let Err(payload) = trace::tell(std::mem::replace(from, to.clone()), to.clone(), true)
+                {
+                    unwind::drop_quietly(std::mem::replace(&mut mail, Mail::Panic(payload)));
+                }
+                node.end_unstarted();
+            }
             State::Suspended | State::Dead => {}
         }
         mail = mail.passed_on();

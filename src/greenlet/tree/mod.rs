@@ -9,7 +9,7 @@
 //!
 //!     A (below B):     B suspends; A, in its own `drive`, is the target and takes the mail
 //!     C (suspended):   two greenlets stand above the root already, so B suspends, A suspends, the root resumes C
-//!   A switches to C:   A resumes C right there
+//!   A switches to C:   A resumes C right there, unless C is an ancestor of A: then A suspends, and the root resumes C
 //! ```
 //!
 //! So two greenlets that talk to each other cost one round trip per pair of switches, and no switch costs more than two
@@ -24,6 +24,7 @@
 //!   out first, holds a handle to its taker, and posts it anew.
 //! - The target is suspended, or active and within reach: it gets control if each that has it suspends in turn.
 //! - A greenlet suspends only when its tree's target is another one, and is resumed only as the target.
+//! - No greenlet is resumed by one that descends from it, but inside a `no_suspend`, where that one cannot give way.
 
 mod drive;
 mod place;
@@ -106,10 +107,14 @@ impl<T: 'static> Tree<T> {
         ptr::eq(head.tree.get(), &raw const self.head).then(|| link_of(top))
     }
 
-    /// Whether `me`, who runs, is to resume `to` itself: the switch is `drive_directly`.
+    /// Whether `me`, who runs, surely is to resume `to` itself: the switch is `drive_directly`.
+    ///
+    /// Of those that are near the root it is whoever does not descend from `to`. To walk up its ancestors is for `drive`.
     #[inline(always)]
-    pub(super) fn may_resume(me: &Node<T>, to: &Node<T>) -> bool {
-        to.state.get() == State::Suspended && me.depth.get() < MOST_ABOVE_ROOT
+    pub(super) fn may_resume(&self, me: &Node<T>, to: &Node<T>) -> bool {
+        to.state.get() == State::Suspended
+            && me.depth.get() < MOST_ABOVE_ROOT
+            && (me.is_right_below(self.root.get()) || to.is_right_below(me))
     }
 
     /// Whether those below `me`, who runs and does not unwind, surely know what to do about `to` if `me` gives way to them.
