@@ -13,7 +13,7 @@ use common::{
     Log, OWN_THREADS, OnDrop, Tally, assert_died_of, assert_ended_well, miri_cannot, panic_text, program, run_program,
     stderr, watch,
 };
-use osier::generator::{ResumeError, ScopedGenerator, Shared, State, scoped, yield_};
+use osier::generator::{ResumeError, ScopedGenerator, Shared, State, Weak, scoped, yield_};
 use osier::{
     Exception, ExitKind, Generator, Greenlet, OrRaise, Report, Step, Yielder, catch, catch_exit, catch_unwind, raise,
     set_report_hook,
@@ -541,6 +541,31 @@ fn all_four_calls_on_itself_give_the_same_survivable_error() {
     assert!(myself.set(g.clone()).is_ok());
     assert_eq!((g.next(), g.next(), g.state()), (Some(1), None, State::Finished));
     assert!(matches!(g.send(()), Err(ResumeError::Finished(()))));
+}
+
+// GN-067: a body that knows itself, and is dropped all the same.
+#[test]
+fn a_weak_handle_in_the_body_keeps_nobody_alive() {
+    let _watch = watch();
+    let myself = Rc::new(OnceCell::new());
+    let tally = Tally::default();
+    let body = {
+        let (myself, token) = (myself.clone(), tally.token());
+        move |y: &Yielder<String>| {
+            let _token = token;
+            loop {
+                let me: &Weak<String> = myself.get().unwrap();
+                let refused = me.upgrade().unwrap().start().unwrap_err();
+                y.yield_(refused.to_string());
+            }
+        }
+    };
+    let mut g = Generator::new(body).shared();
+    myself.set(g.downgrade()).unwrap();
+    assert_eq!(g.next().unwrap(), "generator already executing");
+    drop(g);
+    tally.assert_all_dropped(1);
+    assert!(myself.get().unwrap().upgrade().is_none());
 }
 
 #[test]

@@ -45,7 +45,7 @@ mod yielder;
 pub use delegate::{Resume, yield_from};
 pub use error::{ResumeError, State, Step};
 pub use scoped::{ScopedGenerator, scoped};
-pub use shared::Shared;
+pub use shared::{Shared, Weak};
 pub use yielder::{Yielder, try_yield, yield_, yield_all};
 
 use std::any::TypeId;

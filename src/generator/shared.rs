@@ -3,7 +3,7 @@
 use std::backtrace::Backtrace;
 use std::cell::Cell;
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{self, Rc};
 
 use super::block::Owner;
 use super::{ResumeError, State, Step};
@@ -13,7 +13,7 @@ use crate::exception::{Exception, raise};
 ///
 /// Several holders may resume it, also from within its own body; that is the error [`ResumeError::Executing`], which
 /// harms nobody. Dropping the last handle closes it. A body that keeps a handle of itself is a cycle, as with any `Rc`:
-/// it is never dropped, and ends only by itself or by `close`.
+/// it is never dropped, and ends only by itself or by `close`. So such a body keeps a [`Weak`].
 ///
 /// # Examples
 /// ```
@@ -66,6 +66,22 @@ impl Drop for Call<'_> {
 impl<Out, In: 'static, Ret> Shared<Out, In, Ret> {
     pub(super) fn new(owner: Owner<Out, In, Ret>) -> Self {
         Self { inner: Rc::new(Inner { owner, executing: Cell::new(false) }) }
+    }
+
+    /// A handle that does not keep the generator alive.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Generator, Yielder};
+    ///
+    /// let g = Generator::new(|y: &Yielder<u32>| y.yield_(1)).shared();
+    /// let weak = g.downgrade();
+    /// assert_eq!(weak.upgrade().unwrap().next(), Some(1));
+    /// drop(g);
+    /// assert!(weak.upgrade().is_none());
+    /// ```
+    pub fn downgrade(&self) -> Weak<Out, In, Ret> {
+        Weak { inner: Rc::downgrade(&self.inner) }
     }
 
     /// Begins a call. `None` while another one is being made.
@@ -182,5 +198,29 @@ impl<Out, Ret> std::iter::FusedIterator for Shared<Out, (), Ret> {}
 impl<Out, In: 'static, Ret> fmt::Debug for Shared<Out, In, Ret> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("name", &self.name()).field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+/// A handle to a [`Shared`] generator that does not keep it alive.
+pub struct Weak<Out, In: 'static = (), Ret = ()> {
+    inner: rc::Weak<Inner<Out, In, Ret>>,
+}
+
+impl<Out, In: 'static, Ret> Weak<Out, In, Ret> {
+    /// A handle that counts, if there are others.
+    pub fn upgrade(&self) -> Option<Shared<Out, In, Ret>> {
+        self.inner.upgrade().map(|inner| Shared { inner })
+    }
+}
+
+impl<Out, In: 'static, Ret> Clone for Weak<Out, In, Ret> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<Out, In: 'static, Ret> fmt::Debug for Weak<Out, In, Ret> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(Weak)")
     }
 }
