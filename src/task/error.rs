@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::cancel::is_cancelled;
 use crate::coroutine::unwind::{self, Payload};
-use crate::exception::{self, Exception, Leaving, Raise, raise};
+use crate::exception::{self, Exception, Leaving, Raise, catch, catch_unwind, raise};
 
 /// Why a joined task has no value.
 #[derive(Clone)]
@@ -44,6 +44,11 @@ impl JoinError {
             return Self::cancelled();
         }
         exception::from_payload(payload).map_or_else(Self::panicked, Self::raised)
+    }
+
+    /// Runs what belongs to somebody else: its panic or exception is no failure of the caller's. What ends the caller is.
+    pub(crate) fn attempt<T>(f: impl FnOnce() -> T) -> Result<T, Self> {
+        catch(|| catch_unwind(f)).map_err(Self::raised)?.map_err(Self::panicked)
     }
 
     pub(crate) fn raised(exception: Exception) -> Self {

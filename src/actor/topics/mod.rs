@@ -19,7 +19,6 @@ mod tree;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,7 +27,7 @@ use super::address::Address;
 use super::builder::Builder;
 use super::mailbox::Mailbox;
 use crate::coroutine::current as clock;
-use crate::exception::{Report, catch, catch_unwind, report};
+use crate::exception::{Report, report};
 use crate::sync::channel::{self, Receiver, Select, Sender, TrySendError};
 use crate::sync::waiting::after;
 use crate::task::JoinError;
@@ -313,7 +312,7 @@ impl<M> Inner<M> {
         M: Clone,
     {
         let mut has_filtered = false;
-        let copied = attempt(|| {
+        let copied = JoinError::attempt(|| {
             let is_wanted = (entry.filter)(message);
             has_filtered = true;
             is_wanted.then(|| message.clone())
@@ -356,12 +355,6 @@ impl<M> Inner<M> {
             },
         }
     }
-}
-
-/// Runs what belongs to a subscriber: its panic or exception is no failure of the publisher's. What ends the publisher is.
-fn attempt<T>(f: impl FnOnce() -> T) -> Result<T, JoinError> {
-    let caught = catch(|| catch_unwind(AssertUnwindSafe(f))).map_err(JoinError::raised)?;
-    caught.map_err(JoinError::panicked)
 }
 
 enum Offer<M> {
