@@ -4,9 +4,10 @@
 
 mod common;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -43,41 +44,6 @@ fn asks(stream: &mut TcpStream) {
 }
 
 // ---- ends
-
-/// A listener that panics when it is asked for the second time.
-#[derive(Default)]
-struct Panicking(AtomicUsize);
-
-impl Listener for Panicking {
-    type Stream = ();
-    type Address = ();
-
-    fn accept(&self) -> io::Result<((), ())> {
-        assert!(self.0.fetch_add(1, Ordering::Relaxed) == 0, "as it was told");
-        Ok(((), ()))
-    }
-
-    fn close(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn serving_forever_ends_when_what_accepts_panics() {
-    let _watch = watch();
-    for workers in [1, 2, 8] {
-        runtime(workers).run(|| {
-            let served = Arc::new(AtomicUsize::new(0));
-            let serves = served.clone();
-            let server =
-                StreamServer::new(Panicking::default(), move |(), ()| _ = serves.fetch_add(1, Ordering::Relaxed));
-            server.serve_forever();
-            assert!(!server.is_accepting());
-            assert!(server.stop(PATIENCE));
-            assert_eq!(served.load(Ordering::Relaxed), 1);
-        });
-    }
-}
 
 #[test]
 fn serving_forever_ends_with_the_runtime_that_accepts() {
@@ -117,6 +83,236 @@ fn pausing_is_no_end() {
             asks(&mut TcpStream::connect(address).unwrap());
             server.stop(PATIENCE);
         });
+    }
+}
+
+// ---- what fails, and goes on
+
+/// What becomes of a call that accepts or spawns.
+#[derive(Clone, Copy)]
+enum Fate {
+    Connects,
+    Fails(i32),
+    Panics,
+    Raises,
+}
+
+/// A listener whose calls go as they are told, and then wait for ever. Notes when it was asked.
+struct Told {
+    fates: Mutex<VecDeque<Fate>>,
+    asked: channel::Sender<std::time::Instant>,
+}
+
+impl Listener for Told {
+    type Stream = ();
+    type Address = ();
+
+    fn accept(&self) -> io::Result<((), ())> {
+        self.asked.send(time::now()).unwrap();
+        let fate = common::lock(&self.fates).pop_front();
+        match fate {
+            None => osier::sleep(common::FOR_EVER),
+            Some(Fate::Connects) => {}
+            Some(Fate::Fails(code)) => return Err(io::Error::from_raw_os_error(code)),
+            Some(Fate::Panics) => panic!("the listener's panic"),
+            Some(Fate::Raises) => osier::raise(io::Error::other("the listener's exception")),
+        }
+        Ok(((), ()))
+    }
+
+    fn close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Lets a server run in made-up time; gives the pauses between its calls, and what was reported.
+fn pauses(fates: &[Fate]) -> (Vec<Duration>, Vec<String>) {
+    let (asked, asks_at) = channel::unbounded();
+    let listener = Told { fates: Mutex::new(fates.iter().copied().collect()), asked };
+    let reports = common::reports(|| {
+        Runtime::builder().test(1).build().unwrap().run(move || {
+            let server = StreamServer::new(listener, |(), ()| ());
+            server.start();
+            osier::sleep(Duration::from_secs(60));
+            assert!(server.is_accepting());
+            assert!(server.stop(PATIENCE));
+            assert!(!server.is_accepting());
+        });
+    });
+    let asked: Vec<_> = asks_at.try_iter().collect();
+    (asked.windows(2).map(|pair| pair[1] - pair[0]).collect(), reports)
+}
+
+// GV-232: as gevent's, a server outlives whatever goes wrong where it accepts.
+#[test]
+fn a_server_whose_listener_panics_or_raises_pauses_reports_and_goes_on() {
+    let _watch = watch();
+    let (pauses, reports) =
+        pauses(&[Fate::Panics, Fate::Raises, Fate::Panics, Fate::Connects, Fate::Raises, Fate::Panics]);
+    assert_eq!(pauses, [10, 20, 40, 0, 10, 20].map(ms));
+    let count = |what: &str| reports.iter().filter(|report| report.ends_with(what)).count();
+    assert_eq!(count("the acceptor of a server pauses: task panicked: the listener's panic"), 3, "{reports:?}");
+    assert_eq!(count("pauses: task raised an exception: the listener's exception"), 2, "{reports:?}");
+}
+
+// GV-232: `EPERM` is what a firewall says.
+#[test]
+fn an_error_is_reported_once_until_a_connection_is_served() {
+    let _watch = watch();
+    let (perm, none) = (Fate::Fails(libc::EPERM), Fate::Fails(libc::ENOBUFS));
+    let (pauses, reports) = pauses(&[perm, perm, none, perm, Fate::Connects, perm, perm]);
+    assert_eq!(pauses, [10, 20, 40, 80, 0, 10, 20].map(ms));
+    let text = |code| format!("the acceptor of a server pauses: {}", io::Error::from_raw_os_error(code));
+    let count = |code| reports.iter().filter(|report| **report == text(code)).count();
+    assert_eq!((count(libc::EPERM), count(libc::ENOBUFS)), (2, 1), "{reports:?}");
+}
+
+/// Spawns into a pool as it is told, and without failure when it is told nothing more.
+struct Falters {
+    fates: Mutex<VecDeque<Fate>>,
+    pool: Pool,
+}
+
+impl Falters {
+    fn new(fates: &[Fate]) -> Self {
+        Self { fates: Mutex::new(fates.iter().copied().collect()), pool: Pool::new(10) }
+    }
+}
+
+impl Spawner for Falters {
+    fn wait_free(&self) {}
+
+    fn try_spawn(&self, serve: Serve) -> Result<Task, Serve> {
+        let fate = common::lock(&self.fates).pop_front();
+        match fate {
+            Some(Fate::Panics) => panic!("the spawner's panic"),
+            Some(Fate::Raises) => osier::raise(io::Error::other("the spawner's exception")),
+            _ => Spawner::try_spawn(&self.pool, serve),
+        }
+    }
+}
+
+// GV-232
+#[test]
+fn a_server_whose_spawner_panics_or_raises_closes_that_connection_and_goes_on() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        let reports = common::reports(|| {
+            runtime(workers).run(|| {
+                let (listener, address) = listener();
+                let spawner = Falters::new(&[Fate::Panics, Fate::Connects, Fate::Raises]);
+                let server = StreamServer::with_spawner(listener, spawner, |stream, _| answer(stream));
+                let serves = osier::spawn({
+                    let server = server.clone();
+                    move || server.serve_forever()
+                });
+                for is_served in [false, true, false, true, true] {
+                    let mut stream = TcpStream::connect(address).unwrap();
+                    if is_served {
+                        asks(&mut stream);
+                    } else {
+                        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "it is closed");
+                    }
+                }
+                assert!(server.is_accepting() && !serves.is_finished());
+                assert!(server.stop(PATIENCE));
+                serves.join().unwrap();
+            });
+        });
+        for what in ["panicked: the spawner's panic", "exception: the spawner's exception"] {
+            let of_server = |report: &&String| report.starts_with("the acceptor of a server pauses: task ");
+            assert!(reports.iter().filter(of_server).any(|report| report.ends_with(what)), "{reports:?}");
+        }
+    }
+}
+
+// GV-232: of datagrams, too.
+#[test]
+fn a_server_of_datagrams_whose_spawner_panics_or_raises_loses_that_one_and_goes_on() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        let reports = common::reports(|| {
+            runtime(workers).run(|| {
+                let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+                let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+                client.connect(socket.local_addr().unwrap()).unwrap();
+                let spawner = Falters::new(&[Fate::Panics, Fate::Raises]);
+                let server = DatagramServer::with_spawner(socket, spawner, |socket, data, peer| {
+                    socket.send_to(&data, peer).unwrap();
+                });
+                server.start();
+                (0..3).for_each(|number| _ = client.send(&[number]).unwrap());
+                let mut number = [0];
+                client.recv(&mut number).unwrap();
+                assert_eq!(number, [2]);
+                assert!(server.is_accepting());
+                assert!(server.stop(PATIENCE));
+            });
+        });
+        assert!(reports.iter().any(|report| report.starts_with("the receiver of a server pauses: ")), "{reports:?}");
+    }
+}
+
+// An end that nobody asked for is told, one by a close or a stop is not. Here alone a server of this file ends unasked.
+#[test]
+fn accepting_that_ends_unasked_is_reported_and_closes_the_listener() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        let ended = |end: fn(&StreamServer<TcpListener>)| {
+            let reports = common::reports(|| {
+                runtime(workers).run(|| {
+                    let (listener, address) = listener();
+                    let server = StreamServer::new(listener, |stream, _| answer(stream)).acceptors(2);
+                    server.start();
+                    asks(&mut TcpStream::connect(address).unwrap());
+                    end(&server);
+                    server.serve_forever();
+                    assert!(!server.is_accepting());
+                    assert_eq!(server.listener().local_addr().unwrap_err().raw_os_error(), Some(libc::EBADF));
+                });
+            });
+            reports.into_iter().filter(|report| report.contains("of a server has ended")).collect::<Vec<_>>()
+        };
+        // As code does that knows the number only.
+        let unasked = ended(|server| {
+            // SAFETY: it takes no pointers.
+            let answer = unsafe { libc::shutdown(server.listener().as_raw_fd(), libc::SHUT_RDWR) };
+            assert_eq!(answer, 0);
+        });
+        let error = io::Error::from_raw_os_error(libc::EINVAL);
+        assert_eq!(unasked, [format!("the acceptor of a server has ended: {error}")]);
+        let none: [String; 0] = [];
+        assert_eq!(ended(|server| server.listener().close().unwrap()), none);
+        assert_eq!(ended(|server| _ = server.stop(PATIENCE)), none);
+    }
+}
+
+// In made-up time, which would pass only by a pause.
+#[test]
+fn a_listener_that_does_not_wait_or_not_for_long_is_waited_for() {
+    let _watch = watch();
+    let set: [fn(&TcpListener); 2] = [
+        |listener| listener.set_nonblocking(true).unwrap(),
+        |listener| socket2::SockRef::from(listener).set_read_timeout(Some(ms(5))).unwrap(),
+    ];
+    for set in set {
+        let reports = common::reports(|| {
+            Runtime::builder().test(1).build().unwrap().run(|| {
+                let (listener, address) = listener();
+                set(&listener);
+                let listener = TcpListener::from_std(listener.into_std().unwrap()).unwrap();
+                set(&listener);
+                let server = StreamServer::new(listener, |stream, _| answer(stream));
+                server.start();
+                osier::sleep(Duration::from_secs(60));
+                let began = time::now();
+                asks(&mut TcpStream::connect(address).unwrap());
+                assert_eq!(time::now() - began, ms(0));
+                assert!(server.stop(PATIENCE));
+            });
+        });
+        let timed_out = |report: &String| report.contains("pauses: ") && !report.contains("pauses: task ");
+        assert!(!reports.iter().any(timed_out), "{reports:?}");
     }
 }
 

@@ -145,6 +145,18 @@ pub enum Report<'a> {
         /// not.
         waits_at: &'a str,
     },
+    /// A server could not accept, receive or spawn, or what its program does so by has panicked or raised. Of errors that come
+    /// again before the next connection is served, the first is told.
+    #[cfg(feature = "net")]
+    #[non_exhaustive]
+    ServerFailed {
+        /// The name of the task that accepts, or receives.
+        name: &'a str,
+        /// What went wrong: an `io::Error`, or a [`JoinError`](crate::JoinError).
+        error: &'a (dyn std::error::Error + 'static),
+        /// Whether it has ended by that. If not, it goes on after a pause.
+        has_ended: bool,
+    },
     /// It is certain that no task that waits can ever go on, and no `run` is there to be told, or
     /// [`Builder::on_deadlock`](crate::runtime::Builder::on_deadlock) says that nobody shall be cancelled. Told once.
     #[cfg(feature = "runtime")]
@@ -198,6 +210,10 @@ impl fmt::Display for Report<'_> {
             #[cfg(feature = "runtime")]
             Self::HeldOverWait { name, locked_at, waits_at } => {
                 write!(f, "task '{name}' waits at {waits_at} and holds the lock that it took at {locked_at}")
+            }
+            #[cfg(feature = "net")]
+            Self::ServerFailed { name, error, has_ended } => {
+                write!(f, "the {name} of a server {}: {error}", if *has_ended { "has ended" } else { "pauses" })
             }
             #[cfg(feature = "runtime")]
             Self::Deadlock { deadlock } => write!(f, "{deadlock}"),

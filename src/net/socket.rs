@@ -171,6 +171,11 @@ impl<S: AsFd> Socket<S> {
         When::new(&self.0.ready, direction)
     }
 
+    /// Waits until a call that reads, or accepts, is worth trying; without a limit, also in non-blocking mode.
+    pub(super) fn wait_readable(&self) -> io::Result<()> {
+        self.0.ready.readable()
+    }
+
     /// Waits until what has been begun, a connection, has become of something; for at most `timeout`.
     pub(super) fn wait_for(
         &self,

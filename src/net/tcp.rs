@@ -284,6 +284,11 @@ impl TcpListener {
         }
     }
 
+    /// Waits until there may be a connection; also in non-blocking mode.
+    pub(super) fn wait_readable(&self) -> io::Result<()> {
+        self.socket.wait_readable()
+    }
+
     /// The connections, one after the other, without end.
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { listener: self }

@@ -50,6 +50,11 @@ impl UdpSocket {
         for_each_address(address, std::net::UdpSocket::bind).and_then(Self::from_std)
     }
 
+    /// Waits until there may be a datagram; also in non-blocking mode.
+    pub(super) fn wait_readable(&self) -> io::Result<()> {
+        self.socket.wait_readable()
+    }
+
     /// Sets whom `send` sends to, and from whom alone datagrams are received.
     ///
     /// # Suspends

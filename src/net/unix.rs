@@ -175,6 +175,11 @@ impl UnixListener {
         Ok((UnixStream::of_std(stream)?, address))
     }
 
+    /// Waits until there may be a connection; also in non-blocking mode.
+    pub(super) fn wait_readable(&self) -> io::Result<()> {
+        self.socket.wait_readable()
+    }
+
     /// The connections, one after the other, without end.
     pub fn incoming(&self) -> UnixIncoming<'_> {
         UnixIncoming { listener: self }

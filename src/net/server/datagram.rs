@@ -1,25 +1,26 @@
 //! Datagrams: a task receives, and makes a task for each.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::PAUSE;
+use super::course::{Course, Next};
 use super::places::{Places, Spawner};
 use super::service::Service;
 use crate::net::UdpSocket;
 use crate::sync::Semaphore;
 use crate::task;
-use crate::time;
 
 /// Calls a function for each datagram that arrives, in a task of its own: gevent's `DatagramServer`.
 ///
 /// A handle: clones are the same server. Dropping all of them does not stop it.
 ///
 /// A handler that panics, or raises, ends alone, and the failure is reported as that of any task that nobody joins. When
-/// receiving fails, the server tries again after 10 ms. A socket that somebody else closes ends its receiving for good, as a
-/// stop does.
+/// receiving or spawning fails, by an error, a panic or an exception, that is [reported](crate::Report::ServerFailed), and the
+/// server tries again after 10 ms, and ever less often up to once a second. A socket that somebody else closes ends its
+/// receiving for good, as a stop does.
 ///
 /// # Examples
 /// ```
@@ -45,11 +46,19 @@ pub struct DatagramServer {
     inner: Arc<Inner>,
 }
 
+/// The name of the task that receives.
+const NAME: &str = "receiver";
+
 type Handle = Box<dyn Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync>;
 
-struct Inner {
+/// What tasks that serve hold, and nothing else of the server.
+struct Serving {
     socket: UdpSocket,
     handle: Handle,
+}
+
+struct Inner {
+    serving: Arc<Serving>,
     places: Places,
     service: Arc<Service>,
 }
@@ -86,12 +95,14 @@ impl DatagramServer {
     }
 
     fn build(socket: UdpSocket, handle: Handle, places: Places) -> Self {
-        Self { inner: Arc::new(Inner { socket, handle, places, service: Arc::default() }) }
+        Self {
+            inner: Arc::new(Inner { serving: Arc::new(Serving { socket, handle }), places, service: Arc::default() }),
+        }
     }
 
     /// The socket, to send by.
     pub fn socket(&self) -> &UdpSocket {
-        &self.inner.socket
+        &self.inner.serving.socket
     }
 
     /// Starts receiving, or goes on with it, in a task. Does nothing if it receives, or has been stopped.
@@ -101,7 +112,7 @@ impl DatagramServer {
     #[track_caller]
     pub fn start(&self) {
         let inner = self.inner.clone();
-        self.inner.service.start("receiver", 1, move || inner.receive());
+        self.inner.service.start(NAME, 1, move || inner.receive());
     }
 
     /// Stops receiving for now. Datagrams that come wait with the system, which drops what it has no room for.
@@ -158,42 +169,66 @@ impl DatagramServer {
         let stop = self.inner.service.begin_stop();
         let in_time = stop.drain(patience);
         // It fails if it was closed before.
-        _ = self.inner.socket.close();
+        _ = self.socket().close();
         in_time
     }
 }
 
 impl fmt::Debug for DatagramServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DatagramServer").field("socket", &self.inner.socket).finish_non_exhaustive()
+        f.debug_struct("DatagramServer").field("socket", self.socket()).finish_non_exhaustive()
     }
 }
 
 impl Inner {
-    fn receive(self: &Arc<Self>) {
+    fn receive(&self) {
         // As long as a datagram can be.
         let mut buffer = vec![0; 1 << 16];
-        loop {
-            let place = self.places.take();
-            // Where nothing unwinds, the task ends here: there may always be another datagram.
-            if task::ends_by_cancel() {
-                return;
+        Course::new(NAME).run(|course| self.receive_one(course, &mut buffer));
+    }
+
+    /// Receives a datagram, and makes a task for it.
+    fn receive_one(&self, course: &mut Course, buffer: &mut [u8]) -> Next {
+        let place = self.places.take();
+        // Where nothing unwinds, the task ends here: there may always be another datagram.
+        if task::ends_by_cancel() {
+            return Next::End;
+        }
+        let received = self.next(buffer).and_then(|(size, peer)| {
+            let (serving, data) = (self.serving.clone(), buffer[..size].to_vec());
+            // One for which there can be no task is lost, as datagrams may be.
+            self.service.serve(&self.places, move || {
+                (serving.handle)(&serving.socket, data, peer);
+                drop(place);
+            })
+        });
+        match received {
+            Ok(()) => course.served(),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EBADF | libc::ENOTSOCK)) => {
+                // Who has closed it, or stopped the server, knows that it ends.
+                if self.serving.socket.close().is_ok() && !self.service.is_stopping() {
+                    course.ended(&error);
+                }
+                Next::End
             }
-            match self.socket.recv_from(&mut buffer) {
-                Ok((size, peer)) => {
-                    let (this, data) = (self.clone(), buffer[..size].to_vec());
-                    // One for which there can be no task is lost, as datagrams may be.
-                    self.service.serve(&self.places, move || {
-                        (this.handle)(&this.socket, data, peer);
-                        drop(place);
-                    });
+            // What a peer's system has answered to an earlier datagram.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Next::Step,
+            Err(error) => {
+                course.failed(&error);
+                Next::Pause
+            }
+        }
+    }
+
+    /// Receives the next datagram. Waits for it also where the socket does not, or not for long: that is nobody's failure.
+    fn next(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let socket = &self.serving.socket;
+        loop {
+            match socket.recv_from(buffer) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    socket.wait_readable()?;
                 }
-                Err(error) if error.raw_os_error() == Some(libc::EBADF) => return,
-                // What a peer's system has answered to an earlier datagram.
-                Err(_) => {
-                    drop(place);
-                    time::sleep(PAUSE.0);
-                }
+                received => return received,
             }
         }
     }

@@ -2,8 +2,10 @@
 //!
 //! # Rooms
 //! - `stream`: connections of a listener. `datagram`: datagrams of a socket. `service`: the tasks of either, from its start to
-//!   the end of its stop. `places`: how many there may be, and who spawns them.
+//!   the end of its stop. `course`: how accepting goes on when something fails. `places`: how many there may be, and who spawns
+//!   them.
 
+mod course;
 mod datagram;
 mod places;
 mod service;
@@ -12,8 +14,3 @@ mod stream;
 pub use datagram::DatagramServer;
 pub use places::{Serve, Spawner};
 pub use stream::{Listener, StreamServer};
-
-use std::time::Duration;
-
-/// How long accepting, or receiving, pauses after an error, at first and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));

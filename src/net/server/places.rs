@@ -19,7 +19,8 @@ pub trait Spawner: Send + Sync + 'static {
     ///
     /// # Errors
     /// It has none, or cannot spawn now; `serve` comes back. The server waits until there is a place, and tries again; from the
-    /// second time in a row on, after a pause that begins with 10 ms.
+    /// second time in a row on, after a pause that begins with 10 ms. One that panics or raises instead loses `serve`, which
+    /// closes the connection; the server reports that, and pauses as after an error.
     fn try_spawn(&self, serve: Serve) -> Result<Task, Serve>;
 }
 

@@ -10,14 +10,15 @@
 //! - Nobody else's code runs under the lock of the state.
 //! - `stopped` is set when the last stop under way has ended, not before.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::PAUSE;
-use super::places::{Places, Serve};
+use super::course::PAUSE;
+use super::places::{Places, Serve, Spawner};
 use crate::sync::Event;
 use crate::sync::waiting::{after, lock};
-use crate::task::{self, Builder, Place, Task};
+use crate::task::{self, Builder, Place, SpawnError, Task};
 use crate::time;
 
 /// How many tasks may be in the list before those that have ended are looked for.
@@ -192,30 +193,33 @@ impl Service {
         lock(&self.state).is_accepting()
     }
 
-    fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         lock(&self.state).is_stopping
     }
 
-    /// Makes a task that serves; but none once a stop has begun: then `serve` is dropped. So it is if there can be no task, of
-    /// which this says false.
-    pub(super) fn serve(&self, places: &Places, serve: impl FnOnce() + Send + 'static) -> bool {
-        let Places::Spawner(spawner) = places else {
-            if self.is_stopping() {
-                return true;
+    /// Makes a task that serves; but none once a stop has begun, or where the runtime ends: then `serve` is dropped.
+    ///
+    /// # Errors
+    /// There can be no task; `serve` was dropped.
+    pub(super) fn serve(&self, places: &Places, serve: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        if let Places::Spawner(spawner) = places {
+            self.serve_by(&**spawner, Box::new(serve));
+        } else if !self.is_stopping() {
+            match Builder::new().place(Place::Spread).try_spawn(serve) {
+                Ok(task) => self.add(task.task()),
+                Err(error) if error.is_shutdown() => {}
+                Err(error) => return Err(io::Error::other(SpawnError { closure: (), reason: error.reason })),
             }
-            let spawned = Builder::new().place(Place::Spread).try_spawn(serve);
-            let is_spawned = spawned.is_ok();
-            _ = spawned.map(|task| self.add(task.task()));
-            return is_spawned;
-        };
-        let mut serve: Serve = Box::new(serve);
-        let mut pause = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    /// As `serve`, when the spawner has a place.
+    fn serve_by(&self, spawner: &dyn Spawner, serve: Serve) {
+        let (mut serve, mut pause) = (serve, Duration::ZERO);
         while !self.is_stopping() && !task::ends_by_cancel() {
             match spawner.try_spawn(serve) {
-                Ok(task) => {
-                    self.add(task);
-                    break;
-                }
+                Ok(task) => return self.add(task),
                 Err(refused) => serve = refused,
             }
             // At first it is taken that another server was faster to take the place.
@@ -223,7 +227,6 @@ impl Service {
             pause = (2 * pause).clamp(PAUSE.0, PAUSE.1);
             spawner.wait_free();
         }
-        true
     }
 
     /// Adds a task that serves.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::PAUSE;
+use super::course::{Course, Next, PAUSE};
 use super::places::{Places, Spawner};
 use super::service::Service;
 use crate::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -21,6 +21,9 @@ use crate::runtime::make_pollers;
 use crate::sync::{Permit, Semaphore};
 use crate::task;
 use crate::time;
+
+/// The name of the tasks that accept.
+const NAME: &str = "acceptor";
 
 /// How long it pauses after it has disconnected somebody, which takes two calls: so that there are at most a hundred calls a
 /// second, and nobody waits for long to be disconnected.
@@ -54,10 +57,26 @@ pub trait Listener: Send + Sync + 'static {
         time::timeout(PAUSE.0, || self.accept()).unwrap_or_else(|_| Err(io::ErrorKind::WouldBlock.into()))
     }
 
-    /// Closes it.
+    /// Waits until it may be that there is a connection: a server asks for that after an [`accept`](Self::accept) that did not
+    /// wait, or not for long. What is provided waits for 10 ms.
+    ///
+    /// # Suspends
+    /// Until then.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
     ///
     /// # Errors
-    /// As [`TcpListener::close`].
+    /// As [`accept`](Self::accept).
+    fn wait_readable(&self) -> io::Result<()> {
+        time::sleep(PAUSE.0);
+        Ok(())
+    }
+
+    /// Closes it. A server does so when it stops, and when an error ends its accepting.
+    ///
+    /// # Errors
+    /// As [`TcpListener::close`]. `EBADF` says that it was closed before, so that a server reports no error.
     fn close(&self) -> io::Result<()>;
 }
 
@@ -71,6 +90,10 @@ impl Listener for TcpListener {
 
     fn try_accept(&self) -> io::Result<(TcpStream, Self::Address)> {
         Self::try_accept(self)
+    }
+
+    fn wait_readable(&self) -> io::Result<()> {
+        Self::wait_readable(self)
     }
 
     fn close(&self) -> io::Result<()> {
@@ -90,21 +113,30 @@ impl Listener for UnixListener {
         Self::try_accept(self)
     }
 
+    fn wait_readable(&self) -> io::Result<()> {
+        Self::wait_readable(self)
+    }
+
     fn close(&self) -> io::Result<()> {
         Self::close(self)
     }
 }
 
-type Handle<L> = Box<dyn Fn(<L as Listener>::Stream, <L as Listener>::Address) + Send + Sync>;
+/// Held by each task that serves, which holds nothing else of the server.
+type Handle<L> = Arc<dyn Fn(<L as Listener>::Stream, <L as Listener>::Address) + Send + Sync>;
 
 /// Serves each connection of a listener in a task of its own: gevent's `StreamServer`.
 ///
 /// A handle: clones are the same server. Dropping all of them does not stop it.
 ///
 /// A handler that panics, or raises, ends its own connection; the server goes on, and the failure is reported as that of
-/// any task that nobody joins. When accepting or spawning fails, the server tries again after 10 ms, and ever less often up to
-/// once a second. If that is for want of descriptors, those who connect meanwhile are disconnected, up to fifty a second. A
-/// listener that somebody else closes ends the server's accepting for good, as a stop does.
+/// any task that nobody joins. When accepting or spawning fails, by an error, a panic or an exception, that is
+/// [reported](crate::Report::ServerFailed); the connection at hand, if there is one, is closed, and the server tries again
+/// after 10 ms, and ever less often up to once a second. If it fails for want of descriptors, those who connect meanwhile are
+/// disconnected, up to fifty a second.
+///
+/// A listener that somebody else closes ends the server's accepting for good, as a stop does. So does an error that says that
+/// it accepts no more (`EBADF`, `EINVAL`, `ENOTSOCK`), which is reported as well; then the server closes it.
 ///
 /// # Examples
 /// ```
@@ -147,7 +179,7 @@ impl<L: Listener> StreamServer<L> {
     /// A server that calls `handle` for each connection, in a task of its own. It does not accept before
     /// [`start`](Self::start).
     pub fn new(listener: L, handle: impl Fn(L::Stream, L::Address) + Send + Sync + 'static) -> Self {
-        Self::build(listener, Box::new(handle), Places::All)
+        Self::build(listener, Arc::new(handle), Places::All)
     }
 
     /// As [`new`](Self::new), with at most `limit` connections served at the same time. Others wait to be accepted.
@@ -160,7 +192,7 @@ impl<L: Listener> StreamServer<L> {
         handle: impl Fn(L::Stream, L::Address) + Send + Sync + 'static,
     ) -> Self {
         assert!(limit > 0, "a server needs room for one connection at least");
-        Self::build(listener, Box::new(handle), Places::Limit(Semaphore::new(limit)))
+        Self::build(listener, Arc::new(handle), Places::Limit(Semaphore::new(limit)))
     }
 
     /// As [`new`](Self::new), with tasks that `spawner` makes: gevent's `spawn=pool`. While it is full, others wait to be
@@ -189,7 +221,7 @@ impl<L: Listener> StreamServer<L> {
         spawner: impl Spawner,
         handle: impl Fn(L::Stream, L::Address) + Send + Sync + 'static,
     ) -> Self {
-        Self::build(listener, Box::new(handle), Places::Spawner(Box::new(spawner)))
+        Self::build(listener, Arc::new(handle), Places::Spawner(Box::new(spawner)))
     }
 
     fn build(listener: L, handle: Handle<L>, places: Places) -> Self {
@@ -238,7 +270,7 @@ impl<L: Listener> StreamServer<L> {
     pub fn start(&self) {
         let inner = self.inner.clone();
         let count = inner.acceptors.load(Ordering::Relaxed);
-        self.inner.service.start("acceptor", count, move || inner.accept());
+        self.inner.service.start(NAME, count, move || inner.accept());
     }
 
     /// Stops accepting for now. Connections that come wait with the system.
@@ -253,7 +285,7 @@ impl<L: Listener> StreamServer<L> {
     }
 
     /// Starts, and waits until a [`stop`](Self::stop) has ended, or accepting has ended for another reason: gevent's
-    /// `serve_forever`. The listener may have been closed; what accepts may have panicked; or its runtime has ended.
+    /// `serve_forever`. The listener may have been closed, or accept no more; or its runtime has ended.
     ///
     /// # Suspends
     /// Until then.
@@ -305,68 +337,123 @@ impl<L: Listener> fmt::Debug for StreamServer<L> {
 }
 
 impl<L: Listener> Inner<L> {
-    /// Makes a task for a connection. False if there can be none; then the connection is closed.
-    fn serve(self: &Arc<Self>, place: Option<Permit>, stream: L::Stream, address: L::Address) -> bool {
-        let this = self.clone();
+    /// Makes a task for a connection. If there can be none, the connection is closed.
+    fn serve(&self, place: Option<Permit>, stream: L::Stream, address: L::Address) -> io::Result<()> {
+        let handle = self.handle.clone();
         self.service.serve(&self.places, move || {
-            (this.handle)(stream, address);
+            handle(stream, address);
             drop(place);
         })
     }
 
-    fn accept(self: &Arc<Self>) {
+    fn accept(&self) {
         // Where this fails, a worker makes its own when it can.
         _ = make_pollers();
-        let open_reserve = || File::open("/dev/null");
-        let mut reserve = open_reserve().ok();
-        let mut pause = PAUSE.0;
-        loop {
-            let place = self.places.take();
-            // Where nothing unwinds, the task ends here: there may always be somebody who connects.
-            if task::ends_by_cancel() {
-                return;
-            }
-            let accepted = self.listener.accept();
-            if accepted.is_ok() && reserve.is_none() {
-                let opened = open_reserve();
-                if opened.as_ref().is_err_and(is_out_of_descriptors) {
-                    // Somebody else has opened a file with the reserve's. This one's becomes it, or who comes next would hang.
-                    drop((accepted, place));
-                    reserve = open_reserve().ok();
-                    time::sleep(DISCONNECTING);
-                    continue;
-                }
-                reserve = opened.ok();
-            }
-            let code = match accepted {
-                Ok((stream, address)) => {
-                    if self.serve(place, stream, address) {
-                        pause = PAUSE.0;
-                        continue;
-                    }
-                    None
-                }
-                Err(error) => {
-                    drop(place);
-                    error.raw_os_error()
-                }
-            };
-            match code {
-                Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK) => return,
-                Some(libc::EMFILE | libc::ENFILE) if reserve.take().is_some() => {
-                    // There was a connection, or accepting would not have failed; another acceptor may have it.
-                    let disconnects = self.listener.try_accept().is_ok();
-                    reserve = open_reserve().ok();
-                    if disconnects {
-                        time::sleep(DISCONNECTING);
-                        continue;
-                    }
-                }
-                _ => reserve = reserve.or_else(|| open_reserve().ok()),
-            }
-            time::sleep(pause);
-            pause = (2 * pause).min(PAUSE.1);
+        let mut reserve = Reserve::new();
+        Course::new(NAME).run(|course| self.accept_one(course, &mut reserve));
+    }
+
+    /// Takes a connection, and makes a task for it; or does what is left to do for one that cannot have a task.
+    fn accept_one(&self, course: &mut Course, reserve: &mut Reserve) -> Next {
+        let place = self.places.take();
+        // Where nothing unwinds, the task ends here: there may always be somebody who connects.
+        if task::ends_by_cancel() {
+            return Next::End;
         }
+        let error = match self.next() {
+            Ok((stream, address)) => {
+                if let Err(error) = reserve.restore() {
+                    // Somebody else has opened a file with the reserve's. This one's becomes it, or who comes next would hang.
+                    drop((stream, address, place));
+                    course.failed(&error);
+                    return reserve.has_disconnected();
+                }
+                match self.serve(place, stream, address) {
+                    Ok(()) => return course.served(),
+                    Err(error) => error,
+                }
+            }
+            Err(error) => {
+                drop(place);
+                error
+            }
+        };
+        match error.raw_os_error() {
+            Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK) => {
+                // Who connects is not to wait for nobody. Who has closed it, or stopped the server, knows that it ends.
+                if !is_closed_before(&self.listener) && !self.service.is_stopping() {
+                    course.ended(&error);
+                }
+                return Next::End;
+            }
+            Some(libc::EMFILE | libc::ENFILE) => {
+                course.failed(&error);
+                // There was a connection, or accepting would not have failed; another acceptor may have it.
+                if reserve.give_up() && self.listener.try_accept().is_ok() {
+                    return reserve.has_disconnected();
+                }
+            }
+            _ => course.failed(&error),
+        }
+        // If it fails, it is tried again with the next connection.
+        _ = reserve.restore();
+        Next::Pause
+    }
+
+    /// Takes the next connection. Waits for it also where the listener does not, or not for long: that is nobody's failure.
+    fn next(&self) -> io::Result<(L::Stream, L::Address)> {
+        loop {
+            match self.listener.accept() {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    self.listener.wait_readable()?;
+                }
+                accepted => return accepted,
+            }
+        }
+    }
+}
+
+/// Closes a listener; true if it was closed.
+fn is_closed_before(listener: &impl Listener) -> bool {
+    listener.close().is_err_and(|error| error.raw_os_error() == Some(libc::EBADF))
+}
+
+/// A descriptor that is kept to be given up when there is no other.
+struct Reserve(Option<File>);
+
+impl Reserve {
+    fn new() -> Self {
+        Self(Self::open().ok())
+    }
+
+    fn open() -> io::Result<File> {
+        File::open("/dev/null")
+    }
+
+    /// Opens it again, if it was given up.
+    ///
+    /// # Errors
+    /// There is none left to do so.
+    fn restore(&mut self) -> io::Result<()> {
+        if self.0.is_none() {
+            match Self::open() {
+                Err(error) if is_out_of_descriptors(&error) => return Err(error),
+                opened => self.0 = opened.ok(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes it. False if it was given up before.
+    fn give_up(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+
+    /// A connection was closed: takes its descriptor back, and gives others time to close theirs.
+    fn has_disconnected(&mut self) -> Next {
+        self.0 = Self::open().ok();
+        time::sleep(DISCONNECTING);
+        Next::Step
     }
 }
 
