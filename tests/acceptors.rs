@@ -8,7 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -313,6 +313,114 @@ fn a_listener_that_does_not_wait_or_not_for_long_is_waited_for() {
         });
         let timed_out = |report: &String| report.contains("pauses: ") && !report.contains("pauses: task ");
         assert!(!reports.iter().any(timed_out), "{reports:?}");
+    }
+}
+
+// ---- pauses
+
+/// A pool that is full, until its event is set.
+fn full_pool() -> (Pool, Event) {
+    let (pool, go_on) = (Pool::new(1), Event::new());
+    let waits = go_on.clone();
+    drop(pool.spawn(move || waits.wait()));
+    (pool, go_on)
+}
+
+/// A pool that has a place until somebody asks for it: so a server takes a connection, and then waits with it.
+struct Tempts {
+    pool: Pool,
+    has_asked: Arc<AtomicBool>,
+}
+
+impl Spawner for Tempts {
+    fn wait_free(&self) {
+        if self.has_asked.load(Ordering::Relaxed) {
+            self.pool.wait_free();
+        }
+    }
+
+    fn try_spawn(&self, serve: Serve) -> Result<Task, Serve> {
+        self.has_asked.store(true, Ordering::Relaxed);
+        Spawner::try_spawn(&self.pool, serve)
+    }
+}
+
+// GV-230, GV-233
+#[test]
+fn a_connection_that_waits_for_a_place_is_served_after_a_pause() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let (listener, address) = listener();
+            let ((pool, go_on), has_asked) = (full_pool(), Arc::<AtomicBool>::default());
+            let spawner = Tempts { pool, has_asked: has_asked.clone() };
+            let server = StreamServer::with_spawner(listener, spawner, |stream, _| answer(stream));
+            server.start();
+            let mut client = TcpStream::connect(address).unwrap();
+            until(|| has_asked.load(Ordering::Relaxed));
+            for _ in 0..2 {
+                server.pause();
+                server.start();
+            }
+            server.pause();
+            go_on.set();
+            server.start();
+            asks(&mut client);
+            drop(client);
+            assert!(server.stop(PATIENCE));
+        });
+    }
+}
+
+// GV-230, GV-233: of a stop, and where nobody is left to start the server.
+#[test]
+fn a_connection_that_waits_for_a_place_is_closed_by_the_end_of_its_server() {
+    let _watch = watch();
+    type Server = StreamServer<TcpListener>;
+    let stop = |server: Server| server.stop(PATIENCE).then_some(server);
+    let ends: [fn(Server) -> Option<Server>; 2] = [stop, |_| None];
+    for (workers, end) in [1, 2, 8].into_iter().flat_map(|workers| ends.map(|end| (workers, end))) {
+        runtime(workers).run(|| {
+            let (listener, address) = listener();
+            let ((pool, go_on), has_asked) = (full_pool(), Arc::<AtomicBool>::default());
+            let spawner = Tempts { pool, has_asked: has_asked.clone() };
+            let server = StreamServer::with_spawner(listener, spawner, |stream, _| answer(stream));
+            server.start();
+            let mut client = TcpStream::connect(address).unwrap();
+            until(|| has_asked.load(Ordering::Relaxed));
+            server.pause();
+            let _stopped = end(server);
+            assert_eq!(client.read(&mut [0]).unwrap(), 0);
+            go_on.set();
+        });
+    }
+}
+
+// GV-230
+#[test]
+fn a_datagram_that_waits_for_a_place_is_handled_after_a_pause() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+            client.connect(socket.local_addr().unwrap()).unwrap();
+            let ((pool, go_on), has_asked) = (full_pool(), Arc::<AtomicBool>::default());
+            let spawner = Tempts { pool, has_asked: has_asked.clone() };
+            let server = DatagramServer::with_spawner(socket, spawner, |socket, data, peer| {
+                socket.send_to(&data, peer).unwrap();
+            });
+            server.start();
+            client.send(&[5]).unwrap();
+            until(|| has_asked.load(Ordering::Relaxed));
+            server.pause();
+            go_on.set();
+            server.start();
+            let mut number = [0];
+            client.recv(&mut number).unwrap();
+            assert_eq!(number, [5]);
+            assert!(server.stop(PATIENCE));
+        });
     }
 }
 

@@ -51,7 +51,7 @@ const NAME: &str = "receiver";
 
 type Handle = Box<dyn Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync>;
 
-/// What tasks that serve hold, and nothing else of the server.
+/// What tasks that serve hold, and nothing else of the server: one that is kept for later lies in there.
 struct Serving {
     socket: UdpSocket,
     handle: Handle,
@@ -115,7 +115,8 @@ impl DatagramServer {
         self.inner.service.start(NAME, 1, move || inner.receive());
     }
 
-    /// Stops receiving for now. Datagrams that come wait with the system, which drops what it has no room for.
+    /// Stops receiving for now. Datagrams that come wait with the system, which drops what it has no room for. One that was
+    /// received, and waits for its [`Spawner`], is handled after the next start, or dropped by a stop.
     ///
     /// # Suspends
     /// Until the receiving task has ended.
@@ -193,6 +194,9 @@ impl Inner {
         // Where nothing unwinds, the task ends here: there may always be another datagram.
         if task::ends_by_cancel() {
             return Next::End;
+        }
+        if self.service.serve_kept(&self.places) {
+            return course.served();
         }
         let received = self.next(buffer).and_then(|(size, peer)| {
             let (serving, data) = (self.serving.clone(), buffer[..size].to_vec());

@@ -10,6 +10,7 @@
 //! - Nobody else's code runs under the lock of the state.
 //! - `stopped` is set when the last stop under way has ended, not before.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -45,6 +46,8 @@ struct State {
     ending: Vec<Task>,
     /// Those that serve, and some that have ended.
     tasks: Vec<Task>,
+    /// What was taken, and waited for its spawner when accepting was paused: served first when it goes on.
+    kept: VecDeque<Serve>,
     /// How many tasks were serving when those that had ended were last let go.
     serving: usize,
     /// Whether a start is under way.
@@ -69,9 +72,11 @@ impl State {
         self.ending.clone()
     }
 
-    fn begin_stop(&mut self) {
+    /// Begins a stop, and gives what nobody will serve any more, to be dropped after unlocking.
+    fn begin_stop(&mut self) -> VecDeque<Serve> {
         self.is_stopping = true;
         self.stops += 1;
+        std::mem::take(&mut self.kept)
     }
 
     /// Lets go of tasks that have ended, when they may be as many as the others: each is looked at a few times at most.
@@ -214,13 +219,24 @@ impl Service {
         Ok(())
     }
 
+    /// Serves one of those that were kept when accepting was paused. False if there is none.
+    pub(super) fn serve_kept(&self, places: &Places) -> bool {
+        let Places::Spawner(spawner) = places else { return false };
+        let kept = lock(&self.state).kept.pop_front();
+        kept.map(|serve| self.serve_by(&**spawner, serve)).is_some()
+    }
+
     /// As `serve`, when the spawner has a place.
     fn serve_by(&self, spawner: &dyn Spawner, serve: Serve) {
-        let (mut serve, mut pause) = (serve, Duration::ZERO);
-        while !self.is_stopping() && !task::ends_by_cancel() {
+        let mut waiting = Waiting { service: self, serve: Some(serve) };
+        let mut pause = Duration::ZERO;
+        while !self.is_stopping()
+            && !task::ends_by_cancel()
+            && let Some(serve) = waiting.serve.take()
+        {
             match spawner.try_spawn(serve) {
                 Ok(task) => return self.add(task),
-                Err(refused) => serve = refused,
+                Err(refused) => waiting.serve = Some(refused),
             }
             // At first it is taken that another server was faster to take the place.
             time::sleep(pause);
@@ -250,17 +266,35 @@ impl Service {
 
     /// Begins a stop, which ends when the value is dropped.
     pub(super) fn begin_stop(&self) -> Stop<'_> {
-        lock(&self.state).begin_stop();
+        let unserved = lock(&self.state).begin_stop();
+        drop(unserved);
         Stop(self)
     }
 
     /// Where nobody accepts any more, and nobody has asked for that: stops, so that whoever serves for ever is not kept waiting.
     fn stop_if_none_accepts(&self, mut state: MutexGuard<'_, State>) {
         if state.accepting == 0 && !state.is_starting {
-            state.begin_stop();
+            let unserved = state.begin_stop();
             drop(state);
+            drop(unserved);
             drop(Stop(self));
         }
+    }
+}
+
+/// What was taken, while it waits for a place at the spawner. If its task ends meanwhile, it is kept for the next that accepts.
+struct Waiting<'a> {
+    service: &'a Service,
+    serve: Option<Serve>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.service.state);
+        if !state.is_stopping {
+            state.kept.extend(self.serve.take());
+        }
+        // Else nobody will serve it, and it is dropped after unlocking.
     }
 }
 

@@ -122,7 +122,7 @@ impl Listener for UnixListener {
     }
 }
 
-/// Held by each task that serves, which holds nothing else of the server.
+/// Held by each task that serves, which holds nothing else of the server: one that is kept for later lies in there.
 type Handle<L> = Arc<dyn Fn(<L as Listener>::Stream, <L as Listener>::Address) + Send + Sync>;
 
 /// Serves each connection of a listener in a task of its own: gevent's `StreamServer`.
@@ -273,7 +273,8 @@ impl<L: Listener> StreamServer<L> {
         self.inner.service.start(NAME, count, move || inner.accept());
     }
 
-    /// Stops accepting for now. Connections that come wait with the system.
+    /// Stops accepting for now. Connections that come wait with the system. One that was accepted, and waits for its
+    /// [`Spawner`], is served after the next start, or closed by a stop.
     ///
     /// # Suspends
     /// Until the accepting task has ended.
@@ -359,6 +360,9 @@ impl<L: Listener> Inner<L> {
         // Where nothing unwinds, the task ends here: there may always be somebody who connects.
         if task::ends_by_cancel() {
             return Next::End;
+        }
+        if self.service.serve_kept(&self.places) {
+            return course.served();
         }
         let error = match self.next() {
             Ok((stream, address)) => {
