@@ -130,14 +130,46 @@ fn an_empty_write_with_a_timeout_is_fine() {
 #[test]
 fn a_write_to_a_peer_that_does_not_read_times_out() {
     let _watch = watch();
-    run(|| {
-        let (mut client, _server) = tcp_pair();
-        client.set_write_timeout(Some(ms(100))).unwrap();
+    /// In milliseconds.
+    fn takes(mut client: impl Write) -> u128 {
         let data = vec![0; 100_000_000];
         let began = Instant::now();
         let error = client.write_all(&data).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        assert!(began.elapsed() >= ms(100) && began.elapsed() < ms(5000), "{:?}", began.elapsed());
+        began.elapsed().as_millis()
+    }
+    let timed_out = |timeout| {
+        let clients = [(); 2].map(|()| tcp_pair());
+        clients.iter().for_each(|(client, _)| client.set_write_timeout(Some(ms(timeout))).unwrap());
+        let [(one, _server), (other, _its_server)] = clients;
+        [takes(&one), takes(other.into_split().1)]
+    };
+    for took in [run(|| timed_out(100)), timed_out(100)].concat() {
+        assert!((90..210).contains(&took), "{took} ms");
+    }
+    // Of two waits it would be twice that.
+    for took in run(|| timed_out(300)) {
+        assert!((290..500).contains(&took), "{took} ms");
+    }
+}
+
+// GV-220: what a peer reads in time is no reason to end.
+#[test]
+fn a_long_write_to_a_slow_peer_does_not_time_out() {
+    let _watch = watch();
+    run(|| {
+        let (mut client, mut server) = tcp_pair();
+        client.set_write_timeout(Some(ms(2000))).unwrap();
+        let size = 10_000_000;
+        let reads = spawn(move || {
+            let (mut buffer, mut read) = (vec![0; 500_000], 0);
+            while read < size {
+                osier::sleep(ms(5));
+                read += server.read(&mut buffer).unwrap();
+            }
+        });
+        client.write_all(&vec![0; size]).unwrap();
+        reads.join().unwrap();
     });
 }
 

@@ -93,6 +93,10 @@ where
         self.get_ref().write(bytes)
     }
 
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.get_ref().write_all(bytes)
+    }
+
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         self.get_ref().write_vectored(buffers)
     }

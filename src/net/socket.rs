@@ -11,7 +11,7 @@ use socket2::SockRef;
 
 use super::ready::Ready;
 use super::when::When;
-use crate::runtime::{Direction, closed};
+use crate::runtime::{Direction, closed, over};
 
 /// No limit, in the nanoseconds of a timeout.
 const FOR_EVER: u64 = u64::MAX;
@@ -161,10 +161,21 @@ impl<S: AsFd> Socket<S> {
         call: impl FnMut(&S) -> io::Result<R>,
         is_short: impl Fn(&R) -> bool,
     ) -> io::Result<R> {
+        self.call_telling(direction, call, is_short).map(|(value, _)| value)
+    }
+
+    /// As `call_with`; tells beside the value whether the time was over before the call that gave it.
+    fn call_telling<R>(
+        &self,
+        direction: Direction,
+        mut call: impl FnMut(&S) -> io::Result<R>,
+        is_short: impl Fn(&R) -> bool,
+    ) -> io::Result<(R, bool)> {
         if self.is_nonblocking() {
-            return self.try_call(call);
+            return self.try_call(call).map(|value| (value, false));
         }
-        self.0.ready.io_with(direction, self.timeout(direction), call, is_short)
+        let registration = &self.0.ready.registration;
+        registration.io_telling(direction, self.timeout(direction), || call(self.get()), is_short)
     }
 
     pub(super) fn when(&self, direction: Direction) -> When<'_> {
@@ -292,6 +303,22 @@ where
 
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.write_with(Some(bytes.len()), |mut stream| stream.write(bytes))
+    }
+
+    /// Writes everything. A write that has waited for all of its time, and had room for a part then, is the last: the next
+    /// would wait as long again.
+    pub(super) fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let is_short = |&count: &usize| count < bytes.len();
+            match self.call_telling(Direction::Write, |mut stream| stream.write(bytes), is_short) {
+                Ok((0, _)) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok((count, true)) if is_short(&count) => return Err(over()),
+                Ok((count, _)) => bytes = &bytes[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -462,7 +489,8 @@ macro_rules! timeouts {
             self.socket.set_timeout(Direction::Read, timeout)
         }
 
-        /// Limits how long a write waits, as [`set_read_timeout`](Self::set_read_timeout) does for reads.
+        /// Limits how long a write waits, as [`set_read_timeout`](Self::set_read_timeout) does for reads. A `write_all` ends
+        /// with the first of its writes that takes longer, also if there was room for a part of it in the end.
         ///
         /// # Errors
         /// The timeout is zero.
@@ -564,6 +592,10 @@ macro_rules! stream_type {
                 self.socket.write(bytes)
             }
 
+            fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+                self.socket.write_all(bytes)
+            }
+
             fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
                 self.socket.write_vectored(buffers)
             }
@@ -581,6 +613,10 @@ macro_rules! stream_type {
         impl Write for $name {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
                 self.socket.write(bytes)
+            }
+
+            fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+                self.socket.write_all(bytes)
             }
 
             fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -60,7 +60,9 @@ pub(crate) use place::Way;
 #[cfg(feature = "blocking")]
 pub(crate) use quiet::Busy;
 #[cfg(feature = "net")]
-pub(crate) use reactor::{Direction, Registration, Watched, cancelled, closed, is_ready, make_pollers, timed_out};
+pub(crate) use reactor::{
+    Direction, Registration, Watched, cancelled, closed, is_ready, make_pollers, over, timed_out,
+};
 pub(crate) use rest::Rest;
 pub(crate) use shared::Shared;
 pub(crate) use timer::TimerKey;

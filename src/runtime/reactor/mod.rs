@@ -25,7 +25,7 @@ mod source;
 
 pub(crate) use readiness::Direction;
 pub(crate) use registration::{Registration, Watched};
-pub(crate) use source::{cancelled, closed, is_ready, timed_out};
+pub(crate) use source::{cancelled, closed, is_ready, over, timed_out};
 
 use std::io;
 use std::os::fd::RawFd;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Reactor;
 use super::readiness::Direction;
-use super::source::{Counted, Source, Watchers, cancelled, closed, timed_out};
+use super::source::{Counted, Source, Watchers, closed, over};
 use crate::coroutine::current;
 use crate::runtime::Shared;
 use crate::runtime::worker::Worker;
@@ -63,9 +63,21 @@ impl Registration {
         &self,
         direction: Direction,
         timeout: Option<Duration>,
-        mut call: impl FnMut() -> io::Result<T>,
+        call: impl FnMut() -> io::Result<T>,
         is_short: impl Fn(&T) -> bool,
     ) -> io::Result<T> {
+        self.io_telling(direction, timeout, call, is_short).map(|(value, _)| value)
+    }
+
+    /// As [`io`](Self::io); tells beside the value whether the wait was over before the call that gave it.
+    #[inline]
+    pub(crate) fn io_telling<T>(
+        &self,
+        direction: Direction,
+        timeout: Option<Duration>,
+        mut call: impl FnMut() -> io::Result<T>,
+        is_short: impl Fn(&T) -> bool,
+    ) -> io::Result<(T, bool)> {
         let readiness = &self.0.readiness;
         let mut deadline = None;
         task::spend();
@@ -80,7 +92,7 @@ impl Registration {
                         if is_short(&value) {
                             readiness.fell_short(direction, seen);
                         }
-                        return Ok(value);
+                        return Ok((value, false));
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => readiness.spent(direction, seen),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -92,7 +104,7 @@ impl Registration {
                 deadline = current::now().checked_add(timeout);
             }
             if self.0.wait(direction, deadline)? == Woken::Elapsed {
-                return self.last_try(direction, call, is_short);
+                return self.last_try(direction, call, is_short).map(|value| (value, true));
             }
         }
     }
@@ -112,7 +124,7 @@ impl Registration {
             }
             match call() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(if task::ends_by_cancel() { cancelled() } else { timed_out() });
+                    return Err(over());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) if self.is_closed() => return Err(closed()),

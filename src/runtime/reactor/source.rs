@@ -167,6 +167,11 @@ pub(crate) fn cancelled() -> io::Error {
     io::Error::other("the task was cancelled")
 }
 
+/// What a call gives whose wait is over, and was not enough.
+pub(crate) fn over() -> io::Error {
+    if task::ends_by_cancel() { cancelled() } else { timed_out() }
+}
+
 /// What `poll(2)` is asked for.
 fn poll_events(direction: Direction) -> libc::c_short {
     match direction {
