@@ -17,6 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::{hold_thread, ms, panic_text, thread_cpu_time, watch};
+use osier::net::selector::{Interest, Selector};
 use osier::net::{
     Ready, StreamServer, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream, pipe,
 };
@@ -402,6 +403,52 @@ fn a_closed_socket_answers_no_questions() {
         listener.close().unwrap();
         assert_eq!(code(listener.local_addr()), CLOSED);
         assert_eq!(code(std::net::TcpListener::try_from(listener)), CLOSED);
+    });
+}
+
+// By code that has only the number, such as a library's.
+#[test]
+fn the_number_of_a_closed_socket_is_a_bad_descriptor_to_the_system() {
+    let _watch = watch();
+    run(|| {
+        let (near, mut far) = tcp_pair();
+        let kept = near.try_clone().unwrap();
+        let selector = Selector::new().unwrap();
+        let token = selector.register(&near, Interest::Read).unwrap();
+        near.close().unwrap();
+        assert_eq!(far.read(&mut [0]).unwrap(), 0, "the substitute keeps nothing open");
+
+        let number = near.as_raw_fd();
+        const CLOSED: Option<i32> = Some(libc::EBADF);
+        let failed =
+            |has_failed: bool| has_failed.then(io::Error::last_os_error).and_then(|error| error.raw_os_error());
+        let mut bytes = [0_u8; 128];
+        let (to, mut length) = (bytes.as_mut_ptr(), libc::socklen_t::try_from(bytes.len()).unwrap());
+        let mut poll = libc::pollfd { fd: number, events: libc::POLLIN | libc::POLLOUT, revents: 0 };
+        // SAFETY: the buffer and the length are valid for each, and long enough for an address.
+        unsafe {
+            assert_eq!(failed(libc::recv(number, to.cast(), 1, libc::MSG_DONTWAIT) < 0), CLOSED);
+            assert_eq!(failed(libc::read(number, to.cast(), 1) < 0), CLOSED);
+            assert_eq!(failed(libc::send(number, to.cast(), 1, libc::MSG_NOSIGNAL) < 0), CLOSED);
+            assert_eq!(failed(libc::write(number, to.cast(), 1) < 0), CLOSED);
+            assert_eq!(failed(libc::accept(number, to.cast(), &raw mut length) < 0), CLOSED);
+            assert_eq!(failed(libc::connect(number, to.cast(), length) < 0), CLOSED);
+            assert_eq!(failed(libc::bind(number, to.cast(), length) < 0), CLOSED);
+            assert_eq!(failed(libc::listen(number, 1) < 0), CLOSED);
+            assert_eq!(failed(libc::getsockname(number, to.cast(), &raw mut length) < 0), CLOSED);
+            assert_eq!(libc::poll(&raw mut poll, 1, 0), 1);
+        }
+        assert_eq!(poll.revents, libc::POLLNVAL);
+
+        assert_eq!(code(selector.modify(token, Interest::Both)), CLOSED);
+        selector.unregister(token).unwrap();
+        assert_eq!(code(selector.register(&near, Interest::Read)), CLOSED);
+        assert_eq!(code(Ready::new(near.as_fd())), CLOSED);
+        // It can be given away as what it is, by one of two hands and by the last.
+        for hand in [near, kept] {
+            let fd = OwnedFd::from(hand);
+            assert_eq!(code((&File::from(fd)).read(&mut [0])), CLOSED);
+        }
     });
 }
 

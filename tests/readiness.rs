@@ -224,11 +224,12 @@ fn what_has_not_come_is_out_of_time_and_comes_later() {
 fn what_takes_the_place_of_a_closed_socket_does_not_block() {
     let _watch = watch();
     run(|| {
-        let does_not_block = |close: io::Result<()>, socket: RawFd| {
+        let mut byte = 0_u8;
+        let mut does_not_block = |close: io::Result<()>, socket: RawFd| {
             close.unwrap();
-            // SAFETY: it takes no pointers.
-            let flags = unsafe { libc::fcntl(socket, libc::F_GETFL) };
-            assert!(flags >= 0 && flags & libc::O_NONBLOCK != 0, "{flags:x}");
+            // SAFETY: there is room for one byte.
+            let answer = unsafe { libc::read(socket, (&raw mut byte).cast(), 1) };
+            assert_eq!((answer, io::Error::last_os_error().raw_os_error()), (-1, Some(libc::EBADF)));
         };
         let (near, _far) = tcp_pair();
         does_not_block(near.close(), near.as_raw_fd());

@@ -50,8 +50,8 @@
 //!
 //! # Rooms
 //! - `server`: loops that accept, and serve. `ready`: any descriptor. `pipe`. `selector`: a loop's view. `when`: readiness as a
-//!   branch of a select. `socket`: what all sockets share. `halves`: of a stream. `tcp`, `udp`, `unix`. `resolve`: names to
-//!   addresses.
+//!   branch of a select. `socket`: what all sockets share. `substitute`: for what is closed. `halves`: of a stream. `tcp`, `udp`,
+//!   `unix`. `resolve`: names to addresses.
 //!
 //! How waiting works: `arch-notes/reactor.md`.
 
@@ -63,6 +63,7 @@ mod resolve;
 pub mod selector;
 mod server;
 mod socket;
+mod substitute;
 mod tcp;
 mod udp;
 mod unix;

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::ready::Ready;
+use super::substitute;
 use super::when::When;
 use crate::runtime::{Direction, closed, over};
 
@@ -200,46 +201,14 @@ impl<S: AsFd> Socket<S> {
 
     /// Closes the socket for everybody who shares it.
     ///
-    /// Its number is kept, for an unconnected socket, until the last hand lets go: somebody may be about to use it.
+    /// Its number is kept, for a substitute, until the last hand lets go: somebody may be about to use it.
     pub(super) fn close(&self) -> io::Result<()> {
         if !self.0.ready.registration.close() {
             return Err(closed());
         }
         // What cannot be replaced can still be ended, for the peer, or for those who would connect.
-        self.replace().or_else(|error| SockRef::from(self).shutdown(Shutdown::Both).map_err(|_| error))
-    }
-
-    fn replace(&self) -> io::Result<()> {
-        let substitute = std::os::unix::net::UnixDatagram::unbound()?;
-        // As what it replaces: whoever is about to call must not be held in there.
-        substitute.set_nonblocking(true)?;
-        let substitute = OwnedFd::from(substitute);
-        let number = self.get().as_fd().as_raw_fd();
-        replace(number, substitute.as_fd())
-    }
-}
-
-/// Makes a number name what `by` names; a child that is started gets neither.
-#[cfg(not(target_vendor = "apple"))]
-fn replace(number: RawFd, by: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: both are open; `number` is the caller's, and what it names afterwards is a socket again.
-    match unsafe { libc::dup3(by.as_raw_fd(), number, libc::O_CLOEXEC) } {
-        answer if answer < 0 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
-}
-
-/// As above, where that takes two calls: a child that is started between them gets the substitute.
-#[cfg(target_vendor = "apple")]
-fn replace(number: RawFd, by: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: both are open; `number` is the caller's, and what it names afterwards is a socket again.
-    if unsafe { libc::dup2(by.as_raw_fd(), number) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: it takes no pointers.
-    match unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } {
-        answer if answer < 0 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
+        substitute::replace(self.as_fd())
+            .or_else(|error| SockRef::from(self).shutdown(Shutdown::Both).map_err(|_| error))
     }
 }
 
@@ -363,8 +332,11 @@ macro_rules! socket_type {
             /// As [`into_std`](Self::into_std); of what was closed, what took its place.
             fn give_away(self) -> io::Result<$std> {
                 let (socket, is_only) = self.socket.into_std(<$std>::try_clone)?;
-                socket.set_nonblocking(!is_only)?;
-                Ok(socket)
+                match socket.set_nonblocking(!is_only) {
+                    // What took its place has no mode.
+                    Err(error) if error.raw_os_error() != Some(libc::EBADF) => Err(error),
+                    _ => Ok(socket),
+                }
             }
 
             /// Another handle to the same socket. Timeouts and options are the socket's.
@@ -444,7 +416,7 @@ macro_rules! socket_type {
             }
         }
 
-        /// Of a socket that was closed it is an unconnected one.
+        /// Of a socket that was closed it is what keeps its number: nothing that can be read, written or waited for.
         ///
         /// # Panics
         /// If there are clones of it and the system refuses a duplicate.
