@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use common::{ms, watch};
 use osier::net::selector::{Interest, Selector};
 use osier::net::{PipeReader, PipeWriter, TcpListener, TcpStream, UnixStream, pipe};
-use osier::{run, spawn, time, yield_now};
+use osier::{Runtime, run, spawn, time, yield_now};
 
 // GV-236
 #[test]
@@ -40,6 +40,30 @@ fn a_pipe_is_ready_when_it_has_something_or_has_ended() {
         (&reader).read_exact(&mut [0]).unwrap();
         assert_eq!(selector.select(None).unwrap(), [(read, Interest::Read)], "the end");
         assert_eq!((&reader).read(&mut [0]).unwrap(), 0);
+    });
+}
+
+// GV-236: as gevent's `select` with a timeout of 0.
+#[test]
+fn a_loop_that_only_looks_lets_others_run() {
+    let _watch = watch();
+    Runtime::builder().workers(1).build().unwrap().run(|| {
+        let (reader, mut writer) = pipe().unwrap();
+        let selector = Selector::new().unwrap();
+        selector.register(&reader, Interest::Read).unwrap();
+        let writes = spawn(move || writer.write_all(b"x").map(|()| writer).unwrap());
+        // The first look finds nothing, for the other task has not run.
+        let looks = (0..).find(|_| !selector.select(Duration::ZERO).unwrap().is_empty());
+        assert_eq!(looks, Some(1));
+        let _writer = writes.join().unwrap();
+        // One that finds something each time gives way now and then.
+        let other = spawn(|| ());
+        while !other.is_finished() {
+            assert_eq!(selector.select(Duration::ZERO).unwrap().len(), 1);
+        }
+        // And where nobody may wait, it looks.
+        (&reader).read_exact(&mut [0]).unwrap();
+        assert_eq!(osier::no_suspend(|| selector.select(Duration::ZERO).unwrap()), []);
     });
 }
 

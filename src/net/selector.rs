@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::ready::Ready;
 use crate::runtime::Direction;
 use crate::sync::waiting::lock;
+use crate::task;
 
 /// How many descriptors one `select` tells of; the others come with the next.
 const BATCH: usize = 256;
@@ -189,7 +190,8 @@ impl Selector {
     }
 
     /// Waits until a descriptor is ready for what it is watched for, for at most `timeout`, or without a limit; and tells
-    /// which are. None are told when the time is over. Zero only looks.
+    /// which are. None are told when the time is over. Zero only looks, and lets others run when there is nothing: a loop
+    /// over it may wait for what they do.
     ///
     /// # Suspends
     /// Until one is ready; on a plain thread it holds the thread.
@@ -202,7 +204,12 @@ impl Selector {
     pub fn select(&self, timeout: impl Into<Option<Duration>>) -> io::Result<Vec<(Token, Interest)>> {
         let timeout = timeout.into();
         if timeout == Some(Duration::ZERO) {
-            return self.look();
+            task::spend();
+            let ready = self.look()?;
+            if ready.is_empty() {
+                task::give_way_in_vain();
+            }
+            return Ok(ready);
         }
         let look = |_: &OwnedFd| {
             let ready = self.look()?;

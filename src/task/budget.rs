@@ -38,8 +38,25 @@ pub(crate) fn is_spent() -> bool {
 pub(crate) fn give_way() {
     current::fill_budget();
     let (Some(task), Some(worker)) = (RawTask::current(), Worker::get()) else { return };
-    if worker.note_spent() && !region::is_forbidden() && !cancel::is_unwinding(task) {
+    if worker.note_spent() {
+        yield_if_allowed(task);
+    }
+}
+
+fn yield_if_allowed(task: RawTask) {
+    if !region::is_forbidden() && !cancel::is_unwinding(task) {
         yield_now();
+    }
+}
+
+/// Lets all others run who are ready, in a call that looks only, has found nothing, and is likely to be made again.
+///
+/// # Suspends
+/// The running task; it then unwinds from here if that is due. Not inside `no_suspend`, nor in the middle of an unwind.
+#[cfg(feature = "net")]
+pub(crate) fn give_way_in_vain() {
+    if let Some(task) = RawTask::current() {
+        yield_if_allowed(task);
     }
 }
 

@@ -74,6 +74,8 @@ pub use stepped::{Hop, Step, spawn_hop, spawn_stepped};
 #[cfg(feature = "blocking")]
 pub use unblock::unblock;
 
+#[cfg(feature = "net")]
+pub(crate) use budget::give_way_in_vain;
 pub(crate) use budget::{give_way, go_last, is_spent, spend};
 pub(crate) use builder::sealed::Sealed as ToTask;
 #[cfg(feature = "net")]
