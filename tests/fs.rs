@@ -75,6 +75,27 @@ fn readings(open: impl Fn() -> Box<dyn Read>) -> Vec<Vec<u8>> {
 
 // GV-244
 #[test]
+fn empty_reads_and_writes_of_a_pipe_never_wait() {
+    let _watch = watch();
+    run(|| {
+        let (mut reader, writer) = pipe();
+        assert_eq!(reader.read(&mut []).unwrap(), 0);
+        // Nor for their turn, while somebody waits to write more than there is room for.
+        let writer = Arc::new(writer);
+        let writes = spawn({
+            let writer = writer.clone();
+            move || (&*writer).write(&vec![1; 1 << 20])
+        });
+        reader.read_exact(&mut [0]).unwrap();
+        assert_eq!((&*writer).write(&[]).unwrap(), 0);
+        assert!(!writes.is_finished());
+        reader.read_exact(&mut vec![0; (1 << 20) - 1]).unwrap();
+        assert_eq!(writes.join().unwrap().unwrap(), 1 << 20);
+    });
+}
+
+// GV-244
+#[test]
 fn files_read_as_those_of_std_do() {
     let _watch = watch();
     let directory = Directory::new("read");

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{FOR_EVER, hold_thread, ms, thread_cpu_time, until, watch};
-use osier::net::{Ready, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use osier::net::{Listener, Ready, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream, pipe};
 use osier::runtime::LocalRuntime;
 use osier::sync::channel;
 use osier::task::{Builder, Place};
@@ -170,6 +170,34 @@ fn a_long_write_to_a_slow_peer_does_not_time_out() {
         });
         client.write_all(&vec![0; size]).unwrap();
         reads.join().unwrap();
+    });
+}
+
+// A loop over calls that do not wait must not starve who would end it.
+#[test]
+fn calls_that_never_wait_let_others_run() {
+    let _watch = watch();
+    workers(1).run(|| {
+        /// Calls until another task has run.
+        fn calls(mut call: impl FnMut()) {
+            let other = spawn(|| ());
+            while !other.is_finished() {
+                call();
+            }
+        }
+        let (near, _far) = tcp_pair();
+        calls(|| assert_eq!((&near).read(&mut []).unwrap() + (&near).write(&[]).unwrap(), 0));
+        near.set_nonblocking(true).unwrap();
+        let would_block = |answer: io::Result<usize>| assert_eq!(answer.unwrap_err().kind(), ErrorKind::WouldBlock);
+        calls(|| would_block((&near).read(&mut [0])));
+        calls(|| would_block(near.peek(&mut [0])));
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        udp.set_nonblocking(true).unwrap();
+        calls(|| would_block(udp.recv(&mut [0])));
+        let (listener, _) = listener();
+        calls(|| would_block(Listener::try_accept(&listener).map(|_| 0)));
+        let (mut reader, mut writer) = pipe().unwrap();
+        calls(|| assert_eq!(reader.read(&mut []).unwrap() + writer.write(&[]).unwrap(), 0));
     });
 }
 

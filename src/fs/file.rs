@@ -232,6 +232,9 @@ struct Device<'a>(&'a Ready<std::fs::File>);
 
 impl Read for Device<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return self.0.call_for_nothing(|mut device| device.read(buffer));
+        }
         self.0.io(|| self.0.get_ref().read(buffer))
     }
 }
@@ -247,6 +250,8 @@ impl Write for &File {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &self.0 {
             Way::Disk(disk) => disk.write(bytes),
+            // It mixes with nothing, and needs no turn.
+            Way::Device(ready, _) if bytes.is_empty() => ready.call_for_nothing(|mut device| device.write(bytes)),
             Way::Device(ready, turn) => {
                 let _turn = turn.hold();
                 let mut written = 0;

@@ -79,10 +79,10 @@ macro_rules! pipe_end {
                 &self,
                 direction: Direction,
                 is_empty: bool,
-                mut call: impl FnMut(&std::fs::File) -> io::Result<usize>,
+                call: impl FnMut(&std::fs::File) -> io::Result<usize>,
             ) -> io::Result<usize> {
                 if is_empty {
-                    return call(self.end.get_ref());
+                    return self.end.call_for_nothing(call);
                 }
                 self.end.io_with(direction, None, call, |_| false)
             }

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use super::when::When;
-use crate::runtime::{self, Direction, Registration};
-use crate::time;
+use crate::runtime::{self, Direction, Registration, closed};
+use crate::{task, time};
 
 /// A descriptor of whatever kind, to wait for: a library's connection, a pipe, a terminal, an inotify instance.
 ///
@@ -206,6 +206,23 @@ impl<T: AsFd> Ready<T> {
     /// As [`io`](Self::io).
     pub fn io_write<R>(&self, call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
         self.registration.io(Direction::Write, None, call, |_| false)
+    }
+
+    /// Makes a call that may find that it would block, which is its caller's business; gives way to others now and then.
+    pub(super) fn try_call<R>(&self, call: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
+        task::spend();
+        if self.registration.is_closed() {
+            return Err(closed());
+        }
+        call(&self.io).map_err(|error| if self.registration.is_closed() { closed() } else { error })
+    }
+
+    /// Makes a call that is to move no bytes: the system is asked whether all is well, and there is nothing to wait for.
+    pub(crate) fn call_for_nothing(&self, call: impl FnOnce(&T) -> io::Result<usize>) -> io::Result<usize> {
+        match self.try_call(call) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            answer => answer,
+        }
     }
 
     /// As those two, with a limit on the time and with whether the call got less than there may be.

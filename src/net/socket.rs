@@ -124,11 +124,8 @@ impl<S: AsFd> Socket<S> {
     }
 
     /// Makes a call that may find that it would block, which is its caller's business.
-    pub(super) fn try_call<R>(&self, mut call: impl FnMut(&S) -> io::Result<R>) -> io::Result<R> {
-        if self.is_closed() {
-            return Err(closed());
-        }
-        call(self.get()).map_err(|error| if self.is_closed() { closed() } else { error })
+    pub(super) fn try_call<R>(&self, call: impl FnOnce(&S) -> io::Result<R>) -> io::Result<R> {
+        self.0.ready.try_call(call)
     }
 
     /// Asks the system about the socket, or changes what it is: a call that neither waits nor moves anything.
@@ -139,14 +136,6 @@ impl<S: AsFd> Socket<S> {
         let answer = call(self.get());
         // Closed meanwhile, it may be what took the descriptor's place that has answered.
         if self.is_closed() { Err(closed()) } else { answer }
-    }
-
-    /// Makes a call that is to move no bytes: the system is asked whether all is well, and there is nothing to wait for.
-    fn call_for_nothing(&self, call: impl FnMut(&S) -> io::Result<usize>) -> io::Result<usize> {
-        match self.try_call(call) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            answer => answer,
-        }
     }
 
     /// Ends one direction, or both, by `shutdown`; and has those who wait see it, of which the system does not tell all of them.
@@ -241,7 +230,7 @@ where
     /// `size` is what is asked for; none where the system was not asked for all of it.
     fn read_with(&self, size: Option<usize>, read: impl FnMut(&S) -> io::Result<usize>) -> io::Result<usize> {
         if size == Some(0) {
-            return self.call_for_nothing(read);
+            return self.0.ready.call_for_nothing(read);
         }
         let is_short = |&count: &usize| S::SHORT_READ_EMPTIES && 0 < count && size.is_some_and(|size| count < size);
         self.call_with(Direction::Read, read, is_short)
@@ -253,7 +242,7 @@ where
 
     /// Reads by a call that leaves what it shows, so that the next one finds it.
     pub(super) fn peek(&self, size: usize, peek: impl FnMut(&S) -> io::Result<usize>) -> io::Result<usize> {
-        if size == 0 { self.call_for_nothing(peek) } else { self.call(Direction::Read, peek) }
+        if size == 0 { self.0.ready.call_for_nothing(peek) } else { self.call(Direction::Read, peek) }
     }
 
     pub(super) fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -265,7 +254,7 @@ where
     /// As `read_with`. What was not taken has no room.
     fn write_with(&self, size: Option<usize>, write: impl FnMut(&S) -> io::Result<usize>) -> io::Result<usize> {
         if size == Some(0) {
-            return self.call_for_nothing(write);
+            return self.0.ready.call_for_nothing(write);
         }
         self.call_with(Direction::Write, write, |&count| size.is_some_and(|size| count < size))
     }
