@@ -51,6 +51,34 @@ fn smoke() {
     });
 }
 
+#[test]
+fn in_a_process_of_its_own() {
+    if common::program().as_deref() == Some("no descriptors") {
+        fail_to_keep_a_child();
+    }
+}
+
+/// Starts a child where there are descriptors for that, and none for whoever is to watch it.
+fn fail_to_keep_a_child() {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let limit = libc::rlimit { rlim_cur: open as u64 + 2, rlim_max: open as u64 + 100 };
+    // SAFETY: it only reads the struct.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+    let taken: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    assert!(!taken.is_empty());
+    let error = Command::new("sleep").arg("1000").spawn().unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+    // SAFETY: it takes no other pointer than null.
+    let answer = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
+    assert_eq!((answer, std::io::Error::last_os_error().raw_os_error()), (-1, Some(libc::ECHILD)), "a child is left");
+}
+
+#[test]
+fn a_child_that_cannot_be_kept_is_ended_and_reaped() {
+    let _watch = watch();
+    common::assert_ended_well(&common::run_program("no descriptors"));
+}
+
 // GV-239
 #[test]
 fn children_are_waited_for_among_other_things() {

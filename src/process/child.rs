@@ -70,6 +70,18 @@ impl Drop for Handle {
     }
 }
 
+/// A process that the keeper does not know yet. If something fails, it is ended and reaped: nobody else would.
+struct Begun<'a>(&'a Process);
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        let mut std = self.0.std();
+        _ = std.kill();
+        // That holds the thread for the moment in which the system ends it.
+        _ = std.wait();
+    }
+}
+
 /// A process, as its handle and the keeper share it.
 pub(super) struct Process {
     std: Mutex<std::process::Child>,
@@ -146,21 +158,15 @@ impl Child {
     pub(super) fn start(command: &mut std::process::Command, kills_on_drop: bool) -> io::Result<Self> {
         let mut std = command.spawn()?;
         let (stdin, stdout, stderr) = (std.stdin.take(), std.stdout.take(), std.stderr.take());
-        // From here on it is killed if something fails.
         let descriptor = keeper::descriptor_of(&std);
-        let mut handle = Handle { process: Process::new(std, descriptor), kills_on_drop: true };
-        let child = Self {
-            stdin: stdin.map(TryInto::try_into).transpose()?,
-            stdout: stdout.map(TryInto::try_into).transpose()?,
-            stderr: stderr.map(TryInto::try_into).transpose()?,
-            read: Default::default(),
-            process: {
-                keeper::keep(&handle.process)?;
-                handle.kills_on_drop = kills_on_drop;
-                handle
-            },
-        };
-        Ok(child)
+        let process = Process::new(std, descriptor);
+        let begun = Begun(&process);
+        let stdin = stdin.map(TryInto::try_into).transpose()?;
+        let stdout = stdout.map(TryInto::try_into).transpose()?;
+        let stderr = stderr.map(TryInto::try_into).transpose()?;
+        keeper::keep(&process)?;
+        std::mem::forget(begun);
+        Ok(Self { stdin, stdout, stderr, read: Default::default(), process: Handle { process, kills_on_drop } })
     }
 
     /// Its number. When it has ended the number may be given to another process: send signals with
