@@ -181,8 +181,13 @@ impl Signals {
         let (stream, writer) = UnixStream::pair()?;
         stream.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
-        let kinds =
-            signals.into_iter().map(|signal| Kind::new(signal, writer.try_clone()?)).collect::<io::Result<_>>()?;
+        let mut kinds: Vec<Kind> = Vec::new();
+        for signal in signals {
+            // What is named twice comes once.
+            if kinds.iter().all(|kind| kind.signal != signal) {
+                kinds.push(Kind::new(signal, writer.try_clone()?)?);
+            }
+        }
         Ok(Self { registration: Registration::uncounted(stream.as_raw_fd()), stream, writer, kinds })
     }
 

@@ -43,6 +43,18 @@ fn smoke() {
     });
 }
 
+#[test]
+fn a_signal_that_is_named_twice_comes_once() {
+    let _watch = watch();
+    run(|| {
+        let urgent = Signal::from_raw(libc::SIGURG);
+        let signals = Signals::new([urgent, urgent]).unwrap();
+        raise(urgent);
+        assert_eq!((signals.wait().unwrap(), signals.try_next()), (urgent, None));
+        assert_eq!(format!("{signals:?}"), format!("[{urgent}]"));
+    });
+}
+
 #[derive(Debug)]
 struct Alarm;
 
