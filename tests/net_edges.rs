@@ -406,6 +406,22 @@ fn a_closed_socket_answers_no_questions() {
     });
 }
 
+// As std's: zero would be no limit.
+#[test]
+fn a_timeout_that_is_too_short_for_the_system_is_not_lost() {
+    let _watch = watch();
+    run(|| {
+        for nanoseconds in [1, 999] {
+            let (near, _far) = tcp_pair();
+            near.set_read_timeout(Some(Duration::from_nanos(nanoseconds))).unwrap();
+            near.set_write_timeout(Some(Duration::from_nanos(nanoseconds))).unwrap();
+            let near = near.into_std().unwrap();
+            assert!(near.read_timeout().unwrap().is_some() && near.write_timeout().unwrap().is_some());
+            assert_eq!((&near).read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        }
+    });
+}
+
 // By code that has only the number, such as a library's.
 #[test]
 fn the_number_of_a_closed_socket_is_a_bad_descriptor_to_the_system() {

@@ -16,6 +16,8 @@ use crate::runtime::{Direction, closed, over};
 
 /// No limit, in the nanoseconds of a timeout.
 const FOR_EVER: u64 = u64::MAX;
+/// The shortest timeout that the system knows: it would take a shorter one for none.
+const SHORTEST: Duration = Duration::from_micros(1);
 /// How many slices the system takes at most (`IOV_MAX`): std passes no more of them on, so that less is moved than was asked for.
 const MOST_SLICES: usize = 1024;
 
@@ -69,7 +71,8 @@ impl<S: AsFd> Socket<S> {
 
     /// Gives up this hand: the socket if it was the only one, else a duplicate; with the timeouts, for the system to heed.
     pub(super) fn into_std(self, duplicate: impl FnOnce(&S) -> io::Result<S>) -> io::Result<(S, bool)> {
-        let (read, write) = (self.timeout(Direction::Read), self.timeout(Direction::Write));
+        let [read, write] = [Direction::Read, Direction::Write]
+            .map(|direction| self.timeout(direction).map(|timeout| timeout.max(SHORTEST)));
         let system = SockRef::from(&self);
         if system.read_timeout().is_ok_and(|set| set != read) {
             system.set_read_timeout(read)?;
