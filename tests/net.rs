@@ -813,6 +813,27 @@ fn timers_fire_while_the_worker_sleeps_in_its_poller() {
     waits.cancel();
 }
 
+#[test]
+fn what_comes_in_ends_when_the_listener_is_closed() {
+    let _watch = watch();
+    run(|| {
+        let (listener, address) = listener();
+        let name = std::env::temp_dir().join(format!("osier-incoming-{}", std::process::id()));
+        let unix = UnixListener::bind(&name).unwrap();
+        std::fs::remove_file(&name).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        let mut incoming = listener.incoming();
+        assert!(incoming.next().unwrap().is_ok());
+        listener.close().unwrap();
+        unix.close().unwrap();
+        let mut of_unix = unix.incoming();
+        let code = |error: Option<io::Error>| error.and_then(|error| error.raw_os_error());
+        assert_eq!(code(incoming.next().and_then(Result::err)), Some(libc::EBADF));
+        assert_eq!(code(of_unix.next().and_then(Result::err)), Some(libc::EBADF));
+        assert!(incoming.next().is_none() && of_unix.next().is_none());
+    });
+}
+
 // GV-229
 #[test]
 fn client_and_server_share_one_thread() {

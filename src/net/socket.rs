@@ -289,6 +289,16 @@ where
     }
 }
 
+/// The next that is accepted, until one call has failed since the listener is closed: then so would all that follow.
+pub(super) fn next_incoming<T>(has_ended: &mut bool, accept: impl FnOnce() -> io::Result<T>) -> Option<io::Result<T>> {
+    if *has_ended {
+        return None;
+    }
+    let accepted = accept();
+    *has_ended = accepted.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EBADF));
+    Some(accepted)
+}
+
 /// What every socket type has.
 macro_rules! socket_type {
     ($name:ident, $std:ty) => {

@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use super::halves::{ReadHalf, Stream, WriteHalf};
 use super::resolve::{ToSocketAddrs, for_each_address};
-use super::socket::{Socket, socket_type, stream_type, timeouts};
+use super::socket::{Socket, next_incoming, socket_type, stream_type, timeouts};
 use crate::runtime::Direction;
 
 /// How many connections a listener lets wait to be accepted, where nothing else is said. More than std's 128, which a burst
@@ -289,9 +289,9 @@ impl TcpListener {
         self.socket.wait_readable()
     }
 
-    /// The connections, one after the other, without end.
+    /// The connections, one after the other. They end with the error that says that the listener was closed.
     pub fn incoming(&self) -> Incoming<'_> {
-        Incoming { listener: self }
+        Incoming { listener: self, has_ended: false }
     }
 
     /// Our address.
@@ -323,13 +323,15 @@ impl TcpListener {
 #[derive(Debug)]
 pub struct Incoming<'a> {
     listener: &'a TcpListener,
+    /// Whether it was told that the listener is closed.
+    has_ended: bool,
 }
 
 impl Iterator for Incoming<'_> {
     type Item = io::Result<TcpStream>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.listener.accept().map(|(stream, _)| stream))
+        next_incoming(&mut self.has_ended, || self.listener.accept()).map(|next| next.map(|(stream, _)| stream))
     }
 }
 

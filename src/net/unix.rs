@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockAddr, Type};
 
 use super::halves::{ReadHalf, Stream, WriteHalf};
-use super::socket::{Socket, socket_type, stream_type, timeouts};
+use super::socket::{Socket, next_incoming, socket_type, stream_type, timeouts};
 use crate::runtime::{Direction, cancelled, timed_out};
 use crate::sync::waiting::after;
 use crate::{task, time};
@@ -180,9 +180,9 @@ impl UnixListener {
         self.socket.wait_readable()
     }
 
-    /// The connections, one after the other, without end.
+    /// The connections, one after the other. They end with the error that says that the listener was closed.
     pub fn incoming(&self) -> UnixIncoming<'_> {
-        UnixIncoming { listener: self }
+        UnixIncoming { listener: self, has_ended: false }
     }
 
     /// Our address.
@@ -207,13 +207,15 @@ impl<'a> IntoIterator for &'a UnixListener {
 #[derive(Debug)]
 pub struct UnixIncoming<'a> {
     listener: &'a UnixListener,
+    /// Whether it was told that the listener is closed.
+    has_ended: bool,
 }
 
 impl Iterator for UnixIncoming<'_> {
     type Item = io::Result<UnixStream>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.listener.accept().map(|(stream, _)| stream))
+        next_incoming(&mut self.has_ended, || self.listener.accept()).map(|next| next.map(|(stream, _)| stream))
     }
 }
 
