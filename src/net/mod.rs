@@ -50,8 +50,8 @@
 //!
 //! # Rooms
 //! - `server`: loops that accept, and serve. `ready`: any descriptor. `pipe`. `selector`: a loop's view. `when`: readiness as a
-//!   branch of a select. `socket`: what all sockets share. `substitute`: for what is closed. `halves`: of a stream. `tcp`, `udp`,
-//!   `unix`. `resolve`: names to addresses.
+//!   branch of a select. `socket`: what all sockets share. `types`: what their types have in common. `substitute`: for what is
+//!   closed. `halves`: of a stream. `tcp`, `udp`, `unix`. `resolve`: names to addresses.
 //!
 //! How waiting works: `arch-notes/reactor.md`.
 
@@ -65,6 +65,7 @@ mod server;
 mod socket;
 mod substitute;
 mod tcp;
+mod types;
 mod udp;
 mod unix;
 mod when;

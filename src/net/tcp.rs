@@ -11,7 +11,8 @@ use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use super::halves::{ReadHalf, Stream, WriteHalf};
 use super::resolve::{ToSocketAddrs, for_each_address};
-use super::socket::{Socket, next_incoming, socket_type, stream_type, timeouts};
+use super::socket::{Socket, next_incoming};
+use super::types::{socket_type, stream_type, timeouts};
 use crate::runtime::Direction;
 
 /// How many connections a listener lets wait to be accepted, where nothing else is said. More than std's 128, which a burst

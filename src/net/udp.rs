@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::resolve::{ToSocketAddrs, for_each_address};
-use super::socket::{Socket, socket_type, timeouts};
+use super::socket::Socket;
+use super::types::{socket_type, timeouts};
 use crate::runtime::Direction;
 
 /// A UDP socket: `std::net::UdpSocket`, for tasks.

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockAddr, Type};
 
 use super::halves::{ReadHalf, Stream, WriteHalf};
-use super::socket::{Socket, next_incoming, socket_type, stream_type, timeouts};
+use super::socket::{Socket, next_incoming};
+use super::types::{socket_type, stream_type, timeouts};
 use crate::runtime::{Direction, cancelled, timed_out};
 use crate::sync::waiting::after;
 use crate::{task, time};
