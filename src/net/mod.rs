@@ -51,7 +51,7 @@
 //! # Rooms
 //! - `server`: loops that accept, and serve. `ready`: any descriptor. `pipe`. `selector`: a loop's view. `when`: readiness as a
 //!   branch of a select. `socket`: what all sockets share. `types`: what their types have in common. `substitute`: for what is
-//!   closed. `halves`: of a stream. `tcp`, `udp`, `unix`. `resolve`: names to addresses.
+//!   closed. `halves`: of a stream. `tcp`, `udp`, `unix`, `unix_datagram`. `resolve`: names to addresses.
 //!
 //! How waiting works: `arch-notes/reactor.md`.
 
@@ -68,6 +68,7 @@ mod tcp;
 mod types;
 mod udp;
 mod unix;
+mod unix_datagram;
 mod when;
 
 pub use halves::{ReadHalf, ReuniteError, Stream, WriteHalf};
@@ -77,5 +78,6 @@ pub use resolve::ToSocketAddrs;
 pub use server::{DatagramServer, Listener, Serve, Spawner, StreamServer};
 pub use tcp::{Incoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
-pub use unix::{UnixDatagram, UnixIncoming, UnixListener, UnixStream};
+pub use unix::{UnixIncoming, UnixListener, UnixStream};
+pub use unix_datagram::UnixDatagram;
 pub use when::When;
