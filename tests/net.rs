@@ -15,7 +15,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{FOR_EVER, hold_thread, ms, thread_cpu_time, until, watch};
-use osier::net::{Listener, Ready, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream, pipe};
+use osier::net::{
+    Listener, Ready, TcpListener, TcpStream, ToSocketAddrs, UdpSocket, UnixDatagram, UnixListener, UnixStream, pipe,
+};
 use osier::runtime::LocalRuntime;
 use osier::sync::channel;
 use osier::task::{Builder, Place};
@@ -29,6 +31,19 @@ fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
+}
+
+/// A listener whose backlog is full, so that it does not answer, and who fills it.
+fn full_listener() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let listener = TcpListener::bind_with(&address, 0, false).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, ms(50)) {
+        queued.push(stream);
+        assert!(queued.len() < 100);
+    }
+    (address, listener, queued)
 }
 
 /// An address where nobody listens, for as long as the socket lives that holds it. A port that was merely closed may be
@@ -407,6 +422,43 @@ fn a_port_out_of_range_is_an_error() {
     });
 }
 
+// GV-226
+#[test]
+fn a_deadline_holds_for_looking_up_and_for_all_addresses() {
+    let _watch = watch();
+    /// A name that nobody ever answers for.
+    struct Unanswered;
+    impl ToSocketAddrs for Unanswered {
+        type Iter = std::option::IntoIter<SocketAddr>;
+
+        fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+            osier::sleep(FOR_EVER);
+            unreachable!("nobody answers")
+        }
+    }
+    let connects = || {
+        let (listener, address) = listener();
+        let (_held, refuses) = refuses();
+        let soon = || time::now() + ms(30);
+        let stream = TcpStream::connect_deadline(&[refuses, address][..], time::now() + FOR_EVER).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), address);
+        let error = |answer: io::Result<TcpStream>| answer.unwrap_err().kind();
+        assert_eq!(error(TcpStream::connect_deadline(refuses, time::now() + FOR_EVER)), ErrorKind::ConnectionRefused);
+        assert_eq!(error(TcpStream::connect_deadline(Unanswered, soon())), ErrorKind::TimedOut);
+        assert_eq!(error(TcpStream::connect_deadline(address, time::now())), ErrorKind::TimedOut);
+        assert_eq!(error(TcpStream::connect_deadline("", soon())), ErrorKind::InvalidInput);
+        // Of two that do not answer the first takes all of the time.
+        drop(stream);
+        let (full, _listener, _queued) = full_listener();
+        let began = Instant::now();
+        assert_eq!(error(TcpStream::connect_deadline([full, full], soon())), ErrorKind::TimedOut);
+        assert!(began.elapsed() >= ms(30));
+        drop(listener);
+    };
+    run(connects);
+    connects();
+}
+
 // GV-227
 #[test]
 fn shutdown_of_a_closed_socket_is_an_error() {
@@ -558,15 +610,7 @@ fn a_cancelled_writer_and_a_cancelled_connect_unwind() {
         (0..10).for_each(|_| yield_now());
         writer.cancel();
         assert!(writer.join().unwrap_err().is_cancelled());
-        // A listener whose backlog is full does not answer.
-        let address = "127.0.0.1:0".parse().unwrap();
-        let listener = TcpListener::bind_with(&address, 0, false).unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut queued = Vec::new();
-        while let Ok(stream) = TcpStream::connect_timeout(&address, ms(50)) {
-            queued.push(stream);
-            assert!(queued.len() < 100);
-        }
+        let (address, _listener, _queued) = full_listener();
         let waits = spawn(move || TcpStream::connect(address).map(drop));
         (0..10).for_each(|_| yield_now());
         waits.cancel();

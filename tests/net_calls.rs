@@ -168,9 +168,17 @@ const CALLS: &[(&str, Make)] = &[
     ("UnixStream::write", || writing!(unix_pair(), |to| (&*to).write(&[0]))),
     ("TcpListener::accept", tcp_accept),
     ("TcpStream::connect", tcp_connect),
-    ("TcpStream::connect_timeout", tcp_connect_timeout),
+    ("TcpStream::connect_timeout", || tcp_connect_limited(TcpStream::connect_timeout)),
+    ("TcpStream::connect_deadline", || {
+        tcp_connect_limited(|address, limit| TcpStream::connect_deadline(address, time::now() + limit))
+    }),
     ("UnixListener::accept", unix_accept),
-    ("UnixStream::connect", unix_connect),
+    ("UnixStream::connect", || unix_connect(|path| UnixStream::connect(path))),
+    ("UnixStream::connect_deadline", || {
+        let limit = Limit::new();
+        let set = limit.setter();
+        unix_connect(move |path| UnixStream::connect_deadline(path, time::now() + limit.get())).limited(set)
+    }),
     ("UdpSocket::recv", || udp(|socket| socket.recv(&mut [0]).map(drop))),
     ("UdpSocket::recv_from", || udp(|socket| socket.recv_from(&mut [0]).map(drop))),
     ("UdpSocket::peek", || udp(|socket| socket.peek(&mut [0]).map(drop))),
@@ -259,13 +267,12 @@ impl Limit {
     }
 }
 
-fn tcp_connect_timeout() -> Call {
+fn tcp_connect_limited(connect: fn(&SocketAddr, Duration) -> io::Result<TcpStream>) -> Call {
     let (listener, address, queued) = full_listener();
     let (allow, keep) = accept_all(listener);
     let limit = Limit::new();
     let set = limit.setter();
-    let connect = move || TcpStream::connect_timeout(&address, limit.get()).map(drop);
-    Call::new(connect, allow, (queued, keep)).limited(set)
+    Call::new(move || connect(&address, limit.get()).map(drop), allow, (queued, keep)).limited(set)
 }
 
 fn unix_accept() -> Call {
@@ -277,7 +284,7 @@ fn unix_accept() -> Call {
     Call::new(move || listener.accept().map(drop), allow, path).closed(move || closes.close())
 }
 
-fn unix_connect() -> Call {
+fn unix_connect(connect: impl Fn(&std::path::Path) -> io::Result<UnixStream> + Send + Sync + 'static) -> Call {
     let path = Path::new();
     let address = socket2::SockAddr::unix(&path.0).unwrap();
     let listener = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
@@ -290,7 +297,7 @@ fn unix_connect() -> Call {
     }
     let to = path.0.clone();
     let (allow, keep) = accept_all(listener);
-    Call::new(move || UnixStream::connect(&to).map(drop), allow, (queued, path, keep))
+    Call::new(move || connect(&to).map(drop), allow, (queued, path, keep))
 }
 
 fn udp(wait: fn(&UdpSocket) -> io::Result<()>) -> Call {

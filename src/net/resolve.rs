@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::time::{Duration, Instant};
 use std::vec;
 
-use crate::runtime::cancelled;
-use crate::task;
+use crate::runtime::{cancelled, timed_out};
+use crate::{task, time};
 
 /// What names addresses: as `std::net::ToSocketAddrs`, for the same types, but names are looked up on the threads of
 /// [`task::unblock`], and the caller waits as a task waits. An address that is written out is parsed on the spot.
@@ -115,10 +116,30 @@ impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
 /// Calls `f` for each address until it succeeds.
 pub(super) fn for_each_address<T>(
     addresses: impl ToSocketAddrs,
+    f: impl FnMut(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    first_of(addresses.to_socket_addrs()?, f)
+}
+
+/// As [`for_each_address`], until `deadline` at most; `f` is told how much time is left.
+pub(super) fn for_each_address_until<T>(
+    addresses: impl ToSocketAddrs,
+    deadline: Instant,
+    mut f: impl FnMut(SocketAddr, Duration) -> io::Result<T>,
+) -> io::Result<T> {
+    let addresses = time::timeout_at(deadline, || addresses.to_socket_addrs())??;
+    first_of(addresses, |address| match deadline.saturating_duration_since(time::now()) {
+        Duration::ZERO => Err(timed_out()),
+        left => f(address, left),
+    })
+}
+
+fn first_of<T>(
+    addresses: impl Iterator<Item = SocketAddr>,
     mut f: impl FnMut(SocketAddr) -> io::Result<T>,
 ) -> io::Result<T> {
     let mut last = None;
-    for address in addresses.to_socket_addrs()? {
+    for address in addresses {
         if task::ends_by_cancel() {
             return Err(cancelled());
         }

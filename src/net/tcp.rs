@@ -5,12 +5,12 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::iter::FusedIterator;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use super::halves::{ReadHalf, Stream, WriteHalf};
-use super::resolve::{ToSocketAddrs, for_each_address};
+use super::resolve::{ToSocketAddrs, for_each_address, for_each_address_until};
 use super::socket::{Socket, next_incoming};
 use super::types::{socket_type, stream_type, timeouts};
 use crate::runtime::Direction;
@@ -62,7 +62,7 @@ impl TcpStream {
         for_each_address(address, |address| Self::connect_to(&address, None))
     }
 
-    /// Connects within `timeout`.
+    /// Connects within `timeout`. For names, or several addresses, there is [`connect_deadline`](Self::connect_deadline).
     ///
     /// # Suspends
     /// Until the connection stands.
@@ -77,6 +77,36 @@ impl TcpStream {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a timeout must not be zero"));
         }
         Self::connect_to(address, Some(timeout))
+    }
+
+    /// Connects as [`connect`](Self::connect) does, until `deadline` at most: one limit for looking names up and for all of the
+    /// addresses, which are tried one after the other.
+    ///
+    /// # Suspends
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// [`TimedOut`](io::ErrorKind::TimedOut) when the time is over; else that of the last address; there is none.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::net::{TcpListener, TcpStream};
+    /// use osier::time;
+    /// use std::time::Duration;
+    ///
+    /// osier::run(|| {
+    ///     let listener = TcpListener::bind("127.0.0.1:0")?;
+    ///     let name = ("localhost", listener.local_addr()?.port());
+    ///     TcpStream::connect_deadline(name, time::now() + Duration::from_secs(10))?;
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn connect_deadline<A: ToSocketAddrs>(address: A, deadline: Instant) -> io::Result<Self> {
+        for_each_address_until(address, deadline, |address, left| Self::connect_to(&address, Some(left)))
     }
 
     fn connect_to(address: &SocketAddr, timeout: Option<Duration>) -> io::Result<Self> {

@@ -58,7 +58,21 @@ impl UnixStream {
     /// # Errors
     /// As std's.
     pub fn connect<P: AsRef<Path>>(path: P) -> io::Result<Self> {
-        Self::connect_to(&SockAddr::unix(path)?)
+        Self::connect_to(&SockAddr::unix(path)?, None)
+    }
+
+    /// Connects as [`connect`](Self::connect) does, until `deadline` at most.
+    ///
+    /// # Suspends
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// As std's; [`TimedOut`](io::ErrorKind::TimedOut) when the time is over.
+    pub fn connect_deadline<P: AsRef<Path>>(path: P, deadline: Instant) -> io::Result<Self> {
+        Self::connect_to(&SockAddr::unix(path)?, Some(deadline))
     }
 
     /// Connects to the socket of that address, which need not be a path.
@@ -72,16 +86,16 @@ impl UnixStream {
     /// # Errors
     /// As std's.
     pub fn connect_addr(address: &SocketAddr) -> io::Result<Self> {
-        Self::connect_to(&to_system(address)?)
+        Self::connect_to(&to_system(address)?, None)
     }
 
-    fn connect_to(address: &SockAddr) -> io::Result<Self> {
+    fn connect_to(address: &SockAddr, deadline: Option<Instant>) -> io::Result<Self> {
         let connect = || {
             let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
             socket.connect(address).map(|()| Self { socket: Socket::of_nonblocking(OwnedFd::from(socket).into()) })
         };
-        again_and_again(None, connect)
+        again_and_again(deadline, connect)
     }
 
     /// Two that are connected to each other.

@@ -13,7 +13,6 @@ use super::types::{socket_type, timeouts};
 use super::unix::again_and_again;
 use crate::runtime::Direction;
 use crate::sync::waiting::after;
-use crate::task;
 
 /// Datagrams within one machine: `std::os::unix::net::UnixDatagram`, for tasks.
 pub struct UnixDatagram {
@@ -133,7 +132,6 @@ impl UnixDatagram {
     }
 
     fn send_by(&self, mut send: impl FnMut(&std_net::UnixDatagram) -> io::Result<usize>) -> io::Result<usize> {
-        task::spend();
         if self.socket.is_nonblocking() {
             return self.socket.try_call(send);
         }
