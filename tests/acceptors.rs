@@ -293,14 +293,12 @@ fn a_listener_that_does_not_wait_or_not_for_long_is_waited_for() {
     let _watch = watch();
     let set: [fn(&TcpListener); 2] = [
         |listener| listener.set_nonblocking(true).unwrap(),
-        |listener| socket2::SockRef::from(listener).set_read_timeout(Some(ms(5))).unwrap(),
+        |listener| listener.set_accept_timeout(Some(ms(5))).unwrap(),
     ];
     for set in set {
         let reports = common::reports(|| {
             Runtime::builder().test(1).build().unwrap().run(|| {
                 let (listener, address) = listener();
-                set(&listener);
-                let listener = TcpListener::from_std(listener.into_std().unwrap()).unwrap();
                 set(&listener);
                 let server = StreamServer::new(listener, |stream, _| answer(stream));
                 server.start();

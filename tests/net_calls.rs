@@ -215,10 +215,12 @@ const CALLS: &[(&str, Make)] = &[
 fn tcp_accept() -> Call {
     let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
     let address = listener.local_addr().unwrap();
-    let closes = listener.clone();
+    let [limits, closes] = [listener.clone(), listener.clone()];
     // Who has connected may go: the listener gives the connection all the same.
     let allow = move || (0..3).for_each(|_| drop(TcpStream::connect(address).unwrap()));
-    Call::new(move || listener.accept().map(drop), allow, ()).closed(move || closes.close())
+    Call::new(move || listener.accept().map(drop), allow, ())
+        .limited(move |limit| limits.set_accept_timeout(limit).unwrap())
+        .closed(move || closes.close())
 }
 
 /// Accepts whoever comes, in a task that ends when the second value goes.
@@ -278,10 +280,12 @@ fn tcp_connect_limited(connect: fn(&SocketAddr, Duration) -> io::Result<TcpStrea
 fn unix_accept() -> Call {
     let path = Path::new();
     let listener = Arc::new(UnixListener::bind(&path.0).unwrap());
-    let closes = listener.clone();
+    let [limits, closes] = [listener.clone(), listener.clone()];
     let to = path.0.clone();
     let allow = move || (0..3).for_each(|_| drop(UnixStream::connect(&to).unwrap()));
-    Call::new(move || listener.accept().map(drop), allow, path).closed(move || closes.close())
+    Call::new(move || listener.accept().map(drop), allow, path)
+        .limited(move |limit| limits.set_accept_timeout(limit).unwrap())
+        .closed(move || closes.close())
 }
 
 fn unix_connect(connect: impl Fn(&std::path::Path) -> io::Result<UnixStream> + Send + Sync + 'static) -> Call {

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 use super::halves::{ReadHalf, Stream, WriteHalf};
 use super::resolve::{ToSocketAddrs, for_each_address, for_each_address_until};
 use super::socket::{Socket, next_incoming};
-use super::types::{socket_type, stream_type, timeouts};
+use super::types::{accept_timeout, socket_type, stream_type, timeouts};
 use crate::runtime::Direction;
 
 /// How many connections a listener lets wait to be accepted, where nothing else is said. More than std's 128, which a burst
@@ -253,6 +253,8 @@ pub struct TcpListener {
 socket_type!(TcpListener, std::net::TcpListener);
 
 impl TcpListener {
+    accept_timeout!();
+
     /// Listens on the first of the addresses that lets it; on a port that the system chooses if it is 0.
     ///
     /// # Suspends
@@ -293,6 +295,7 @@ impl TcpListener {
     ///
     /// # Errors
     /// As std's. Those that concern one connection alone (`ECONNABORTED`) are tried again.
+    /// [`TimedOut`](io::ErrorKind::TimedOut) after the time that [`set_accept_timeout`](Self::set_accept_timeout) has set.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.accept_by(|socket| socket.call(Direction::Read, std::net::TcpListener::accept))
     }

@@ -195,6 +195,29 @@ macro_rules! timeouts {
 }
 pub(super) use timeouts;
 
+/// The timeout of a listener.
+macro_rules! accept_timeout {
+    () => {
+        /// Limits how long an [`accept`](Self::accept) waits, for all handles; `None` for no limit. One that takes longer
+        /// fails with [`TimedOut`](io::ErrorKind::TimedOut), and loses nothing. A server waits on.
+        ///
+        /// # Errors
+        /// The timeout is zero.
+        pub fn set_accept_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+            self.socket.set_timeout(Direction::Read, timeout)
+        }
+
+        /// What [`set_accept_timeout`](Self::set_accept_timeout) has set.
+        ///
+        /// # Errors
+        /// None; as those of streams.
+        pub fn accept_timeout(&self) -> io::Result<Option<Duration>> {
+            Ok(self.socket.timeout(Direction::Read))
+        }
+    };
+}
+pub(super) use accept_timeout;
+
 /// `Read` and `Write` for a stream type and for references to it.
 macro_rules! stream_type {
     ($name:ident) => {

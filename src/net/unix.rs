@@ -15,7 +15,7 @@ use socket2::{Domain, SockAddr, Type};
 
 use super::halves::{ReadHalf, Stream, WriteHalf};
 use super::socket::{Socket, next_incoming};
-use super::types::{socket_type, stream_type, timeouts};
+use super::types::{accept_timeout, socket_type, stream_type, timeouts};
 use crate::runtime::{Direction, cancelled, timed_out};
 use crate::{task, time};
 
@@ -134,6 +134,8 @@ pub struct UnixListener {
 socket_type!(UnixListener, std_net::UnixListener);
 
 impl UnixListener {
+    accept_timeout!();
+
     /// Makes a socket at `path`, and listens.
     ///
     /// # Errors
@@ -177,7 +179,8 @@ impl UnixListener {
     /// Nothing is lost: a connection stays with the system until it is returned.
     ///
     /// # Errors
-    /// As std's.
+    /// As std's. [`TimedOut`](io::ErrorKind::TimedOut) after the time that [`set_accept_timeout`](Self::set_accept_timeout)
+    /// has set.
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         let (stream, address) = self.socket.call(Direction::Read, std_net::UnixListener::accept)?;
         Ok((UnixStream::of_std(stream)?, address))
