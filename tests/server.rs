@@ -146,6 +146,40 @@ fn a_full_server_lets_the_next_wait_until_one_ends() {
     });
 }
 
+// GV-233
+#[test]
+fn a_server_tells_where_it_is_and_whether_it_is_full() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        runtime(workers).run(|| {
+            let until_it_goes = |stream: TcpStream, _| while (&stream).read(&mut [0]).is_ok_and(|n| n > 0) {};
+            let all = StreamServer::bind("127.0.0.1:0", until_it_goes).unwrap();
+            let limited = StreamServer::with_limit(listener().0, 2, until_it_goes);
+            let pooled = StreamServer::with_spawner(listener().0, Pool::new(2), until_it_goes);
+            let grouped = StreamServer::with_spawner(listener().0, Group::new(), until_it_goes);
+            for (server, fills) in [(all, false), (limited, true), (pooled, true), (grouped, false)] {
+                let address = server.local_addr().unwrap();
+                assert_eq!(address, server.listener().local_addr().unwrap());
+                server.start();
+                let first = TcpStream::connect(address).unwrap();
+                until(|| server.connections() == 1);
+                assert!(!server.is_full());
+                let _second = TcpStream::connect(address).unwrap();
+                until(|| server.connections() == 2);
+                assert_eq!(server.is_full(), fills);
+                drop(first);
+                until(|| !server.is_full());
+                server.stop(ms(1));
+                assert_eq!(server.local_addr().unwrap(), address);
+            }
+            let nowhere = StreamServer::new(Failing::default(), |(), ()| ());
+            assert_eq!(nowhere.local_addr().unwrap_err().kind(), ErrorKind::Unsupported);
+            let datagrams = DatagramServer::with_limit(UdpSocket::bind("127.0.0.1:0").unwrap(), 1, |_, _, _| ());
+            assert!(!datagrams.is_full());
+        });
+    }
+}
+
 #[test]
 fn a_stop_waits_for_connections_up_to_its_deadline() {
     let _watch = watch();
@@ -380,6 +414,7 @@ fn a_handler_that_panics_during_a_stop_is_reported() {
 // ---- who accepts, and what fails
 
 /// A listener that fails as it is told, and then waits for ever. Notes when it was asked.
+#[derive(Default)]
 struct Failing {
     answers: Mutex<VecDeque<Option<i32>>>,
     asked: Arc<Mutex<Vec<Instant>>>,

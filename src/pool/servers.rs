@@ -10,6 +10,10 @@ impl Spawner for Pool {
         Self::wait_free(self);
     }
 
+    fn is_full(&self) -> bool {
+        Self::is_full(self)
+    }
+
     fn try_spawn(&self, serve: Serve) -> Result<Task, Serve> {
         self.crew.try_serve(serve)
     }

@@ -10,7 +10,6 @@ use super::course::{Course, Next};
 use super::places::{Places, Spawner};
 use super::service::Service;
 use crate::net::UdpSocket;
-use crate::sync::Semaphore;
 use crate::task;
 
 /// Calls a function for each datagram that arrives, in a task of its own: gevent's `DatagramServer`.
@@ -81,7 +80,7 @@ impl DatagramServer {
         handle: impl Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync + 'static,
     ) -> Self {
         assert!(limit > 0, "a server needs room for one datagram at least");
-        Self::build(socket, Box::new(handle), Places::Limit(Semaphore::new(limit)))
+        Self::build(socket, Box::new(handle), Places::limited_to(limit))
     }
 
     /// As [`new`](Self::new), with tasks that `spawner` makes: a [`Pool`](crate::Pool), say, which several servers may share.
@@ -152,6 +151,12 @@ impl DatagramServer {
     /// How many datagrams are being handled. A handler that has just begun may not be counted yet.
     pub fn connections(&self) -> usize {
         self.inner.service.count()
+    }
+
+    /// Whether it serves as many as it may, so that the next one waits to be received. It may be out of date, as
+    /// [`connections`](Self::connections) may.
+    pub fn is_full(&self) -> bool {
+        self.inner.places.is_full(self.connections())
     }
 
     /// Stops for good: receives no more, waits for the handlers, for at most `patience`, cancels those that are left, and

@@ -15,6 +15,11 @@ pub trait Spawner: Send + Sync + 'static {
     /// No place is taken.
     fn wait_free(&self);
 
+    /// Whether it has none. What is provided says that it has always one.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// Spawns a task that runs `serve`, if it has a place. It is the accepting task that calls, with no lock held.
     ///
     /// # Errors
@@ -30,16 +35,30 @@ pub type Serve = Box<dyn FnOnce() + Send>;
 /// How many may be served at the same time.
 pub(super) enum Places {
     All,
-    Limit(Semaphore),
+    /// How many, and who holds a place of those.
+    Limit(usize, Semaphore),
     Spawner(Box<dyn Spawner>),
 }
 
 impl Places {
+    pub(super) fn limited_to(limit: usize) -> Self {
+        Self::Limit(limit, Semaphore::new(limit))
+    }
+
+    /// Whether there is no place for one more, where so many are served. Who accepts has taken one for the next.
+    pub(super) fn is_full(&self, served: usize) -> bool {
+        match self {
+            Self::All => false,
+            Self::Limit(limit, _) => served >= *limit,
+            Self::Spawner(spawner) => spawner.is_full(),
+        }
+    }
+
     /// Waits for a place, and gives what has to be kept for it.
     pub(super) fn take(&self) -> Option<Permit> {
         match self {
             Self::All => None,
-            Self::Limit(places) => Some(places.hold()),
+            Self::Limit(_, places) => Some(places.hold()),
             Self::Spawner(spawner) => {
                 spawner.wait_free();
                 None

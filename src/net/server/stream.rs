@@ -16,9 +16,9 @@ use std::time::Duration;
 use super::course::{Course, Next, PAUSE};
 use super::places::{Places, Spawner};
 use super::service::Service;
-use crate::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use crate::net::{TcpListener, TcpStream, ToSocketAddrs, UnixListener, UnixStream};
 use crate::runtime::make_pollers;
-use crate::sync::{Permit, Semaphore};
+use crate::sync::Permit;
 use crate::task;
 use crate::time;
 
@@ -33,8 +33,8 @@ const DISCONNECTING: Duration = Duration::from_millis(20);
 pub trait Listener: Send + Sync + 'static {
     /// A connection.
     type Stream: Send + 'static;
-    /// A peer's address.
-    type Address: Send + 'static;
+    /// A peer's address, and its own.
+    type Address: Clone + Send + Sync + 'static;
 
     /// Takes the next connection.
     ///
@@ -73,6 +73,14 @@ pub trait Listener: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Its own address, which a server asks for when it is made. What is provided knows none.
+    ///
+    /// # Errors
+    /// As [`TcpListener::local_addr`]; [`Unsupported`](io::ErrorKind::Unsupported) if it is not known.
+    fn local_addr(&self) -> io::Result<Self::Address> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Closes it. A server does so when it stops, and when an error ends its accepting.
     ///
     /// # Errors
@@ -96,6 +104,10 @@ impl Listener for TcpListener {
         Self::wait_readable(self)
     }
 
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Self::local_addr(self)
+    }
+
     fn close(&self) -> io::Result<()> {
         Self::close(self)
     }
@@ -115,6 +127,10 @@ impl Listener for UnixListener {
 
     fn wait_readable(&self) -> io::Result<()> {
         Self::wait_readable(self)
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Address> {
+        Self::local_addr(self)
     }
 
     fn close(&self) -> io::Result<()> {
@@ -162,6 +178,8 @@ pub struct StreamServer<L: Listener> {
 
 struct Inner<L: Listener> {
     listener: L,
+    /// The listener's, while it was open; none if that could not be told.
+    address: Option<L::Address>,
     handle: Handle<L>,
     places: Places,
     /// How many tasks accept, from the next start on.
@@ -172,6 +190,42 @@ struct Inner<L: Listener> {
 impl<L: Listener> Clone for StreamServer<L> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone() }
+    }
+}
+
+impl StreamServer<TcpListener> {
+    /// A server that listens at the first of the addresses that lets it, as [`TcpListener::bind`] does; else as
+    /// [`new`](Self::new).
+    ///
+    /// # Suspends
+    /// While names are looked up.
+    ///
+    /// # Cancel safety
+    /// A caller that is cancelled has bound nothing.
+    ///
+    /// # Errors
+    /// As [`TcpListener::bind`].
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::net::{StreamServer, TcpStream};
+    /// use std::io::Write;
+    /// use std::time::Duration;
+    ///
+    /// osier::run(|| {
+    ///     let server = StreamServer::bind("127.0.0.1:0", |mut stream, _| _ = stream.write_all(b"hello"))?;
+    ///     server.start();
+    ///     assert_eq!(std::io::read_to_string(TcpStream::connect(server.local_addr()?)?)?, "hello");
+    ///     assert!(server.stop(Duration::from_secs(1)));
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn bind<A: ToSocketAddrs>(
+        address: A,
+        handle: impl Fn(TcpStream, SocketAddr) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        TcpListener::bind(address).map(|listener| Self::new(listener, handle))
     }
 }
 
@@ -192,7 +246,7 @@ impl<L: Listener> StreamServer<L> {
         handle: impl Fn(L::Stream, L::Address) + Send + Sync + 'static,
     ) -> Self {
         assert!(limit > 0, "a server needs room for one connection at least");
-        Self::build(listener, Arc::new(handle), Places::Limit(Semaphore::new(limit)))
+        Self::build(listener, Arc::new(handle), Places::limited_to(limit))
     }
 
     /// As [`new`](Self::new), with tasks that `spawner` makes: gevent's `spawn=pool`. While it is full, others wait to be
@@ -225,8 +279,8 @@ impl<L: Listener> StreamServer<L> {
     }
 
     fn build(listener: L, handle: Handle<L>, places: Places) -> Self {
-        let (acceptors, service) = (AtomicUsize::new(1), Arc::default());
-        Self { inner: Arc::new(Inner { listener, handle, places, acceptors, service }) }
+        let (address, acceptors, service) = (listener.local_addr().ok(), AtomicUsize::new(1), Arc::default());
+        Self { inner: Arc::new(Inner { listener, address, handle, places, acceptors, service }) }
     }
 
     /// The same server, with `count` tasks that accept from the next start on, spread over the workers. One does where
@@ -260,6 +314,14 @@ impl<L: Listener> StreamServer<L> {
     /// What it accepts from.
     pub fn listener(&self) -> &L {
         &self.inner.listener
+    }
+
+    /// The address that it accepts, or accepted, connections at: also when it has stopped.
+    ///
+    /// # Errors
+    /// The listener could not tell when the server was made.
+    pub fn local_addr(&self) -> io::Result<L::Address> {
+        self.inner.address.clone().ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
     /// Starts accepting, or goes on with it, in a task. Does nothing if it accepts, or has been stopped.
@@ -310,6 +372,12 @@ impl<L: Listener> StreamServer<L> {
     /// How many connections are being served. A handler that has just begun may not be counted yet.
     pub fn connections(&self) -> usize {
         self.inner.service.count()
+    }
+
+    /// Whether it serves as many as it may, so that the next one waits to be accepted. It may be out of date, as
+    /// [`connections`](Self::connections) may.
+    pub fn is_full(&self) -> bool {
+        self.inner.places.is_full(self.connections())
     }
 
     /// Stops for good: closes the listener, waits for the connections, for at most `patience`, and cancels those that are
