@@ -301,6 +301,26 @@ fn a_reset_is_an_error_for_who_waits() {
 }
 
 #[test]
+fn halves_are_used_by_reference_and_have_their_streams_descriptor() {
+    let _watch = watch();
+    run(|| {
+        let (client, server) = tcp_pair();
+        let number = client.as_raw_fd();
+        let (read, write) = client.into_split();
+        assert_eq!([read.as_fd().as_raw_fd(), write.as_fd().as_raw_fd()], [number; 2]);
+        let echoes = spawn(move || echo(&server).unwrap());
+        osier::scope(|s| {
+            // Two write, and two read, by one half each.
+            (0..2).for_each(|_| drop(s.spawn(|| (&write).write_all(b"ab").unwrap())));
+            (0..2).for_each(|_| drop(s.spawn(|| (&read).read_exact(&mut [0; 2]).unwrap())));
+        });
+        drop(write);
+        assert_eq!((&read).read(&mut [0]).unwrap(), 0);
+        echoes.join().unwrap();
+    });
+}
+
+#[test]
 fn halves_go_separate_ways_and_a_dropped_one_ends_its_direction() {
     let _watch = watch();
     run(|| {

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// A stream that can be split into halves. Implemented by this crate's streams alone.
 pub trait Stream: sealed::Sealed {
@@ -72,7 +73,12 @@ impl<S: Stream> Drop for WriteHalf<S> {
     }
 }
 
-impl<S: Stream> Read for ReadHalf<S>
+/// # Suspends
+/// As the stream.
+///
+/// # Cancel safety
+/// As of the stream.
+impl<S: Stream> Read for &ReadHalf<S>
 where
     for<'a> &'a S: Read,
 {
@@ -85,7 +91,36 @@ where
     }
 }
 
-impl<S: Stream> Write for WriteHalf<S>
+/// # Suspends
+/// As the stream.
+///
+/// # Cancel safety
+/// As of the stream.
+impl<S: Stream> Read for ReadHalf<S>
+where
+    for<'a> &'a S: Read,
+{
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(buffers)
+    }
+}
+
+impl<S: Stream + AsFd> AsFd for ReadHalf<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// # Suspends
+/// As the stream.
+///
+/// # Cancel safety
+/// As of the stream.
+impl<S: Stream> Write for &WriteHalf<S>
 where
     for<'a> &'a S: Write,
 {
@@ -103,6 +138,38 @@ where
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// # Suspends
+/// As the stream.
+///
+/// # Cancel safety
+/// As of the stream.
+impl<S: Stream> Write for WriteHalf<S>
+where
+    for<'a> &'a S: Write,
+{
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        (&*self).write_all(bytes)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(buffers)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<S: Stream + AsFd> AsFd for WriteHalf<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }
 
