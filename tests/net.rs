@@ -162,8 +162,14 @@ fn a_write_to_a_peer_that_does_not_read_times_out() {
     for took in [run(|| timed_out(100)), timed_out(100)].concat() {
         assert!((90..210).contains(&took), "{took} ms");
     }
+    let of_a_pipe = || {
+        let (_reader, writer) = pipe().unwrap();
+        writer.set_write_timeout(Some(ms(300))).unwrap();
+        assert_eq!(writer.write_timeout().unwrap(), Some(ms(300)));
+        takes(&writer)
+    };
     // Of two waits it would be twice that.
-    for took in run(|| timed_out(300)) {
+    for took in run(|| [timed_out(300).to_vec(), vec![of_a_pipe()]].concat()) {
         assert!((290..500).contains(&took), "{took} ms");
     }
 }

@@ -357,15 +357,22 @@ fn unix_send_to() -> Call {
 
 fn pipe_read(read: fn(&PipeReader) -> io::Result<()>) -> Call {
     let (reader, writer): (PipeReader, PipeWriter) = pipe().unwrap();
-    let writer = Arc::new(writer);
+    let (reader, writer) = (Arc::new(reader), Arc::new(writer));
+    let [limits, closes] = [reader.clone(), reader.clone()];
     let writes = writer.clone();
     Call::new(move || read(&reader), move || (&*writes).write_all(&[7; 16]).unwrap(), writer)
+        .limited(move |limit| limits.set_read_timeout(limit).unwrap())
+        .closed(move || closes.close())
 }
 
 fn pipe_write(write: fn(&PipeWriter) -> io::Result<()>) -> Call {
     let (reader, writer) = pipe().unwrap();
     fill(&writer);
+    let writer = Arc::new(writer);
+    let [limits, closes] = [writer.clone(), writer.clone()];
     Call::new(move || write(&writer), move || swallow(reader), ())
+        .limited(move |limit| limits.set_write_timeout(limit).unwrap())
+        .closed(move || closes.close())
 }
 
 fn ready_read(wait: fn(&Ready<io::PipeReader>) -> io::Result<()>) -> Call {

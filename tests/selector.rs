@@ -9,6 +9,7 @@ mod common;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,36 @@ fn a_pipe_is_ready_when_it_has_something_or_has_ended() {
         (&reader).read_exact(&mut [0]).unwrap();
         assert_eq!(selector.select(None).unwrap(), [(read, Interest::Read)], "the end");
         assert_eq!((&reader).read(&mut [0]).unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_pipe_that_is_closed_ends_waits_and_tells_the_other_end() {
+    let _watch = watch();
+    run(|| {
+        let code = |answer: io::Result<usize>| answer.unwrap_err().raw_os_error();
+        let (reader, writer) = pipe().unwrap();
+        let other = reader.try_clone().unwrap();
+        let reader = Arc::new(reader);
+        let reads = spawn({
+            let reader = reader.clone();
+            move || (&*reader).read(&mut [0])
+        });
+        yield_now();
+        reader.close().unwrap();
+        assert_eq!(code(reads.join().unwrap()), Some(libc::EBADF));
+        assert_eq!(code((&*reader).read(&mut [])), Some(libc::EBADF));
+        assert_eq!(code(reader.close().map(|()| 0)), Some(libc::EBADF));
+        assert_eq!(code(reader.try_clone().map(|_| 0)), Some(libc::EBADF));
+        // The duplicate is another descriptor.
+        (&writer).write_all(b"x").unwrap();
+        (&other).read_exact(&mut [0]).unwrap();
+        drop(other);
+        assert_eq!((&writer).write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+        let (reader, writer) = pipe().unwrap();
+        writer.close().unwrap();
+        assert_eq!((&reader).read(&mut [0]).unwrap(), 0);
+        assert_eq!(code((&writer).write(b"x")), Some(libc::EBADF));
     });
 }
 

@@ -4,8 +4,11 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
+use std::time::Duration;
 
-use super::ready::{Ready, set_blocking};
+use super::ready::set_blocking;
+use super::socket::Socket;
+use super::types::{read_timeout, write_timeout};
 use super::when::When;
 use crate::runtime::Direction;
 
@@ -38,27 +41,31 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 ///
 /// Reading gives the end when all writers are gone.
 pub struct PipeReader {
-    end: Ready<std::fs::File>,
+    end: Socket<std::fs::File>,
 }
 
 /// The end of a pipe that is written into: one of [`pipe`]'s, or a child's input.
 ///
 /// Writing fails with [`BrokenPipe`](io::ErrorKind::BrokenPipe) when all readers are gone.
 pub struct PipeWriter {
-    end: Ready<std::fs::File>,
+    end: Socket<std::fs::File>,
 }
 
 impl PipeReader {
+    read_timeout!(end);
+
     /// That there is something to read, or the end, as one of several things to wait for.
     pub fn when_readable(&self) -> When<'_> {
-        self.end.when_readable()
+        self.end.when(Direction::Read)
     }
 }
 
 impl PipeWriter {
+    write_timeout!(end);
+
     /// That there is room, or nobody who reads, as one of several things to wait for.
     pub fn when_writable(&self) -> When<'_> {
-        self.end.when_writable()
+        self.end.when(Direction::Write)
     }
 }
 
@@ -71,20 +78,16 @@ macro_rules! pipe_end {
             /// # Errors
             /// The system is out of descriptors.
             pub fn try_clone(&self) -> io::Result<Self> {
-                Ok(Self { end: Ready::new(self.end.get_ref().try_clone()?)? })
+                Ok(Self { end: Socket::new(self.end.ask(std::fs::File::try_clone)?)? })
             }
 
-            /// Makes a call, which waits; but not for nothing, as when all it is to move is nothing.
-            fn call(
-                &self,
-                direction: Direction,
-                is_empty: bool,
-                call: impl FnMut(&std::fs::File) -> io::Result<usize>,
-            ) -> io::Result<usize> {
-                if is_empty {
-                    return self.end.call_for_nothing(call);
-                }
-                self.end.io_with(direction, None, call, |_| false)
+            /// Closes it at once: whoever waits for it, and whoever uses it later, gets `EBADF`. A duplicate stays open.
+            ///
+            /// # Errors
+            /// It was closed before. The system is out of descriptors: waits have ended, but what is on the other end hears of
+            /// it only when this end is dropped.
+            pub fn close(&self) -> io::Result<()> {
+                self.end.close()
             }
 
             /// Gives the descriptor away, in non-blocking mode.
@@ -104,7 +107,7 @@ macro_rules! pipe_end {
             type Error = io::Error;
 
             fn try_from(fd: OwnedFd) -> io::Result<Self> {
-                Ok(Self { end: Ready::new(fd.into())? })
+                Ok(Self { end: Socket::new(fd.into())? })
             }
         }
 
@@ -139,7 +142,7 @@ macro_rules! pipe_end {
 
         impl AsRawFd for $name {
             fn as_raw_fd(&self) -> RawFd {
-                self.end.as_raw_fd()
+                self.end.as_fd().as_raw_fd()
             }
         }
 
@@ -161,11 +164,11 @@ pipe_end!(PipeWriter, io::PipeWriter, ChildStdin);
 /// Nothing is lost: what was not read stays.
 impl Read for &PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.call(Direction::Read, buffer.is_empty(), |mut end| end.read(buffer))
+        self.end.read(buffer)
     }
 
     fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.call(Direction::Read, buffers.iter().all(|buffer| buffer.is_empty()), |mut end| end.read_vectored(buffers))
+        self.end.read_vectored(buffers)
     }
 }
 
@@ -191,13 +194,15 @@ impl Read for PipeReader {
 /// A single `write` that is cancelled has written nothing; `write_all`, what its first calls have written.
 impl Write for &PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.call(Direction::Write, bytes.is_empty(), |mut end| end.write(bytes))
+        self.end.write(bytes)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.end.write_all(bytes)
     }
 
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.call(Direction::Write, buffers.iter().all(|buffer| buffer.is_empty()), |mut end| {
-            end.write_vectored(buffers)
-        })
+        self.end.write_vectored(buffers)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -213,6 +218,10 @@ impl Write for &PipeWriter {
 impl Write for PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         (&*self).write(bytes)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        (&*self).write_all(bytes)
     }
 
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -224,17 +224,6 @@ impl<T: AsFd> Ready<T> {
             answer => answer,
         }
     }
-
-    /// As those two, with a limit on the time and with whether the call got less than there may be.
-    pub(super) fn io_with<R>(
-        &self,
-        direction: Direction,
-        timeout: Option<Duration>,
-        mut call: impl FnMut(&T) -> io::Result<R>,
-        is_short: impl Fn(&R) -> bool,
-    ) -> io::Result<R> {
-        self.registration.io(direction, timeout, || call(&self.io), is_short)
-    }
 }
 
 impl<T: AsFd> AsFd for Ready<T> {
@@ -255,7 +244,7 @@ impl<T: fmt::Debug> fmt::Debug for Ready<T> {
     }
 }
 
-fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: it takes no pointers, and the descriptor is open.
     let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
     if flags < 0 {

@@ -211,11 +211,11 @@ impl Selector {
             }
             return Ok(ready);
         }
-        let look = |_: &OwnedFd| {
+        let look = || {
             let ready = self.look()?;
             if ready.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(ready) }
         };
-        match self.epoll.io_with(Direction::Read, timeout, look, |_| false) {
+        match self.epoll.registration.io(Direction::Read, timeout, look, |_| false) {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(Vec::new()),
             other => other,
         }

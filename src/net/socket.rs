@@ -1,4 +1,4 @@
-//! What all sockets share: one descriptor with its timeouts, in one or more hands.
+//! What all sockets, and the ends of pipes, share: one descriptor with its timeouts, in one or more hands.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::ready::Ready;
+use super::ready::{Ready, set_nonblocking};
 use super::substitute;
 use super::when::When;
 use crate::runtime::{Direction, closed, over};
@@ -21,7 +21,7 @@ const SHORTEST: Duration = Duration::from_micros(1);
 /// How many slices the system takes at most (`IOV_MAX`): std passes no more of them on, so that less is moved than was asked for.
 const MOST_SLICES: usize = 1024;
 
-/// One of std's socket types, in one or more hands.
+/// One of std's socket types, or a file, in one or more hands.
 #[derive(Debug)]
 pub(super) struct Socket<S>(Arc<Inner<S>>);
 
@@ -42,6 +42,12 @@ impl<S> Clone for Socket<S> {
 }
 
 impl<S: AsFd> Socket<S> {
+    /// Puts a descriptor into non-blocking mode.
+    pub(super) fn new(socket: S) -> io::Result<Self> {
+        set_nonblocking(socket.as_fd())?;
+        Ok(Self::of_nonblocking(socket))
+    }
+
     /// Of a descriptor that is in non-blocking mode.
     pub(super) fn of_nonblocking(socket: S) -> Self {
         Self(Arc::new(Inner {
@@ -84,6 +90,11 @@ impl<S: AsFd> Socket<S> {
             Ok(inner) => Ok((inner.ready.into_inner(), true)),
             Err(shared) => Ok((duplicate(shared.ready.get_ref())?, false)),
         }
+    }
+
+    /// Gives back what was put in, in non-blocking mode. It was never cloned.
+    pub(super) fn into_inner(self) -> S {
+        Arc::into_inner(self.0).expect("it is in one hand").ready.into_inner()
     }
 
     fn timeout_of(&self, direction: Direction) -> &AtomicU64 {
@@ -215,14 +226,24 @@ pub(super) trait Bytes {
     /// Whether a read that gives less has emptied it. Not so in a Unix socket: a read stops at a message that carries
     /// descriptors or another sender's name, and no event comes for what lies behind.
     const SHORT_READ_EMPTIES: bool;
+    /// Whether a write that takes less has filled it.
+    const SHORT_WRITE_FILLS: bool;
 }
 
 impl Bytes for std::net::TcpStream {
     const SHORT_READ_EMPTIES: bool = true;
+    const SHORT_WRITE_FILLS: bool = true;
 }
 
 impl Bytes for std::os::unix::net::UnixStream {
     const SHORT_READ_EMPTIES: bool = false;
+    const SHORT_WRITE_FILLS: bool = true;
+}
+
+/// The end of a pipe, or of whatever else a user has taken for one.
+impl Bytes for std::fs::File {
+    const SHORT_READ_EMPTIES: bool = false;
+    const SHORT_WRITE_FILLS: bool = false;
 }
 
 /// Streams: what was asked for and not had is not there, as far as the kind of stream says so.
@@ -259,7 +280,8 @@ where
         if size == Some(0) {
             return self.0.ready.call_for_nothing(write);
         }
-        self.call_with(Direction::Write, write, |&count| size.is_some_and(|size| count < size))
+        let is_short = |&count: &usize| S::SHORT_WRITE_FILLS && size.is_some_and(|size| count < size);
+        self.call_with(Direction::Write, write, is_short)
     }
 
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -270,10 +292,11 @@ where
     /// would wait as long again.
     pub(super) fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let is_short = |&count: &usize| count < bytes.len();
+            let is_part = |&count: &usize| count < bytes.len();
+            let is_short = |count: &usize| S::SHORT_WRITE_FILLS && is_part(count);
             match self.call_telling(Direction::Write, |mut stream| stream.write(bytes), is_short) {
                 Ok((0, _)) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok((count, true)) if is_short(&count) => return Err(over()),
+                Ok((count, true)) if is_part(&count) => return Err(over()),
                 Ok((count, _)) => bytes = &bytes[count..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 use super::halves::{ReadHalf, Stream, WriteHalf};
 use super::resolve::{ToSocketAddrs, for_each_address, for_each_address_until};
 use super::socket::{Socket, next_incoming};
-use super::types::{accept_timeout, socket_type, stream_type, timeouts};
+use super::types::{accept_timeout, read_timeout, socket_type, stream_type, write_timeout};
 use crate::runtime::Direction;
 
 /// How many connections a listener lets wait to be accepted, where nothing else is said. More than std's 128, which a burst

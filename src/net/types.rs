@@ -155,25 +155,16 @@ macro_rules! socket_type {
 }
 pub(super) use socket_type;
 
-/// `read_timeout` and its kin.
-macro_rules! timeouts {
-    () => {
+/// `read_timeout` and its kin, where `$end` is a `Socket`.
+macro_rules! read_timeout {
+    ($end:ident) => {
         /// Limits how long a read waits, for all handles; `None` for no limit. A read that takes longer fails with
         /// [`TimedOut`](io::ErrorKind::TimedOut), and loses nothing.
         ///
         /// # Errors
         /// The timeout is zero.
         pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-            self.socket.set_timeout(Direction::Read, timeout)
-        }
-
-        /// Limits how long a write waits, as [`set_read_timeout`](Self::set_read_timeout) does for reads. A `write_all` ends
-        /// with the first of its writes that takes longer, also if there was room for a part of it in the end.
-        ///
-        /// # Errors
-        /// The timeout is zero.
-        pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-            self.socket.set_timeout(Direction::Write, timeout)
+            self.$end.set_timeout(Direction::Read, timeout)
         }
 
         /// What [`set_read_timeout`](Self::set_read_timeout) has set.
@@ -181,7 +172,23 @@ macro_rules! timeouts {
         /// # Errors
         /// None; as std's.
         pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-            Ok(self.socket.timeout(Direction::Read))
+            Ok(self.$end.timeout(Direction::Read))
+        }
+    };
+}
+pub(super) use read_timeout;
+
+/// As `read_timeout`, of writes.
+macro_rules! write_timeout {
+    ($end:ident) => {
+        /// Limits how long a write waits, for all handles; `None` for no limit. A write that takes longer fails with
+        /// [`TimedOut`](io::ErrorKind::TimedOut), and writes nothing. A `write_all` ends with the first of its writes that
+        /// takes longer, also if there was room for a part of it in the end.
+        ///
+        /// # Errors
+        /// The timeout is zero.
+        pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+            self.$end.set_timeout(Direction::Write, timeout)
         }
 
         /// What [`set_write_timeout`](Self::set_write_timeout) has set.
@@ -189,11 +196,11 @@ macro_rules! timeouts {
         /// # Errors
         /// None; as std's.
         pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-            Ok(self.socket.timeout(Direction::Write))
+            Ok(self.$end.timeout(Direction::Write))
         }
     };
 }
-pub(super) use timeouts;
+pub(super) use write_timeout;
 
 /// The timeout of a listener.
 macro_rules! accept_timeout {
@@ -222,7 +229,8 @@ pub(super) use accept_timeout;
 macro_rules! stream_type {
     ($name:ident) => {
         impl $name {
-            timeouts!();
+            read_timeout!(socket);
+            write_timeout!(socket);
 
             /// Ends one direction, or both: waits end as they would if the peer had ended, and later writes fail.
             ///

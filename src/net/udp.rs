@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::resolve::{ToSocketAddrs, for_each_address};
 use super::socket::Socket;
-use super::types::{socket_type, timeouts};
+use super::types::{read_timeout, socket_type, write_timeout};
 use crate::runtime::Direction;
 
 /// A UDP socket: `std::net::UdpSocket`, for tasks.
@@ -35,7 +35,8 @@ pub struct UdpSocket {
 socket_type!(UdpSocket, std::net::UdpSocket);
 
 impl UdpSocket {
-    timeouts!();
+    read_timeout!(socket);
+    write_timeout!(socket);
 
     /// Binds to the first of the addresses that lets it; to a port that the system chooses if it is 0.
     ///

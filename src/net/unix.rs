@@ -15,7 +15,7 @@ use socket2::{Domain, SockAddr, Type};
 
 use super::halves::{ReadHalf, Stream, WriteHalf};
 use super::socket::{Socket, next_incoming};
-use super::types::{accept_timeout, socket_type, stream_type, timeouts};
+use super::types::{accept_timeout, read_timeout, socket_type, stream_type, write_timeout};
 use crate::runtime::{Direction, cancelled, timed_out};
 use crate::{task, time};
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::socket::Socket;
-use super::types::{socket_type, timeouts};
+use super::types::{read_timeout, socket_type, write_timeout};
 use super::unix::again_and_again;
 use crate::runtime::Direction;
 use crate::sync::waiting::after;
@@ -22,7 +22,8 @@ pub struct UnixDatagram {
 socket_type!(UnixDatagram, std_net::UnixDatagram);
 
 impl UnixDatagram {
-    timeouts!();
+    read_timeout!(socket);
+    write_timeout!(socket);
 
     /// Makes a socket at `path`.
     ///
