@@ -518,6 +518,12 @@ fn open_files() -> usize {
     count_in_proc("fd")
 }
 
+/// What the descriptors are, for a failure's message.
+fn what_is_open() -> Vec<std::path::PathBuf> {
+    let fds = std::fs::read_dir("/proc/self/fd").expect("a folder in /proc");
+    fds.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok()).collect()
+}
+
 /// Runs `body` with each call, on one worker: a task that is spawned has come to its wait when the caller has yielded. Each
 /// leaves as many descriptors open as it found.
 fn for_each_call(body: impl Fn(Call) + Send + Sync) {
@@ -536,7 +542,7 @@ fn for_each_call(body: impl Fn(Call) + Send + Sync) {
             let patience = Instant::now() + Duration::from_secs(10);
             // Tasks that accept or read to the end let go a moment later.
             until(|| open_files() == before || Instant::now() > patience);
-            assert_eq!(open_files(), before, "{name}");
+            assert_eq!(open_files(), before, "{name}: {:?}", what_is_open());
         }
     });
     assert!(runtime.wait_idle(Duration::from_secs(10)), "no task is left");
