@@ -456,6 +456,26 @@ fn what_is_thrown_into_a_new_one_is_traced_there_and_then_in_its_parent() {
     greenlet::set_trace(None);
 }
 
+#[test]
+fn a_tracer_may_start_the_one_that_is_thrown_into() {
+    let _watch = watch();
+    let g = Greenlet::new(|n: u32| {
+        let caught = catch(|| greenlet::parent().switch(n)).unwrap_err();
+        if caught.is::<Text>() { 7 } else { 8 }
+    });
+    greenlet::set_trace(Some(Rc::new({
+        let g = g.clone();
+        move |event: &Event| {
+            if event.is_throw() && event.origin().name() == "root" {
+                greenlet::set_trace(None);
+                assert_eq!(g.switch(1), 1);
+            }
+        }
+    })));
+    assert_eq!(g.throw(Text("to a new one")), 7);
+    assert!(g.is_dead());
+}
+
 #[cfg(feature = "runtime")]
 mod in_tasks {
     use super::*;

@@ -155,7 +155,10 @@ fn settle<T: 'static>(mail: Mail<T>, name: &str, ending: Ending) {
     match mail {
         Mail::Panic(payload) => ending.end(name, payload),
         Mail::Exit(value) => {
-            report(&Report::LostInDrop { name, what: "the exit of the greenlet that dropped it" });
+            // One that unwinds ends as it is.
+            if !tree::is_unwinding::<T>() {
+                report(&Report::LostInDrop { name, what: "the exit of the greenlet that dropped it" });
+            }
             unwind::drop_quietly(value);
         }
         mail => unwind::drop_quietly(mail),

@@ -327,10 +327,15 @@ fn hand_over<T: 'static>(
                 }
             },
             State::New => {
-                if let Some(from) = &mut origin
-                    && let Err(payload) = trace::tell(std::mem::replace(from, to.clone()), to.clone(), true)
-                {
-                    unwind::drop_quietly(std::mem::replace(&mut mail, Mail::Panic(payload)));
+                if let Some(from) = origin.clone() {
+                    if let Err(payload) = trace::tell(from, to.clone(), true) {
+                        unwind::drop_quietly(std::mem::replace(&mut mail, Mail::Panic(payload)));
+                    }
+                    if node.state.get() != State::New {
+                        // The tracer has started it.
+                        continue;
+                    }
+                    origin = Some(to.clone());
                 }
                 node.end_unstarted();
             }
