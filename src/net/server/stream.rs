@@ -25,9 +25,9 @@ use crate::time;
 /// The name of the tasks that accept.
 const NAME: &str = "acceptor";
 
-/// How long it pauses after it has disconnected somebody, which takes two calls: so that there are at most a hundred calls a
-/// second, and nobody waits for long to be disconnected.
-const DISCONNECTING: Duration = Duration::from_millis(20);
+/// How long it pauses after it has disconnected somebody, which takes two calls: so that there are less than a hundred calls a
+/// second, also with a shorter pause now and then because nobody was there, and nobody waits for long to be disconnected.
+const DISCONNECTING: Duration = Duration::from_millis(25);
 
 /// What a [`StreamServer`] accepts from: [`TcpListener`] or [`UnixListener`].
 pub trait Listener: Send + Sync + 'static {
@@ -149,7 +149,7 @@ type Handle<L> = Arc<dyn Fn(<L as Listener>::Stream, <L as Listener>::Address) +
 /// any task that nobody joins. When accepting or spawning fails, by an error, a panic or an exception, that is
 /// [reported](crate::Report::ServerFailed); the connection at hand, if there is one, is closed, and the server tries again
 /// after 10 ms, and ever less often up to once a second. If it fails for want of descriptors, those who connect meanwhile are
-/// disconnected, up to fifty a second.
+/// disconnected, up to forty a second.
 ///
 /// A listener that somebody else closes ends the server's accepting for good, as a stop does. So does an error that says that
 /// it accepts no more (`EBADF`, `EINVAL`, `ENOTSOCK`), which is reported as well; then the server closes it.
