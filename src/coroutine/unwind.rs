@@ -124,6 +124,10 @@ pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, Payload> {
 /// Catches what unwinds out of `f`, in the middle of a coroutine or outside.
 ///
 /// What began in `f` has ended here: afterwards the running coroutine, or the thread, is unwinding if it was before.
+///
+/// Inlined, for a timeout around something short is mostly this; left to itself the compiler did so or not from one change
+/// elsewhere to the next.
+#[inline(always)]
 pub(crate) fn intercept<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
     let was_unwinding = current::panicking() && is_running_unwinding();
     let result = catch(f);
