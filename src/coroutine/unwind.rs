@@ -138,6 +138,8 @@ pub(crate) fn intercept<T>(f: impl FnOnce() -> T) -> Result<T, Payload> {
 }
 
 /// Drops a value whose destructor may panic, where a panic has nowhere to go.
+// Out of line: nearly all who call it do so where something has failed.
+#[inline(never)]
 pub(crate) fn drop_quietly<T>(value: T) {
     if let Err(payload) = intercept(move || drop(value)) {
         // The payload's own destructor may panic as well, and so on: whoever does that is left alone with it.
