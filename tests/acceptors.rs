@@ -343,19 +343,25 @@ impl Spawner for Tempts {
     }
 }
 
+/// A server that has taken a connection and waits for a place for it, which comes with the event; and who has connected.
+fn waiting_for_a_place() -> (StreamServer<TcpListener>, TcpStream, Event) {
+    let (listener, address) = listener();
+    let ((pool, go_on), has_asked) = (full_pool(), Arc::<AtomicBool>::default());
+    let spawner = Tempts { pool, has_asked: has_asked.clone() };
+    let server = StreamServer::with_spawner(listener, spawner, |stream, _| answer(stream));
+    server.start();
+    let client = TcpStream::connect(address).unwrap();
+    until(|| has_asked.load(Ordering::Relaxed));
+    (server, client, go_on)
+}
+
 // GV-230, GV-233
 #[test]
 fn a_connection_that_waits_for_a_place_is_served_after_a_pause() {
     let _watch = watch();
     for workers in [1, 2, 8] {
         runtime(workers).run(|| {
-            let (listener, address) = listener();
-            let ((pool, go_on), has_asked) = (full_pool(), Arc::<AtomicBool>::default());
-            let spawner = Tempts { pool, has_asked: has_asked.clone() };
-            let server = StreamServer::with_spawner(listener, spawner, |stream, _| answer(stream));
-            server.start();
-            let mut client = TcpStream::connect(address).unwrap();
-            until(|| has_asked.load(Ordering::Relaxed));
+            let (server, mut client, go_on) = waiting_for_a_place();
             for _ in 0..2 {
                 server.pause();
                 server.start();
@@ -379,13 +385,7 @@ fn a_connection_that_waits_for_a_place_is_closed_by_the_end_of_its_server() {
     let ends: [fn(Server) -> Option<Server>; 2] = [stop, |_| None];
     for (workers, end) in [1, 2, 8].into_iter().flat_map(|workers| ends.map(|end| (workers, end))) {
         runtime(workers).run(|| {
-            let (listener, address) = listener();
-            let ((pool, go_on), has_asked) = (full_pool(), Arc::<AtomicBool>::default());
-            let spawner = Tempts { pool, has_asked: has_asked.clone() };
-            let server = StreamServer::with_spawner(listener, spawner, |stream, _| answer(stream));
-            server.start();
-            let mut client = TcpStream::connect(address).unwrap();
-            until(|| has_asked.load(Ordering::Relaxed));
+            let (server, mut client, go_on) = waiting_for_a_place();
             server.pause();
             let _stopped = end(server);
             assert_eq!(client.read(&mut [0]).unwrap(), 0);

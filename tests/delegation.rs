@@ -3,42 +3,11 @@
 mod common;
 
 use std::cell::{OnceCell, RefCell};
-use std::error::Error;
-use std::fmt;
 use std::rc::Rc;
 
-use common::{Log, OnDrop, Tally, levels, panic_text, watch};
+use common::{Log, OnDrop, Oops, Tally, levels, panic_text, raised, watch, yielded};
 use osier::generator::{Resume, ResumeError, Shared, State};
 use osier::{Exception, Generator, Step, Yielder, catch, catch_exit, raise};
-
-#[derive(Debug, PartialEq, Eq)]
-struct Oops(&'static str);
-
-impl fmt::Display for Oops {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl Error for Oops {}
-
-#[track_caller]
-fn raised<T, In>(result: Result<T, ResumeError<In>>) -> Exception {
-    match result {
-        Err(ResumeError::Raised(exception)) => exception,
-        Err(error) => panic!("{error}"),
-        Ok(_) => panic!("nothing was raised"),
-    }
-}
-
-#[track_caller]
-fn yielded<Out, In, Ret>(step: Result<Step<Out, Ret>, ResumeError<In>>) -> Out {
-    match step {
-        Ok(Step::Yielded(out)) => out,
-        Ok(Step::Returned(_)) => panic!("the generator returned"),
-        Err(error) => panic!("{error}"),
-    }
-}
 
 fn range(n: u32) -> Generator<u32> {
     Generator::new(move |y: &Yielder<u32>| y.yield_all(0..n))

@@ -10,45 +10,14 @@ use std::rc::Rc;
 use std::sync::Mutex;
 
 use common::{
-    Log, OWN_THREADS, OnDrop, Tally, assert_died_of, assert_ended_well, miri_cannot, panic_text, program, run_program,
-    stderr, watch,
+    Log, OWN_THREADS, OnDrop, Oops, Tally, assert_died_of, assert_ended_well, miri_cannot, panic_text, program, raised,
+    run_program, stderr, watch, yielded,
 };
 use osier::generator::{ResumeError, ScopedGenerator, Shared, State, Weak, scoped, yield_};
 use osier::{
     Exception, ExitKind, Generator, Greenlet, OrRaise, Report, Step, Yielder, catch, catch_exit, catch_unwind, raise,
     set_report_hook,
 };
-
-/// An error of the kind that programs define.
-#[derive(Debug, PartialEq, Eq)]
-struct Oops(&'static str);
-
-impl fmt::Display for Oops {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl Error for Oops {}
-
-/// The exception that a resume ended with.
-#[track_caller]
-fn raised<T, In>(result: Result<T, ResumeError<In>>) -> Exception {
-    match result {
-        Err(ResumeError::Raised(exception)) => exception,
-        Err(error) => panic!("{error}"),
-        Ok(_) => panic!("nothing was raised"),
-    }
-}
-
-#[track_caller]
-fn yielded<Out, In, Ret>(step: Result<Step<Out, Ret>, ResumeError<In>>) -> Out {
-    match step {
-        Ok(Step::Yielded(out)) => out,
-        Ok(Step::Returned(_)) => panic!("the generator returned"),
-        Err(error) => panic!("{error}"),
-    }
-}
 
 fn oops(exception: &Exception) -> &'static str {
     exception.downcast_ref::<Oops>().expect("an `Oops`").0

@@ -3,30 +3,17 @@
 mod common;
 
 use std::cell::RefCell;
-use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
 
-use common::{Log, OnDrop, panic_text, reports, watch};
+use common::{Log, OnDrop, Oops, panic_text, reports, watch};
 use osier::greenlet::{self, Event, SwitchError, Tracer};
 use osier::{ExitKind, Generator, Greenlet, Yielder, catch, catch_exit, raise};
 
-/// An error with a payload.
-#[derive(Debug, PartialEq, Eq)]
-struct Text(&'static str);
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl Error for Text {}
-
-/// Runs `f`, which raises a `Text`; gives what it says.
+/// Runs `f`, which raises an `Oops`; gives what it says.
 #[track_caller]
 fn text_of<T: fmt::Debug>(f: impl FnOnce() -> T) -> &'static str {
-    catch(f).unwrap_err().downcast_ref::<Text>().expect("it raised another error").0
+    catch(f).unwrap_err().downcast_ref::<Oops>().expect("it raised another error").0
 }
 
 /// A greenlet that says what it catches, and else waits in its parent's switch.
@@ -51,13 +38,13 @@ fn catcher(log: &Log) -> Greenlet<u32> {
 fn a_suspended_one_catches_what_is_thrown_in() {
     let _watch = watch();
     let root = Greenlet::<u32>::current();
-    let thrown = osier::Exception::from(Text("ciao"));
+    let thrown = osier::Exception::from(Oops("ciao"));
     let g = Greenlet::new({
         let thrown = thrown.clone();
         move |n| {
             let caught = catch(|| root.switch(n)).unwrap_err();
             assert!(caught.ptr_eq(&thrown));
-            assert_eq!(caught.downcast_ref(), Some(&Text("ciao")));
+            assert_eq!(caught.downcast_ref(), Some(&Oops("ciao")));
             root.switch(2);
             3
         }
@@ -83,7 +70,7 @@ fn destructors_run_on_the_way_to_the_parent() {
         }
     });
     g.switch(0);
-    assert_eq!(text_of(|| g.throw(Text("up"))), "up");
+    assert_eq!(text_of(|| g.throw(Oops("up"))), "up");
     assert_eq!(log.take(), ["inner", "outer"]);
     assert!(g.is_dead());
 }
@@ -102,7 +89,7 @@ fn an_exception_goes_on_in_the_parent_where_it_waits() {
             raise(error)
         }
     };
-    let (first, second) = (Greenlet::new(body("first")), Greenlet::new(|_| raise(Text("some"))));
+    let (first, second) = (Greenlet::new(body("first")), Greenlet::new(|_| raise(Oops("some"))));
     assert_eq!(first.switch(3), 3);
     second.set_parent(&first).unwrap();
     assert_eq!(text_of(|| second.switch(0)), "some");
@@ -114,7 +101,7 @@ fn an_exception_goes_on_in_the_parent_where_it_waits() {
 #[test]
 fn an_exception_goes_to_the_parent_and_not_to_the_switcher() {
     let _watch = watch();
-    let sibling = Greenlet::<u32>::new(|_| raise(Text("mine")));
+    let sibling = Greenlet::<u32>::new(|_| raise(Oops("mine")));
     let mid = Greenlet::new({
         let sibling = sibling.clone();
         move |n| catch(|| sibling.switch(n)).unwrap_or(99)
@@ -133,7 +120,7 @@ fn what_nobody_catches_goes_to_the_original_parent() {
         let parent = Greenlet::new({
             let root = root.clone();
             move |n| match catch(|| root.switch(n)) {
-                Err(error) if error.is::<Text>() => 33,
+                Err(error) if error.is::<Oops>() => 33,
                 other => panic!("{other:?}"),
             }
         });
@@ -149,7 +136,7 @@ fn what_nobody_catches_goes_to_the_original_parent() {
         if start {
             g.switch(0);
         }
-        assert_eq!(g.throw(Text("index")), 33);
+        assert_eq!(g.throw(Oops("index")), 33);
         assert!(parent.is_dead() && g.is_dead());
         assert_eq!(*ran.borrow(), start);
     }
@@ -161,7 +148,7 @@ fn an_exception_passes_unstarted_parents() {
     let _watch = watch();
     let parent = Greenlet::<u32>::new(|_| unreachable!("it never begins"));
     let g = Greenlet::with_parent(&parent, |_| unreachable!("nor does this"));
-    assert_eq!(text_of(|| g.throw(Text("past"))), "past");
+    assert_eq!(text_of(|| g.throw(Oops("past"))), "past");
     assert!(parent.is_dead() && g.is_dead());
 }
 
@@ -177,11 +164,11 @@ fn thrown_into_a_dead_one_it_is_raised_in_the_nearest_living_ancestor() {
     // Its value starts the parent, whose value goes to the ancestor, which hands it on to us.
     assert_eq!(g.switch(5), 5);
     assert!(parent.is_dead() && g.is_dead());
-    assert_eq!(g.throw(Text("key")), 100);
+    assert_eq!(g.throw(Oops("key")), 100);
     assert_eq!(log.take(), ["caught key"]);
     let child = Greenlet::<u32>::new(|n| n);
     child.switch(1);
-    assert_eq!(text_of(|| child.throw(Text("here"))), "here");
+    assert_eq!(text_of(|| child.throw(Oops("here"))), "here");
 }
 
 // GL-038
@@ -189,17 +176,17 @@ fn thrown_into_a_dead_one_it_is_raised_in_the_nearest_living_ancestor() {
 fn thrown_into_oneself_it_is_raised_by_that_very_call() {
     let _watch = watch();
     let root = Greenlet::<u32>::current();
-    assert_eq!(text_of(|| root.throw(Text("root"))), "root");
+    assert_eq!(text_of(|| root.throw(Oops("root"))), "root");
     let g = Greenlet::new(|n: u32| {
         let me = Greenlet::<u32>::current();
-        assert_eq!(text_of(|| me.throw(Text("own"))), "own");
+        assert_eq!(text_of(|| me.throw(Oops("own"))), "own");
         let exit = catch_exit(|| me.throw_exit(n)).unwrap_err();
         assert_eq!(exit.kind(), ExitKind::Greenlet);
         n + 1
     });
     assert_eq!(g.switch(1), 2);
     // Where nobody catches, it is an ordinary panic.
-    assert_eq!(panic_text(|| root.throw(Text("loud"))), "loud");
+    assert_eq!(panic_text(|| root.throw(Oops("loud"))), "loud");
 }
 
 #[test]
@@ -213,8 +200,8 @@ fn a_child_throws_into_the_root_and_into_its_sibling() {
         let sibling = sibling.clone();
         move |_| {
             // It catches, and hands its answer to the root.
-            sibling.throw(Text("aside"));
-            root.throw(Text("up"))
+            sibling.throw(Oops("aside"));
+            root.throw(Oops("up"))
         }
     });
     assert_eq!(g.switch(0), 100);
@@ -297,13 +284,13 @@ fn an_error_in_flight_stays_with_its_greenlet() {
         move |_| {
             // Its destructor switches away in the middle of the unwind.
             let _guard = OnDrop(|| assert_eq!(neighbour.switch(1), 0));
-            raise(Text("first"))
+            raise(Oops("first"))
         }
     });
     assert_eq!(g.switch(0), 1);
     // Thrown into the neighbour, while `g` is parked in its own unwind.
-    assert_eq!(neighbour.throw(Text("second")), 2);
-    assert!(panic_text(|| g.throw(Text("no"))).ends_with("it is suspended in its own unwind"));
+    assert_eq!(neighbour.throw(Oops("second")), 2);
+    assert!(panic_text(|| g.throw(Oops("no"))).ends_with("it is suspended in its own unwind"));
     assert_eq!(text_of(|| g.switch(0)), "first");
     assert!(g.is_dead());
     assert!(neighbour.kill());
@@ -321,12 +308,12 @@ fn nothing_is_thrown_into_one_that_waits_for_us_in_its_unwind() {
             let _guard = OnDrop(|| {
                 let (log, me) = (log.clone(), me.clone());
                 let child = Greenlet::new(move |n: u32| {
-                    log.push(panic_text(|| me.throw(Text("no"))));
+                    log.push(panic_text(|| me.throw(Oops("no"))));
                     n
                 });
                 child.switch(1);
             });
-            raise(Text("first"))
+            raise(Oops("first"))
         }
     });
     assert_eq!(text_of(|| g.switch(0)), "first");
@@ -349,7 +336,7 @@ fn an_exception_raised_in_a_drop_is_reported() {
         g.switch(0);
         g
     };
-    let told = reports(|| drop(stubborn("fails", |_| raise(Text("instead")))));
+    let told = reports(|| drop(stubborn("fails", |_| raise(Oops("instead")))));
     assert_eq!(told, ["exception ignored in the drop of coroutine 'fails': instead"]);
     // One that waits again instead of ending is leaked.
     let told = reports(|| drop(stubborn("stays", |root| root.switch(1))));
@@ -384,7 +371,7 @@ fn fails_on_exit(name: &'static str, root: &Greenlet<u32>, goes_first: bool) -> 
         if goes_first {
             root.switch(7);
         }
-        raise(Text(name))
+        raise(Oops(name))
     };
     let g = Greenlet::builder(body).name(name).build();
     g.switch(0);
@@ -411,7 +398,7 @@ fn an_unwind_goes_on_after_a_drop_that_raises_at_any_height() {
             let c = fails_on_exit("c", &root, false);
             let b = at_height(height, move |_| {
                 let _c = c;
-                raise(Text("b"))
+                raise(Oops("b"))
             });
             assert_eq!(text_of(|| b.switch(1)), "b");
             assert!(b.is_dead());
@@ -422,7 +409,7 @@ fn an_unwind_goes_on_after_a_drop_that_raises_at_any_height() {
             let c = fails_on_exit("c", &root, false);
             let b = Greenlet::new(move |_| {
                 let _c = c;
-                raise(Text("b"))
+                raise(Oops("b"))
             });
             let a = at_height(height, {
                 let b = b.clone();
@@ -448,7 +435,7 @@ fn an_unwind_goes_on_when_what_it_drops_ends_later() {
             let weak = c.downgrade();
             let b = at_height(height, move |_| {
                 let _c = c;
-                raise(Text("b"))
+                raise(Oops("b"))
             });
             assert_eq!(b.switch(1), 7);
             let c = weak.upgrade().unwrap();
@@ -470,19 +457,19 @@ fn a_destructor_catches_its_childrens_errors_at_any_height() {
             let log = log.clone();
             move |_| {
                 let _guard = OnDrop(|| {
-                    let child = Greenlet::<u32>::new(|_| raise(Text("new")));
+                    let child = Greenlet::<u32>::new(|_| raise(Oops("new")));
                     log.push(text_of(|| child.switch(0)));
                     let child = Greenlet::<u32>::new(|n| {
                         greenlet::parent().switch(n);
-                        raise(Text("suspended"))
+                        raise(Oops("suspended"))
                     });
                     assert_eq!(child.switch(5), 5);
                     log.push(text_of(|| child.switch(0)));
                     let child = Greenlet::<u32>::new(|n| greenlet::parent().switch(n));
                     assert_eq!(child.switch(6), 6);
-                    log.push(text_of(|| child.throw(Text("thrown in"))));
+                    log.push(text_of(|| child.throw(Oops("thrown in"))));
                 });
-                raise(Text("first"))
+                raise(Oops("first"))
             }
         });
         assert_eq!(text_of(|| g.switch(0)), "first", "{height} above the root");
@@ -501,7 +488,7 @@ fn an_unwind_goes_on_after_a_kill_that_raises() {
             let c = fails_on_exit("c", &root, false);
             let g = at_height(height, move |_| {
                 let _guard = OnDrop(|| assert!(c.kill()));
-                raise(Text("b"))
+                raise(Oops("b"))
             });
             assert_eq!(text_of(|| g.switch(1)), "b");
         });
@@ -519,7 +506,7 @@ fn a_kill_at_the_root_raises_beside_a_neighbour_in_its_unwind() {
         let root = root.clone();
         move |_| {
             let _guard = OnDrop(|| _ = root.switch(1));
-            raise(Text("neighbour"))
+            raise(Oops("neighbour"))
         }
     });
     assert_eq!(neighbour.switch(0), 1);
@@ -527,7 +514,7 @@ fn a_kill_at_the_root_raises_beside_a_neighbour_in_its_unwind() {
         let root = root.clone();
         let sends = Greenlet::builder(move |n| {
             _ = catch_exit(|| root.switch(n));
-            Greenlet::with_parent(&root, |_| raise(Text("to the root"))).switch(0)
+            Greenlet::with_parent(&root, |_| raise(Oops("to the root"))).switch(0)
         });
         let sends = sends.name("sends").build();
         sends.switch(0);
@@ -560,7 +547,7 @@ fn a_refused_switch_raises_its_error() {
     // On the thread, a tree of the same type.
     let root = Greenlet::<u32>::current();
     let attempts: [&dyn Fn() -> u32; 3] =
-        [&|| foreign.switch(1), &|| foreign.throw(Text("x")), &|| foreign.throw_exit(1)];
+        [&|| foreign.switch(1), &|| foreign.throw(Oops("x")), &|| foreign.throw_exit(1)];
     for attempt in attempts {
         let error = catch(attempt).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(SwitchError::RootEnded(()) | SwitchError::OtherTree(()))));
@@ -594,7 +581,7 @@ fn a_tracer_is_told_of_switches_and_of_throws() {
     let _watch = watch();
     let log = traced();
     let first = named("first", |n| n);
-    let second = named("second", |_| raise(Text("up")));
+    let second = named("second", |_| raise(Oops("up")));
     first.switch(1);
     assert_eq!(log.take(), ["switch(root -> first)", "switch(first -> root)"]);
     assert_eq!(text_of(|| second.switch(1)), "up");
@@ -660,7 +647,7 @@ fn setting_a_tracer_gives_the_one_before() {
 fn a_tracer_that_raises_is_removed() {
     let _watch = watch();
     let ran = Log::default();
-    greenlet::set_trace(Some(Rc::new(|_: &Event| raise(Text("tracer")))));
+    greenlet::set_trace(Some(Rc::new(|_: &Event| raise(Oops("tracer")))));
     let g = named("g", {
         let ran = ran.clone();
         move |n| {
@@ -779,7 +766,7 @@ fn waiting(log: &Log, i: u32) -> Greenlet<u32> {
         if i.is_multiple_of(2) {
             return root.switch(n);
         }
-        let error = catch(|| -> u32 { raise(Text("handled")) }).unwrap_err();
+        let error = catch(|| -> u32 { raise(Oops("handled")) }).unwrap_err();
         root.switch(n);
         raise(error)
     });

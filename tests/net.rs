@@ -14,7 +14,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{FOR_EVER, hold_thread, ms, thread_cpu_time, until, watch};
+use common::{FOR_EVER, full_listener, hold_thread, ms, thread_cpu_time, until, watch};
 use osier::net::{
     Listener, Ready, TcpListener, TcpStream, ToSocketAddrs, UdpSocket, UnixDatagram, UnixListener, UnixStream, pipe,
 };
@@ -31,19 +31,6 @@ fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
-}
-
-/// A listener whose backlog is full, so that it does not answer, and who fills it.
-fn full_listener() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
-    let address = "127.0.0.1:0".parse().unwrap();
-    let listener = TcpListener::bind_with(&address, 0, false).unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut queued = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, ms(50)) {
-        queued.push(stream);
-        assert!(queued.len() < 100);
-    }
-    (address, listener, queued)
 }
 
 /// An address where nobody listens, for as long as the socket lives that holds it. A port that was merely closed may be
@@ -475,7 +462,7 @@ fn a_deadline_holds_for_looking_up_and_for_all_addresses() {
         assert_eq!(error(TcpStream::connect_deadline("", soon())), ErrorKind::InvalidInput);
         // Of two that do not answer the first takes all of the time.
         drop(stream);
-        let (full, _listener, _queued) = full_listener();
+        let (_listener, full, _queued) = full_listener();
         let began = Instant::now();
         assert_eq!(error(TcpStream::connect_deadline([full, full], soon())), ErrorKind::TimedOut);
         assert!(began.elapsed() >= ms(30));
@@ -636,7 +623,7 @@ fn a_cancelled_writer_and_a_cancelled_connect_unwind() {
         (0..10).for_each(|_| yield_now());
         writer.cancel();
         assert!(writer.join().unwrap_err().is_cancelled());
-        let (address, _listener, _queued) = full_listener();
+        let (_listener, address, _queued) = full_listener();
         let waits = spawn(move || TcpStream::connect(address).map(drop));
         (0..10).for_each(|_| yield_now());
         waits.cancel();

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{FOR_EVER, OnDrop, count_in_proc, ms, until, watch};
+use common::{FOR_EVER, OnDrop, count_in_proc, full_listener, ms, until, watch};
 use osier::net::selector::{Interest, Selector};
 use osier::net::{
     DatagramServer, Listener, PipeReader, PipeWriter, Ready, StreamServer, TcpListener, TcpStream, UdpSocket,
@@ -228,18 +228,6 @@ fn accept_all<L: Listener>(listener: L) -> (impl FnOnce() + Send + 'static, impl
     let listener = Arc::new(listener);
     let closes = listener.clone();
     (move || drop(spawn(move || while listener.accept().is_ok() {})), OnDrop(move || closes.close().unwrap()))
-}
-
-/// A listener whose backlog is full, so that it does not answer, and who fills it.
-fn full_listener() -> (TcpListener, SocketAddr, Vec<TcpStream>) {
-    let address = "127.0.0.1:0".parse().unwrap();
-    let listener = TcpListener::bind_with(&address, 0, false).unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut queued = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, ms(50)) {
-        queued.push(stream);
-    }
-    (listener, address, queued)
 }
 
 fn tcp_connect() -> Call {

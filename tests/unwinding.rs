@@ -3,26 +3,13 @@
 mod common;
 
 use std::cell::RefCell;
-use std::error::Error;
-use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
-use common::{Log, OnDrop, assert_ended_well, panic_text, reports, watch};
+use common::{Log, OnDrop, Oops, assert_ended_well, panic_text, reports, watch};
 use osier::generator::{self, ResumeError, State, scoped};
 use osier::greenlet::{self, Event};
 use osier::{Exit, Generator, Greenlet, Yielder, catch, catch_exit, raise};
-
-#[derive(Debug, PartialEq, Eq)]
-struct Text(&'static str);
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl Error for Text {}
 
 /// Runs `f` in a greenlet that so many others have started one another for.
 fn at_height(height: u32, f: impl FnOnce() + 'static) {
@@ -148,16 +135,16 @@ fn what_a_child_raises_is_caught_in_a_destructor_at_any_height() {
         let unwound = catch(|| {
             let child = Greenlet::new(|n: i64| {
                 greenlet::parent().switch(n);
-                raise(Text("the child's"))
+                raise(Oops("the child's"))
             });
             child.switch(1);
             let _guard = OnDrop(|| *caught.borrow_mut() = catch(|| child.switch(2)).err());
-            raise(Text("its own"))
+            raise(Oops("its own"))
         });
         let unwound: Result<(), _> = unwound;
-        assert_eq!(unwound.unwrap_err().downcast_ref(), Some(&Text("its own")), "height {height}");
+        assert_eq!(unwound.unwrap_err().downcast_ref(), Some(&Oops("its own")), "height {height}");
         let caught = caught.take().expect("the child has raised");
-        assert_eq!(caught.downcast_ref(), Some(&Text("the child's")));
+        assert_eq!(caught.downcast_ref(), Some(&Oops("the child's")));
     });
 }
 
@@ -174,7 +161,7 @@ fn what_comes_to_a_drop_from_elsewhere_is_reported() {
                 // Its own handle: the last one goes while 42 is on its way.
                 slot.borrow_mut().take();
                 _ = catch_exit(|| root.switch(42));
-                root.throw(Text("to the root"))
+                root.throw(Oops("to the root"))
             }
         });
         *slot.borrow_mut() = Some(sender.name("sender").build());
@@ -366,9 +353,9 @@ fn a_drop_survives_what_a_returned_value_does() {
     g.next();
     let unwound: Result<(), _> = catch(move || {
         let _g = g;
-        raise(Text("its own"))
+        raise(Oops("its own"))
     });
-    assert_eq!(unwound.unwrap_err().downcast_ref(), Some(&Text("its own")));
+    assert_eq!(unwound.unwrap_err().downcast_ref(), Some(&Oops("its own")));
     assert_eq!(*dropped.borrow(), 2);
 }
 
@@ -419,7 +406,7 @@ fn what_the_captures_of_an_unstarted_body_raise_is_reported() {
     let told = reports(|| {
         // In a coroutine, where an exception is no panic.
         at_height(1, || {
-            let guard = OnDrop(|| raise(Text("captured")));
+            let guard = OnDrop(|| raise(Oops("captured")));
             let g = Greenlet::builder(move |n: i64| {
                 let _guard = &guard;
                 n
@@ -447,11 +434,11 @@ fn what_is_thrown_into_a_new_one_is_traced_there_and_then_in_its_parent() {
     assert_eq!(g.throw_exit(3), 3);
     assert_eq!(log.take(), ["throw root -> g", "switch g -> root"]);
     let g = named("g").build();
-    assert!(catch(|| g.throw(Text("new"))).is_err());
+    assert!(catch(|| g.throw(Oops("new"))).is_err());
     assert_eq!(log.take(), ["throw root -> g", "throw g -> root"]);
     let parent = named("parent").build();
     let g = named("g").build_with_parent(&parent);
-    assert!(catch(|| g.throw(Text("new"))).is_err());
+    assert!(catch(|| g.throw(Oops("new"))).is_err());
     assert_eq!(log.take(), ["throw root -> g", "throw g -> parent", "throw parent -> root"]);
     greenlet::set_trace(None);
 }
@@ -461,7 +448,7 @@ fn a_tracer_may_start_the_one_that_is_thrown_into() {
     let _watch = watch();
     let g = Greenlet::new(|n: u32| {
         let caught = catch(|| greenlet::parent().switch(n)).unwrap_err();
-        if caught.is::<Text>() { 7 } else { 8 }
+        if caught.is::<Oops>() { 7 } else { 8 }
     });
     greenlet::set_trace(Some(Rc::new({
         let g = g.clone();
@@ -472,7 +459,7 @@ fn a_tracer_may_start_the_one_that_is_thrown_into() {
             }
         }
     })));
-    assert_eq!(g.throw(Text("to a new one")), 7);
+    assert_eq!(g.throw(Oops("to a new one")), 7);
     assert!(g.is_dead());
 }
 

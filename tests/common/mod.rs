@@ -3,14 +3,22 @@
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
-use std::fmt::Write as _;
+use std::error::Error;
+use std::fmt::{self, Write as _};
 use std::io::Write as _;
+#[cfg(feature = "net")]
+use std::net::SocketAddr;
 use std::panic::Location;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use osier::generator::ResumeError;
+#[cfg(feature = "net")]
+use osier::net::{TcpListener, TcpStream};
+use osier::{Exception, Step};
 
 /// How long a test may take before the watchdog ends the process: a minute, or as many seconds as `OSIER_TEST_LIMIT` says,
 /// for tools that make everything slow.
@@ -162,6 +170,56 @@ pub(crate) fn ms(milliseconds: u64) -> Duration {
 
 /// Longer than any test: for waits that only something else can end.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(1 << 30);
+
+// ---- generators
+
+/// An error of the kind that programs define.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Oops(pub(crate) &'static str);
+
+impl fmt::Display for Oops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Oops {}
+
+/// The exception that a resume ended with.
+#[track_caller]
+pub(crate) fn raised<T, In>(result: Result<T, ResumeError<In>>) -> Exception {
+    match result {
+        Err(ResumeError::Raised(exception)) => exception,
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("nothing was raised"),
+    }
+}
+
+/// The item that a resume gave.
+#[track_caller]
+pub(crate) fn yielded<Out, In, Ret>(step: Result<Step<Out, Ret>, ResumeError<In>>) -> Out {
+    match step {
+        Ok(Step::Yielded(out)) => out,
+        Ok(Step::Returned(_)) => panic!("the generator returned"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+// ---- sockets
+
+/// A listener whose backlog is full, so that it does not answer, and who fills it.
+#[cfg(feature = "net")]
+pub(crate) fn full_listener() -> (TcpListener, SocketAddr, Vec<TcpStream>) {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let listener = TcpListener::bind_with(&address, 0, false).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, ms(50)) {
+        queued.push(stream);
+        assert!(queued.len() < 100);
+    }
+    (listener, address, queued)
+}
 
 // ---- random numbers
 
