@@ -40,6 +40,21 @@ impl Signs {
         self.busy.load(Ordering::SeqCst) > 0
     }
 
+    /// Counts a blocking call that begins; by a worker, which is awake.
+    #[cfg(any(feature = "blocking", all(test, osier_loom)))]
+    fn begin_call(&self) {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A blocking call has ended. True if none is under way any more. Whoever says so must look, afterwards, whether it is quiet: its
+    /// caller may be gone, and the last worker have fallen asleep while the call still counted.
+    #[cfg(any(feature = "blocking", all(test, osier_loom)))]
+    fn end_call(&self) -> bool {
+        // The fence in `is_awaited` stands between this and that look: either it sees the last worker asleep, or that one has
+        // seen this.
+        self.busy.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+
     /// How often a worker has woken up.
     pub(super) fn wakes(&self) -> usize {
         self.wakes.load(Ordering::SeqCst)
@@ -116,7 +131,7 @@ impl Busy {
     pub(crate) fn begin() -> Self {
         let shared = Worker::get().map(|worker| worker.shared().weak());
         if let Some(shared) = Worker::get().map(Worker::shared) {
-            shared.quiet.signs.busy.fetch_add(1, Ordering::SeqCst);
+            shared.quiet.signs.begin_call();
         }
         Self(shared)
     }
@@ -126,7 +141,7 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         if let Some(shared) = self.0.as_ref().and_then(Weak::upgrade) {
-            let was_last = shared.quiet.signs.busy.fetch_sub(1, Ordering::SeqCst) == 1;
+            let was_last = shared.quiet.signs.end_call();
             let workers = shared.remotes.len();
             if was_last && (workers == 1 || shared.idle.asleep() == workers) {
                 // It may be the only thing that the worker of a local or of a test runtime waited for; that one has seen
@@ -230,7 +245,11 @@ mod model {
                 inbox == 0 && self.expects.iter().all(|expects| expects.load(Ordering::Relaxed) == 0)
             };
             // The seeded bug: everything is read once.
-            if careful { self.signs.are_quiet(all_sleep, nothing_is_left) } else { all_sleep() && nothing_is_left() }
+            if careful {
+                self.signs.are_quiet(all_sleep, nothing_is_left)
+            } else {
+                all_sleep() && !self.signs.is_busy() && nothing_is_left()
+            }
         }
 
         fn look(&self, workers: usize) {
@@ -270,6 +289,80 @@ mod model {
     #[should_panic(expected = "nobody said that it is quiet")]
     fn model_catches_one_who_waits_and_does_not_look() {
         one_who_waits_against_one_who_falls_asleep(false);
+    }
+
+    /// The only worker falls asleep for good while a call that its caller has left still runs; it ends on another thread, while
+    /// somebody waits.
+    fn a_call_that_ends_against_one_who_falls_asleep(careful: bool) {
+        loom::model(move || {
+            let world = world(1);
+            world.signs.begin_waiting();
+            world.signs.begin_call();
+            let worker = {
+                let world = world.clone();
+                thread::spawn(move || {
+                    world.idle.fall_asleep(0, false);
+                    world.look(1);
+                })
+            };
+            assert!(world.signs.end_call());
+            // The seeded bug: it relies on the worker.
+            if careful {
+                world.look(1);
+            }
+            worker.join().unwrap();
+            assert_eq!(world.announced.load(Ordering::Relaxed), 1, "nobody said that it is quiet");
+        });
+    }
+
+    #[test]
+    fn model_the_end_of_a_call_is_not_overlooked() {
+        a_call_that_ends_against_one_who_falls_asleep(true);
+    }
+
+    #[test]
+    #[should_panic(expected = "nobody said that it is quiet")]
+    fn model_catches_a_call_that_ends_and_does_not_look() {
+        a_call_that_ends_against_one_who_falls_asleep(false);
+    }
+
+    /// A call is under way all the time, first one, then another that the worker begins when it is woken by the first.
+    fn calls_take_turns(careful: bool) {
+        loom::model(move || {
+            let world = world(1);
+            world.signs.begin_waiting();
+            world.signs.begin_call();
+            world.idle.fall_asleep(0, false);
+            let worker = {
+                let world = world.clone();
+                thread::spawn(move || {
+                    world.signs.wakes_up();
+                    _ = world.idle.wake_up(0);
+                    // The seeded bug: the mark of the first does not come back to its caller, but ends with the call.
+                    if careful {
+                        world.signs.begin_call();
+                        world.signs.end_call();
+                    } else {
+                        world.signs.end_call();
+                        world.signs.begin_call();
+                    }
+                    world.idle.fall_asleep(0, false);
+                })
+            };
+            assert!(!world.is_quiet(1, careful), "a call is under way");
+            worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn model_calls_that_follow_one_another_are_not_quiet() {
+        calls_take_turns(true);
+    }
+
+    #[test]
+    #[should_panic(expected = "a call is under way")]
+    fn model_catches_calls_that_leave_a_gap_and_a_look_that_does_not_see_it() {
+        calls_take_turns(false);
     }
 
     /// A timer of the second worker fires; its task calls one of the first, which then sets a timer of its own. So there is
