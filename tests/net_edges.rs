@@ -22,6 +22,7 @@ use osier::net::{
     Ready, StreamServer, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream, pipe,
 };
 use osier::sync::{Event, channel};
+use osier::task::{Builder, Place};
 use osier::{Runtime, Wait, run, select, spawn, time, wait, yield_now};
 
 fn workers(n: usize) -> Runtime {
@@ -55,6 +56,7 @@ fn in_a_process_of_its_own() {
     match common::program().as_deref() {
         Some("no runtime") => select_where_no_runtime_can_be_had(),
         Some("no descriptors") => go_on_without_descriptors(),
+        Some("no pollers") => read_where_no_poller_can_be_made(),
         Some("unwatchable") => select_what_cannot_be_watched(),
         Some("leaving") => leave_before_the_number_goes(),
         _ => {}
@@ -62,6 +64,70 @@ fn in_a_process_of_its_own() {
 }
 
 // ---- ends of which the system does not tell
+
+/// Receives by each call that there is, which must say that there is an end.
+fn receives_the_end(socket: &UnixDatagram) {
+    assert_eq!(socket.recv(&mut [0; 4]).unwrap(), 0);
+    let (count, sender) = socket.recv_from(&mut [0; 4]).unwrap();
+    assert_eq!((count, sender.is_unnamed()), (0, true));
+    select! { wait(socket.when_readable()) => assert_eq!(socket.recv(&mut [0]).unwrap(), 0) }
+    socket.set_nonblocking(true).unwrap();
+    assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_shutdown_ends_who_receives_datagrams() {
+    let _watch = watch();
+    for n in [1, 2, 8] {
+        workers(n).run(|| {
+            let (near, far) = UnixDatagram::pair().unwrap();
+            far.send(b"last").unwrap();
+            let near = Arc::new(near);
+            let receives = {
+                let near = near.clone();
+                spawn(move || [near.recv(&mut [0; 4]).unwrap(), near.recv(&mut [0; 4]).unwrap()])
+            };
+            yield_now();
+            near.shutdown(Shutdown::Read).unwrap();
+            assert_eq!(receives.join().unwrap(), [4, 0]);
+            receives_the_end(&near);
+            // Nobody has waited for it before.
+            let (near, _far) = UnixDatagram::pair().unwrap();
+            near.shutdown(Shutdown::Both).unwrap();
+            receives_the_end(&near);
+        });
+    }
+    // On a thread, and shut down by somebody else.
+    let (near, _far) = UnixDatagram::pair().unwrap();
+    let begun = thread_cpu_time();
+    thread::scope(|s| {
+        let receives = s.spawn(|| near.recv(&mut [0]).unwrap());
+        hold_thread(ms(30));
+        socket2::SockRef::from(&near).shutdown(Shutdown::Read).unwrap();
+        assert_eq!(receives.join().unwrap(), 0);
+    });
+    receives_the_end(&near);
+    assert!(thread_cpu_time() - begun < ms(100));
+}
+
+#[test]
+fn a_udp_socket_that_is_shut_down_receives_the_end() {
+    let _watch = watch();
+    workers(1).run(|| {
+        let udp = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+        udp.connect(udp.local_addr().unwrap()).unwrap();
+        let receives = {
+            let udp = udp.clone();
+            spawn(move || udp.recv(&mut [0]))
+        };
+        yield_now();
+        socket2::SockRef::from(&*udp).shutdown(Shutdown::Read).unwrap();
+        assert_eq!(receives.join().unwrap().unwrap(), 0);
+        assert_eq!(udp.peek(&mut [0]).unwrap(), 0);
+        assert_eq!(udp.recv_from(&mut [0]).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(udp.peek_from(&mut [0]).unwrap_err().kind(), ErrorKind::InvalidInput);
+    });
+}
 
 #[test]
 fn a_shutdown_ends_a_write_that_waits() {
@@ -258,6 +324,41 @@ fn go_on_without_descriptors() {
 fn without_descriptors_threads_wait_and_closing_ends_what_it_can() {
     let _watch = watch();
     common::assert_ended_well(&common::run_program_with("no descriptors", &[("OSIER_WORKERS", "1")]));
+}
+
+fn read_where_no_poller_can_be_made() {
+    let runtime = workers(4);
+    runtime.run(|| {
+        let pairs: Vec<_> = (0..8).map(|_| UnixStream::pair().unwrap()).collect();
+        let all = take_all_descriptors();
+        let (begins, begun) = channel::unbounded();
+        let mut tasks = Vec::new();
+        let mut peers = Vec::new();
+        for (index, (near, far)) in pairs.into_iter().enumerate() {
+            let begins = begins.clone();
+            peers.push(far);
+            tasks.push(Builder::new().place(Place::Spread).spawn(move || {
+                begins.send(()).unwrap();
+                if index % 2 == 0 {
+                    return (&near).read(&mut [0]).unwrap();
+                }
+                // A select as well, and what has ended a first wait by its time.
+                assert!(time::timeout(ms(1), || (&near).read(&mut [0])).is_err());
+                select! { wait(near.when_readable()) => (&near).read(&mut [0]).unwrap() }
+            }));
+        }
+        (0..8).for_each(|_| begun.recv().unwrap());
+        time::sleep(ms(20));
+        peers.iter_mut().for_each(|far| far.write_all(&[1]).unwrap());
+        assert!(tasks.into_iter().all(|task| task.join().unwrap() == 1));
+        drop(all);
+    });
+}
+
+#[test]
+fn without_descriptors_for_pollers_tasks_wait_all_the_same() {
+    let _watch = watch();
+    common::assert_ended_well(&common::run_program("no pollers"));
 }
 
 /// How many pollers watch a descriptor, as the system tells.

@@ -14,7 +14,8 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{cpu_time, hold_thread, ms, until, watch};
+use common::{cpu_time, hold_thread, ms, thread_cpu_time, until, watch};
+use osier::net::selector::{Interest, Selector};
 use osier::net::{Ready, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use osier::sync::channel;
 use osier::{Runtime, run, select, spawn, time, yield_now};
@@ -404,4 +405,96 @@ fn sleep_without_the_newer_call() {
 fn a_worker_sleeps_where_the_newer_call_is_forbidden() {
     let _watch = watch();
     common::assert_ended_well(&common::run_program("no newer calls"));
+}
+
+// ---- what the system calls ready, and is not
+
+/// Runs `wait`, which takes a tenth of a second, on a thread outside of all tasks; which must not spin.
+fn waits_on_a_thread(wait: impl FnOnce() + Send + 'static) {
+    let waits = thread::spawn(move || {
+        let (began, used) = (Instant::now(), thread_cpu_time());
+        wait();
+        assert!(began.elapsed() >= ms(100));
+        assert!(thread_cpu_time() - used < ms(50), "it spun");
+    });
+    waits.join().unwrap();
+}
+
+#[test]
+fn an_error_that_is_not_taken_does_not_outlast_a_timeout() {
+    let _watch = watch();
+    waits_on_a_thread(|| {
+        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = nobody.local_addr().unwrap();
+        drop(nobody);
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let on = 1_i32;
+        // SAFETY: it reads the number.
+        let set =
+            unsafe { libc::setsockopt(udp.as_raw_fd(), libc::SOL_IP, libc::IP_RECVERR, (&raw const on).cast(), 4) };
+        assert_eq!(set, 0);
+        udp.connect(address).unwrap();
+        udp.send(b"!").unwrap();
+        udp.set_read_timeout(Some(ms(100))).unwrap();
+        // Tells of the error, and leaves it in the queue of errors, of which `poll` goes on to tell.
+        assert_eq!(udp.recv(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(udp.recv(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+    });
+}
+
+#[test]
+fn a_selector_that_is_woken_for_nobody_does_not_outlast_its_timeout() {
+    let _watch = watch();
+    waits_on_a_thread(|| {
+        let selector = Selector::new().unwrap();
+        let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let _duplicate = near.try_clone().unwrap();
+        let token = selector.register(&near, Interest::Read).unwrap();
+        drop(near);
+        // Too late: epoll watches the duplicate, and nobody can name it.
+        selector.unregister(token).unwrap();
+        far.write_all(&[0]).unwrap();
+        assert_eq!(selector.select(ms(100)).unwrap(), []);
+    });
+}
+
+/// Tries to lock a file, which is always ready, until nobody else has it locked.
+fn lock(file: &Ready<File>) -> io::Result<()> {
+    // SAFETY: it takes no pointers.
+    let lock = || match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    };
+    file.io(lock)
+}
+
+#[test]
+fn a_call_on_what_is_always_ready_lets_others_run_and_can_be_ended() {
+    let _watch = watch();
+    for n in [1, 2, 8] {
+        workers(n).run(move || {
+            let path = std::env::temp_dir().join(format!("osier-locked-{}-{n}", std::process::id()));
+            let holder = File::create(&path).unwrap();
+            let file = Ready::new(File::open(&path).unwrap()).unwrap();
+            std::fs::remove_file(&path).unwrap();
+            // SAFETY: it takes no pointers.
+            let set = move |how| assert_eq!(unsafe { libc::flock(holder.as_raw_fd(), how) }, 0);
+            set(libc::LOCK_EX);
+            let began = Instant::now();
+            assert!(time::timeout(ms(50), || lock(&file)).is_err());
+            assert!(began.elapsed() >= ms(50));
+            let (file, waits) = (Arc::new(file), channel::unbounded());
+            let others = file.clone();
+            let cancelled = spawn(move || {
+                waits.0.send(()).unwrap();
+                lock(&others)
+            });
+            waits.1.recv().unwrap();
+            cancelled.cancel();
+            assert!(cancelled.join().unwrap_err().is_cancelled());
+            let unlocks = spawn(move || set(libc::LOCK_UN));
+            lock(&file).unwrap();
+            unlocks.join().unwrap();
+        });
+    }
 }

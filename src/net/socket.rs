@@ -129,6 +129,23 @@ impl<S: AsFd> Socket<S> {
         self.call_with(direction, call, |_| false)
     }
 
+    /// Receives a datagram. Of a socket whose reading side is shut down the system has nothing for a call that does not block, where it
+    /// ends one that does: that gives `ended`.
+    pub(super) fn receive<R>(
+        &self,
+        ended: impl Fn() -> io::Result<R>,
+        mut receive: impl FnMut(&S) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.call(Direction::Read, |socket| match receive(socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.has_ended() => ended(),
+            received => received,
+        })
+    }
+
+    fn has_ended(&self) -> bool {
+        !self.is_nonblocking() && self.0.ready.registration.may_have_ended()
+    }
+
     pub(super) fn is_nonblocking(&self) -> bool {
         self.0.nonblocking.load(Relaxed)
     }

@@ -82,7 +82,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.call(Direction::Read, |socket| socket.recv_from(buffer))
+        self.socket.receive(nobody, |socket| socket.recv_from(buffer))
     }
 
     /// As [`recv_from`](Self::recv_from); the datagram stays.
@@ -96,7 +96,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.call(Direction::Read, |socket| socket.peek_from(buffer))
+        self.socket.receive(nobody, |socket| socket.peek_from(buffer))
     }
 
     /// Sends a datagram, to the first of the addresses.
@@ -127,7 +127,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's; `ConnectionRefused` if the peer's system has said that nobody is there.
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.call(Direction::Read, |socket| socket.recv(buffer))
+        self.socket.receive(|| Ok(0), |socket| socket.recv(buffer))
     }
 
     /// As [`recv`](Self::recv); the datagram stays.
@@ -141,7 +141,7 @@ impl UdpSocket {
     /// # Errors
     /// As std's.
     pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.call(Direction::Read, |socket| socket.peek(buffer))
+        self.socket.receive(|| Ok(0), |socket| socket.peek(buffer))
     }
 
     /// Sends a datagram to the peer that the socket is connected to.
@@ -285,4 +285,9 @@ impl UdpSocket {
     pub fn leave_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
         self.socket.ask(|socket| socket.leave_multicast_v6(group, interface))
     }
+}
+
+/// What std gives for a sender that there is not, of a socket whose reading side is shut down.
+fn nobody<T>() -> io::Result<T> {
+    Err(io::ErrorKind::InvalidInput.into())
 }

@@ -74,7 +74,8 @@ impl UnixDatagram {
         self.socket.ask(|socket| socket.connect_addr(address))
     }
 
-    /// Receives a datagram; what does not fit is cut off.
+    /// Receives a datagram; what does not fit is cut off. Of a socket that was shut down for reading it gives an empty one, of
+    /// nobody.
     ///
     /// # Suspends
     /// Until there is one.
@@ -85,7 +86,7 @@ impl UnixDatagram {
     /// # Errors
     /// As std's.
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.call(Direction::Read, |socket| socket.recv_from(buffer))
+        self.socket.receive(|| Ok((0, SocketAddr::from_pathname("")?)), |socket| socket.recv_from(buffer))
     }
 
     /// As [`recv_from`](Self::recv_from), without the sender's address.
@@ -99,7 +100,7 @@ impl UnixDatagram {
     /// # Errors
     /// As std's.
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.call(Direction::Read, |socket| socket.recv(buffer))
+        self.socket.receive(|| Ok(0), |socket| socket.recv(buffer))
     }
 
     /// Sends a datagram to the socket at `path`.

@@ -50,6 +50,10 @@ impl Seen {
     pub(super) fn is_closed(self) -> bool {
         self.0 & CLOSED != 0
     }
+
+    pub(super) fn is_in_doubt(self) -> bool {
+        self.0 & DOUBT != 0
+    }
 }
 
 impl std::fmt::Debug for Seen {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Reactor;
 use super::readiness::Direction;
-use super::source::{Counted, Source, Watchers, closed, over};
+use super::source::{Counted, Source, Watchers, closed, has_ended, is_for_want_of_a_watcher, over};
 use crate::coroutine::current;
 use crate::runtime::Shared;
 use crate::runtime::worker::Worker;
@@ -80,6 +80,7 @@ impl Registration {
     ) -> io::Result<(T, bool)> {
         let readiness = &self.0.readiness;
         let mut deadline = None;
+        let mut in_vain = 0;
         task::spend();
         loop {
             let seen = readiness.look(direction);
@@ -103,9 +104,10 @@ impl Registration {
             if let (None, Some(timeout)) = (deadline, timeout) {
                 deadline = current::now().checked_add(timeout);
             }
-            if self.0.wait(direction, deadline)? == Woken::Elapsed {
+            if self.0.wait(direction, deadline, in_vain)? == Woken::Elapsed {
                 return self.last_try(direction, call, is_short).map(|value| (value, true));
             }
+            in_vain += 1;
         }
     }
 
@@ -185,13 +187,17 @@ impl Registration {
         let reactor = Worker::here().reactor();
         let enter = |watchers: &mut Watchers, is_alone| watchers.enter(source, reactor, direction, is_alone);
         // SAFETY: the caller's promise.
-        let entered = unsafe { source.readiness.enter(direction, waiter, enter) }?;
+        let entered = match unsafe { source.readiness.enter(direction, waiter, enter) } {
+            // SAFETY: the caller's promise; it was not entered.
+            Err(error) if is_for_want_of_a_watcher(&error) => return unsafe { self.watch_by_task(direction, waiter) },
+            entered => entered?,
+        };
         let counts = source.counts && !task.header().is_daemon;
         Ok(entered.then(|| Watched::Here(Counted::new(reactor.clone(), counts))))
     }
 
-    /// As [`watch`](Self::watch), for a thread outside of all tasks, which has no reactor: a task of the default runtime waits in
-    /// the same queue, so what wakes it wakes all.
+    /// As [`watch`](Self::watch), for a thread outside of all tasks, which has no reactor, and for what cannot be watched: a task waits
+    /// in the same queue, so what wakes it wakes all.
     ///
     /// Panics where there can be no such runtime; then the waiter was not entered, or has left.
     ///
@@ -229,6 +235,11 @@ impl Registration {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.0.readiness.look(Direction::Read).is_closed()
+    }
+
+    /// Whether a read that finds nothing may have found the end, which only a blocking call of the system's would say.
+    pub(crate) fn may_have_ended(&self) -> bool {
+        self.0.readiness.look(Direction::Read).is_in_doubt() && has_ended(self.0.fd)
     }
 
     /// Has everybody who waits call again: something was done to the descriptor of which the system tells nobody.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::poller::{Event, Interest};
 use super::readiness::{Direction, Readiness};
 use super::{Key, Reactor};
+use crate::coroutine::current;
 use crate::runtime::worker::Worker;
 use crate::task::{self, RawTask, Sleeper, Woken};
 use crate::time;
@@ -172,10 +173,16 @@ pub(crate) fn over() -> io::Error {
     if task::ends_by_cancel() { cancelled() } else { timed_out() }
 }
 
+/// What `poll(2)` says when nothing more will come, where it does.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const ENDED: libc::c_short = libc::POLLRDHUP;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const ENDED: libc::c_short = 0;
+
 /// What `poll(2)` is asked for.
 fn poll_events(direction: Direction) -> libc::c_short {
     match direction {
-        Direction::Read => libc::POLLIN | libc::POLLPRI,
+        Direction::Read => libc::POLLIN | libc::POLLPRI | ENDED,
         Direction::Write => libc::POLLOUT,
     }
 }
@@ -189,6 +196,25 @@ pub(crate) fn is_ready(fd: RawFd, direction: Direction) -> io::Result<bool> {
         _ if poll.revents & libc::POLLNVAL != 0 => Err(closed()),
         count => Ok(count > 0),
     }
+}
+
+/// Whether the system says that nothing more will come to be read.
+pub(super) fn has_ended(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd { fd, events: ENDED, revents: 0 };
+    // SAFETY: one struct.
+    unsafe { libc::poll(&raw mut poll, 1, 0) > 0 && poll.revents & ENDED != 0 }
+}
+
+/// How long to wait before a call that has found nothing so often though it was told otherwise: from 1 ms to 32.
+fn pause(in_vain: u32) -> Duration {
+    Duration::from_millis(1 << in_vain.min(5))
+}
+
+/// Whether a descriptor cannot be watched, though one may wait for it: epoll refuses what is always ready, files; or there is no
+/// descriptor left for a poller, or no memory.
+pub(super) fn is_for_want_of_a_watcher(error: &io::Error) -> bool {
+    let wants = [libc::EPERM, libc::EMFILE, libc::ENFILE, libc::ENOSPC, libc::ENOMEM];
+    error.raw_os_error().is_some_and(|code| wants.contains(&code))
 }
 
 impl Source {
@@ -212,25 +238,50 @@ impl Source {
         }
     }
 
-    /// Waits until `direction` may be ready. The caller has looked, or tried, before.
-    pub(super) fn wait(self: &Arc<Self>, direction: Direction, deadline: Option<Instant>) -> io::Result<Woken> {
-        let Some(task) = RawTask::current() else { return self.wait_on_thread(direction, deadline) };
-        let reactor = Worker::here().reactor();
-        let _counted = Counted::new(&**reactor, self.counts && !task.header().is_daemon);
-        let enter = |watchers: &mut Watchers, is_alone| watchers.enter(self, reactor, direction, is_alone);
-        match self.readiness.wait(direction, deadline, enter) {
-            // epoll refuses what is always ready: files.
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                self.readiness.set_ready([(direction, true)]);
-                Ok(Woken::Notified)
-            }
+    /// Waits until `direction` may be ready. The caller has looked, or tried, before; `in_vain` says how often it was told in this
+    /// call that it is ready, and found that it was not.
+    pub(super) fn wait(
+        self: &Arc<Self>,
+        direction: Direction,
+        deadline: Option<Instant>,
+        in_vain: u32,
+    ) -> io::Result<Woken> {
+        let Some(task) = RawTask::current() else { return self.wait_on_thread(direction, deadline, in_vain) };
+        match self.wait_watched(task, direction, deadline) {
+            Err(error) if is_for_want_of_a_watcher(&error) => self.wait_unwatched(direction, deadline, in_vain),
             other => other,
         }
     }
 
+    fn wait_watched(
+        self: &Arc<Self>,
+        task: RawTask,
+        direction: Direction,
+        deadline: Option<Instant>,
+    ) -> io::Result<Woken> {
+        let reactor = Worker::here().reactor();
+        let _counted = Counted::new(&**reactor, self.counts && !task.header().is_daemon);
+        let enter = |watchers: &mut Watchers, is_alone| watchers.enter(self, reactor, direction, is_alone);
+        self.readiness.wait(direction, deadline, enter)
+    }
+
+    /// Waits for a pause, after which a call may be worth trying; or until somebody says so.
+    #[cold]
+    fn wait_unwatched(&self, direction: Direction, deadline: Option<Instant>, in_vain: u32) -> io::Result<Woken> {
+        let until = current::now() + pause(in_vain).min(ASKING);
+        let is_last = deadline.is_some_and(|deadline| deadline <= until);
+        let woken = self.readiness.wait(direction, if is_last { deadline } else { Some(until) }, |_, _| Ok(()))?;
+        if woken == Woken::Notified || is_last || task::ends_by_cancel() {
+            return Ok(woken);
+        }
+        self.readiness.set_ready([(direction, true)]);
+        Ok(Woken::Notified)
+    }
+
     /// Waits in a task for a thread that has no reactor. Where the task's worker cannot watch the source, it asks now and then.
     pub(super) fn wait_for_thread(self: &Arc<Self>, direction: Direction) {
-        if self.wait(direction, None).is_ok() {
+        let task = RawTask::current().expect("it is a task that waits for the thread");
+        if self.wait_watched(task, direction, None).is_ok() {
             return;
         }
         while !self.readiness.look(direction).is_ready() && matches!(is_ready(self.fd, direction), Ok(false)) {
@@ -243,8 +294,8 @@ impl Source {
     }
 
     #[cold]
-    fn wait_on_thread(&self, direction: Direction, deadline: Option<Instant>) -> io::Result<Woken> {
-        let waits = WaitingThread::enter(self, direction)?;
+    fn wait_on_thread(&self, direction: Direction, deadline: Option<Instant>, in_vain: u32) -> io::Result<Woken> {
+        let mut waits = WaitingThread::enter(self, direction, in_vain)?;
         let mut failed = None;
         let woken = Sleeper::wait_on_thread(deadline, |until| match waits.poll(until) {
             Ok(is_ready) => is_ready,
@@ -254,7 +305,7 @@ impl Source {
             }
         });
         if woken == Woken::Notified {
-            self.readiness.set_ready([(direction, false)]);
+            self.readiness.set_ready([(direction, waits.in_doubt)]);
         }
         failed.map_or(Ok(woken), Err)
     }
@@ -266,10 +317,13 @@ struct WaitingThread<'a> {
     direction: Direction,
     /// None where the system had no descriptors for a pipe: then the thread looks at the source's word now and then.
     closing: Option<Arc<io::PipeReader>>,
+    in_vain: u32,
+    /// Whether the other side, or this one, has ended: the system goes on to tell of that.
+    in_doubt: bool,
 }
 
 impl<'a> WaitingThread<'a> {
-    fn enter(source: &'a Source, direction: Direction) -> io::Result<Self> {
+    fn enter(source: &'a Source, direction: Direction, in_vain: u32) -> io::Result<Self> {
         let mut under_lock = source.readiness.lock();
         if source.readiness.look(direction).is_closed() {
             return Err(closed());
@@ -279,12 +333,12 @@ impl<'a> WaitingThread<'a> {
             pipe.threads += 1;
             under_lock.extra.closing.insert(pipe).reader.clone()
         });
-        Ok(Self { source, direction, closing })
+        Ok(Self { source, direction, closing, in_vain, in_doubt: false })
     }
 
     /// Waits as a thread does; false if `until` has passed.
-    fn poll(&self, until: Option<Instant>) -> io::Result<bool> {
-        let Self { source, direction, closing } = self;
+    fn poll(&mut self, until: Option<Instant>) -> io::Result<bool> {
+        let Self { source, direction, closing, in_vain, in_doubt } = self;
         // Urgent data that is not taken is told of for ever. Who has called because of nothing else waits for a while without.
         let mut is_urgent = *direction == Direction::Read && source.is_urgent.load(Ordering::Relaxed);
         let mut fds = [
@@ -292,20 +346,26 @@ impl<'a> WaitingThread<'a> {
             // What is negative is passed over.
             libc::pollfd { fd: closing.as_ref().map_or(-1, |pipe| pipe.as_raw_fd()), events: libc::POLLIN, revents: 0 },
         ];
+        // What the system calls ready, and is not for this call, is told of for ever. Who has been told so in vain looks away for a while.
+        let mut looks_away = *in_vain > 0;
         loop {
+            fds[0].fd = if looks_away { -1 } else { source.fd };
             fds[0].events = poll_events(*direction) & if is_urgent { !libc::POLLPRI } else { !0 };
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let away = looks_away.then(|| pause(*in_vain - 1));
             let slice = (is_urgent || closing.is_none()).then_some(LOOKING);
-            let slice = [left, slice].into_iter().flatten().min();
+            let slice = [left, away, slice].into_iter().flatten().min();
             let slice = slice.map_or(-1, |slice| i32::try_from(slice.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
             // SAFETY: an array of two.
             match unsafe { libc::poll(fds.as_mut_ptr(), 2, slice) } {
                 0 if until.is_some_and(|until| until <= Instant::now()) => return Ok(false),
                 0 if closing.is_none() && source.readiness.look(*direction).is_ready() => return Ok(true),
+                0 if looks_away => looks_away = false,
                 0 => is_urgent = false,
                 1.. if fds[0].revents & libc::POLLNVAL != 0 => return Err(closed()),
                 1.. => {
                     source.is_urgent.store(fds[0].revents == libc::POLLPRI, Ordering::Relaxed);
+                    *in_doubt = fds[0].revents & ENDED != 0;
                     return Ok(true);
                 }
                 _ => {
