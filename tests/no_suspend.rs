@@ -450,3 +450,16 @@ mod waits {
         assert!(handle.join().unwrap_err().is_cancelled());
     }
 }
+
+#[test]
+fn an_end_that_cannot_reach_its_parent_names_the_region() {
+    let _watch = watch();
+    let sibling = Greenlet::new(|v: u32| v + 1);
+    let g = Greenlet::new(move |_: u32| {
+        let text = panic_text(|| _ = no_suspend(|| sibling.switch(5)));
+        assert!(text.starts_with("a greenlet ended inside `no_suspend`, opened at tests/no_suspend.rs:"), "{text}");
+        assert!(sibling.is_dead());
+        7
+    });
+    assert_eq!(g.switch(0), 7);
+}

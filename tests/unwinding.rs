@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
@@ -488,4 +488,110 @@ mod in_tasks {
             });
         });
     }
+}
+
+// ---- the last handle of one that runs
+
+/// A greenlet that runs without a handle, when `child`, who held the last one, is given another parent.
+fn orphan(body: impl FnOnce(&dyn Fn()) -> u32 + 'static) -> Greenlet<u32> {
+    let main = Greenlet::<u32>::current();
+    let child: Rc<OnceCell<Greenlet<u32>>> = Rc::default();
+    let lets_go = {
+        let child = child.clone();
+        move || child.get().unwrap().set_parent(&main).unwrap()
+    };
+    let parent = Greenlet::builder(move |_| body(&lets_go)).name("orphan").build();
+    // Returns at once, and so starts its parent.
+    let made = Greenlet::with_parent(&parent, |v| v);
+    child.set(made.clone()).unwrap();
+    made
+}
+
+// The ways to resume differ; who is told does not.
+#[test]
+fn one_whose_last_handle_has_gone_ends_in_the_one_that_it_switches_to() {
+    let _watch = watch();
+    for nested in [false, true] {
+        let log = Log::default();
+        let main = Greenlet::<u32>::current();
+        let between: Rc<OnceCell<Greenlet<u32>>> = Rc::default();
+        let starts = {
+            let (log, main, between) = (log.clone(), main.clone(), between.clone());
+            orphan(move |lets_go| {
+                lets_go();
+                if catch_exit(|| main.switch(1)).is_err() {
+                    log.push(format!("parent {}", greenlet::parent::<u32>().name()));
+                    between.get().unwrap().switch(9);
+                }
+                0
+            })
+        };
+        let a = {
+            let log = log.clone();
+            Greenlet::new(move |v| {
+                let got = if nested { in_a_generator(move || starts.switch(v)) } else { starts.switch(v) };
+                log.push(format!("between got {got}"));
+                100
+            })
+        };
+        between.set(a.clone()).unwrap();
+        log.push(format!("main got {}", a.switch(0)));
+        assert_eq!(log.take(), [format!("parent {}", main.name()).as_str(), "between got 9", "main got 1"]);
+        assert!(a.is_dead());
+    }
+}
+
+/// Calls `f` on top of a generator that is the running greenlet's.
+fn in_a_generator<T: 'static>(f: impl FnOnce() -> T + 'static) -> T {
+    Generator::new(|y: &Yielder<T>| y.yield_(f())).next().unwrap()
+}
+
+#[test]
+fn one_whose_last_handle_has_gone_ends_before_the_one_it_switches_to_goes_on() {
+    let _watch = watch();
+    let log = Log::default();
+    let other = {
+        let log = log.clone();
+        Greenlet::new(move |v: u32| {
+            log.push("the other runs");
+            v
+        })
+    };
+    let starts = {
+        let log = log.clone();
+        orphan(move |lets_go| {
+            let _unwinds = log.at_drop("the orphan is unwound");
+            lets_go();
+            other.switch(1)
+        })
+    };
+    assert_eq!(starts.switch(0), 1);
+    assert_eq!(log.take(), ["the orphan is unwound", "the other runs"]);
+}
+
+// With a tracer: it is told of the switch first.
+#[test]
+fn the_tracer_is_told_before_the_one_that_has_no_handle_ends() {
+    let _watch = watch();
+    let log = Log::default();
+    let main = Greenlet::<u32>::current();
+    let starts = {
+        let log = log.clone();
+        orphan(move |lets_go| {
+            let _unwinds = log.at_drop("unwound");
+            lets_go();
+            main.switch(1)
+        })
+    };
+    let tells = {
+        let log = log.clone();
+        move |event: &Event| log.push(format!("{} to {}", event.origin().name(), event.target().name()))
+    };
+    greenlet::set_trace(Some(Rc::new(tells)));
+    assert_eq!(starts.switch(0), 1);
+    greenlet::set_trace(None);
+    let told = log.take();
+    let switched = told.iter().position(|line| line == "orphan to root").unwrap();
+    let ended = told.iter().position(|line| line == "unwound").unwrap();
+    assert!(switched < ended, "{told:?}");
 }

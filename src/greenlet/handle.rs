@@ -2,7 +2,8 @@
 //!
 //! A greenlet that waits when its last handle is dropped, suspended or below the running one, is unwound first: the running
 //! greenlet becomes its parent, and an exit is thrown into it. One that runs, or is active out of reach, cannot be unwound
-//! yet, so its count is left to whoever resumed it (`Node::orphan`), who drops it when the greenlet next suspends. One that
+//! yet, so its count is left to whoever resumed it (`Node::orphan`). When the greenlet next suspends, it goes along with the
+//! mail to the one that is switched to, and is dropped there: that one becomes its parent. One that
 //! cannot be unwound, or does not end when it is, stays for ever.
 //!
 //! The handle may be dropped where another tree runs, or none: in another task, or after the root has ended. Then the
@@ -38,7 +39,7 @@ pub(super) fn let_go<T: 'static>(last: Rc<Node<T>>) {
         match node.state.get() {
             State::New | State::Dead => next = node.parent.take(),
             State::Active if !waits_below(&node) => {
-                node.orphan.set(true);
+                node.become_orphan();
                 mem::forget(node);
             }
             State::Active | State::Suspended => {
@@ -77,7 +78,7 @@ fn leak<T: 'static>(greenlet: Greenlet<T>) {
 pub(super) fn keep_until_suspended<T: 'static>(greenlet: Greenlet<T>) {
     let node = greenlet.into_node();
     if Rc::strong_count(&node) == 1 && !node.is_root() {
-        node.orphan.set(true);
+        node.become_orphan();
         mem::forget(node);
     }
 }

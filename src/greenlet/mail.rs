@@ -7,6 +7,7 @@ use std::backtrace::Backtrace;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::panic::Location;
 
 use super::Greenlet;
 use crate::coroutine::unwind::{self, Payload};
@@ -30,6 +31,8 @@ pub(super) enum Mail<T: 'static> {
     Trace(*const Cell<Option<Backtrace>>),
     /// Mail whose arrival is to be told, and who it comes from: see `trace`.
     Traced(Box<(Greenlet<T>, Self)>),
+    /// Mail of one whose last handle has gone, which is dropped where it arrives: that ends it. Around what is traced.
+    Releasing(Box<(Greenlet<T>, Self)>),
 }
 
 impl<T: 'static> Mail<T> {
@@ -46,9 +49,18 @@ impl<T: 'static> Mail<T> {
         }
     }
 
-    /// Who it comes from, if its arrival is to be told, and what it says.
+    /// Brings along the one that it comes from, if that one's last handle has gone.
+    pub(super) fn releasing(self, orphan: Option<Greenlet<T>>) -> Self {
+        match orphan {
+            Some(orphan) => Self::Releasing(Box::new((orphan, self))),
+            None => self,
+        }
+    }
+
+    /// Who it comes from, if its arrival is to be told, and what it says. What it would release is dropped here.
     pub(super) fn apart(self) -> (Option<Greenlet<T>>, Self) {
         match self {
+            Self::Releasing(releasing) => releasing.1.apart(),
             Self::Traced(traced) => {
                 let (origin, mail) = *traced;
                 (Some(origin), mail)
@@ -91,6 +103,8 @@ pub(super) enum Failure {
     NoValue,
     /// The parent is active, but parked inside a suspended coroutine.
     ParentParked,
+    /// The parent is below a `no_suspend`, that was opened there.
+    ParentBarred(&'static Location<'static>),
     /// No ancestor is alive.
     RootEnded,
     /// The parent has not begun, and there is no stack for it.
@@ -103,6 +117,9 @@ impl fmt::Display for Failure {
             Self::NoValue => f.write_str("a greenlet was killed and has no value for its parent, which waits for one"),
             Self::ParentParked => {
                 f.write_str("a greenlet ended while its parent was parked inside a suspended coroutine")
+            }
+            Self::ParentBarred(opened) => {
+                write!(f, "a greenlet ended inside `no_suspend`, opened at {opened}, and cannot switch to its parent")
             }
             Self::RootEnded => f.write_str("a greenlet ended after the root of its tree"),
             Self::NoStack(error) => write!(f, "a greenlet ended and its parent cannot start: {error}"),

@@ -245,10 +245,12 @@ impl<T: 'static> Node<T> {
                 Ok(value) => Mail::Value(value),
                 Err(payload) => node.outcome_of(payload),
             },
-            traced @ Mail::Traced(_) => match unwind::catch(move || body(tree::obey(trace::open(traced)))) {
-                Ok(value) => Mail::Value(value),
-                Err(payload) => node.outcome_of(payload),
-            },
+            traced @ (Mail::Traced(_) | Mail::Releasing(_)) => {
+                match unwind::catch(move || body(tree::obey(trace::open(traced)))) {
+                    Ok(value) => Mail::Value(value),
+                    Err(payload) => node.outcome_of(payload),
+                }
+            }
             thrown => {
                 drop_what_is_left(&node.name, body);
                 thrown.passed_on()
@@ -305,6 +307,15 @@ impl<T: 'static> Node<T> {
         //   `Send`, so it was started on this thread.
         // - The reference ends with the switch; while the body runs nobody makes another, for the state is active.
         unsafe { unwind::resuming(&self.head.frame, || (*coroutine).assume_init_mut().resume(())) }
+    }
+
+    /// Leaves the last count to whoever resumed this active greenlet, or will when it has been posted its mail. When it suspends
+    /// next it is ended; so it resumes nobody on top of itself any more, who would run before that.
+    pub(super) fn become_orphan(&self) {
+        self.orphan.set(true);
+        if self.depth.get() != 0 {
+            self.depth.set(u8::MAX);
+        }
     }
 
     /// Suspends this greenlet, with everything that runs on top of it, until it is resumed as its tree's target.

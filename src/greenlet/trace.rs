@@ -5,7 +5,7 @@
 //! nothing at its end.
 //!
 //! # Invariants
-//! - `Mail::Traced` is never wrapped twice, and whoever takes mail to look at it opens it or takes it apart first.
+//! - `Mail::Traced` is never wrapped twice, but in `Mail::Releasing`, and whoever takes mail to look at it opens it or takes it apart first.
 
 use std::any::Any;
 use std::fmt;
@@ -177,11 +177,17 @@ pub(super) fn origin<T: 'static>(me: Option<Link<T>>) -> Option<Greenlet<T>> {
     me.map(|me| unsafe { Greenlet::of_link(me) })
 }
 
-/// Tells the tracer of mail that has just been taken, if it is to be told; returns what the mail says, or what the tracer
-/// raised.
+/// Tells the tracer of mail that has just been taken, if it is to be told, and ends the one it comes from, if nobody holds
+/// that any more; returns what the mail says, or what the tracer raised.
 ///
 /// Runs users' code, which does not unwind out of here.
 pub(super) fn open<T: 'static>(mail: Mail<T>) -> Mail<T> {
+    if let Mail::Releasing(releasing) = mail {
+        let (orphan, mail) = *releasing;
+        let mail = open(mail);
+        drop(orphan);
+        return mail;
+    }
     let (origin, mail) = mail.apart();
     let Some(origin) = origin else { return mail };
     let told = match tree::running() {

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use super::super::mail::{Failure, Mail};
 use super::super::node::{Link, Node, State};
 use super::super::{Greenlet, handle, trace};
-use super::place::{is_mine_to_reach, is_unwinding, locate};
+use super::place::{barrier_below, is_mine_to_reach, is_unwinding, locate};
 use super::{MOST_ABOVE_ROOT, Tree};
 use crate::coroutine::{Frame, Resumed, current, region, unwind};
 use crate::exception::{self, Leaving};
@@ -20,7 +20,7 @@ use crate::exception::{self, Leaving};
 #[cold]
 pub(in crate::greenlet) fn deliver<T: 'static>(to: Greenlet<T>, mail: Mail<T>, top: *const Frame) -> Mail<T> {
     let origin = trace::origin(to.node().tree().locate(top));
-    match hand_over(to, mail, origin, top) {
+    match hand_over(to, mail, origin, None, top) {
         Ok(tree) => go_on(tree, top),
         Err(mail) => mail,
     }
@@ -290,27 +290,26 @@ unsafe fn pass_on<T: 'static>(
             node.parent().expect("only a root has no parent, and no root is resumed")
         }
     };
-    if node.orphan.replace(false) {
-        // SAFETY: an orphan's count was left to us.
-        drop(unsafe { Greenlet::of_count(from) });
-    }
+    // SAFETY: an orphan's count was left to us.
+    let orphan = node.orphan.replace(false).then(|| unsafe { Greenlet::of_count(from) });
     match mail {
         // The close of a generator in which we have resumed the one that has ended: it is on its way to that one, here.
         Mail::Panic(payload) if Leaving::of(&payload).is_some_and(Leaving::closes_on_chain) => {
             Err(Mail::Panic(payload))
         }
-        mail => hand_over(taker, mail, origin, top),
+        mail => hand_over(taker, mail, origin, orphan, top),
     }
 }
 
 /// Posts `mail` for `to`, or for whoever takes it in its place: its nearest living ancestor, which is started if it is
 /// new. Returns the tree that has the mail now, or what the caller must throw. Users' code may run before it is posted.
-/// `origin` is who it comes from, if that is to be told.
+/// `origin` is who it comes from, if that is to be told; `orphan` that one again, if it is to be ended where it arrives.
 #[cold]
 fn hand_over<T: 'static>(
     mut to: Greenlet<T>,
     mut mail: Mail<T>,
     mut origin: Option<Greenlet<T>>,
+    orphan: Option<Greenlet<T>>,
     top: *const Frame,
 ) -> Result<*const Tree<T>, Mail<T>> {
     loop {
@@ -318,7 +317,7 @@ fn hand_over<T: 'static>(
         match node.state.get() {
             State::Suspended if !mail.is_thrown() || node.takes_what_is_thrown() => break,
             State::Active if is_mine_to_reach(top, node) => break,
-            State::Active => return Err(mail.undeliverable(Failure::ParentParked)),
+            State::Active => return Err(mail.undeliverable(out_of_reach(top, node))),
             State::New if matches!(mail, Mail::Value(_)) => match Node::prepare(to.link()) {
                 Ok(()) => break,
                 Err(error) => {
@@ -348,9 +347,20 @@ fn hand_over<T: 'static>(
         to = parent;
     }
     let tree: *const Tree<T> = to.node().tree();
-    to.node().tree().post(to.link(), mail.from(origin));
+    to.node().tree().post(to.link(), mail.from(origin).releasing(orphan));
     handle::keep_until_suspended(to);
     Ok(tree)
+}
+
+/// Why an active greenlet cannot be given its child's end here.
+#[cold]
+fn out_of_reach<T: 'static>(top: *const Frame, node: &Node<T>) -> Failure {
+    let me = node.tree().locate(top);
+    // SAFETY: it was located at `top`, the running frame.
+    match me.and_then(|me| unsafe { barrier_below(me, top) }) {
+        Some(opened) => Failure::ParentBarred(opened),
+        None => Failure::ParentParked,
+    }
 }
 
 /// Does what came back to a switch: returns the value, or unwinds.
@@ -370,7 +380,7 @@ fn obey_other<T: 'static>(mail: Mail<T>) -> T {
         Mail::Exit(value) => leave(value),
         Mail::Panic(payload) => exception::go_on(payload),
         Mail::Failed(failure) => panic!("{failure}"),
-        traced @ Mail::Traced(_) => obey(trace::open(traced)),
+        traced @ (Mail::Traced(_) | Mail::Releasing(_)) => obey(trace::open(traced)),
         Mail::Trace(place) => {
             let top = current::frame();
             let me = locate::<T>(top).expect("it was resumed with mail");
