@@ -863,3 +863,79 @@ fn suspended_at_exit() {
     KEPT.with_borrow_mut(|kept| kept.extend((0..50).map(|i| waiting(&log, i))));
     std::process::exit(42);
 }
+
+// ---- what an exit carries
+
+#[test]
+fn who_catches_an_exit_can_take_its_value() {
+    let _watch = watch();
+    let g = Greenlet::new(|first: String| {
+        let mut exit = catch_exit(|| greenlet::parent().switch(first)).unwrap_err();
+        assert_eq!(exit.take_value::<u32>(), None);
+        let why = exit.take_value::<String>().unwrap();
+        assert_eq!(exit.take_value::<String>(), None);
+        // Once more, unread: it goes to the parent.
+        let exit = catch_exit(|| greenlet::exit(format!("{why}!"))).unwrap_err();
+        exit.resume()
+    });
+    g.switch("ready".into());
+    assert_eq!(g.throw_exit("enough".into()), "enough!");
+    assert!(g.is_dead());
+}
+
+#[test]
+fn an_exit_whose_value_was_taken_has_none_for_the_parent() {
+    let _watch = watch();
+    let g = Greenlet::new(|first: Vec<u8>| {
+        let mut exit = catch_exit(|| greenlet::parent().switch(first)).unwrap_err();
+        assert_eq!(exit.take_value::<Vec<u8>>(), Some(vec![7]));
+        exit.resume()
+    });
+    g.switch(Vec::new());
+    assert!(panic_text(|| _ = g.throw_exit(vec![7])).contains("no value for its parent"));
+}
+
+#[test]
+fn an_exit_without_a_value_gives_none() {
+    let _watch = watch();
+    let killed = Greenlet::new(|first: u32| {
+        let mut exit = catch_exit(|| greenlet::parent().switch(first)).unwrap_err();
+        assert_eq!(exit.take_value::<u32>(), None);
+        exit.resume()
+    });
+    killed.switch(1);
+    assert!(killed.kill());
+    let mut closed = Generator::new(|y: &Yielder<u32>| {
+        let mut exit = catch_exit(|| y.yield_(1)).unwrap_err();
+        assert_eq!(exit.take_value::<u32>(), None);
+    });
+    closed.next();
+    closed.close().unwrap();
+}
+
+// Where it was caught, it is dropped once.
+#[test]
+fn a_value_that_is_taken_is_dropped_once() {
+    let _watch = watch();
+    let log = Log::default();
+    let caught = Rc::<RefCell<Option<osier::Exit>>>::default();
+    let g = {
+        let (caught, log) = (caught.clone(), log.clone());
+        Greenlet::new(move |first| {
+            *caught.borrow_mut() = catch_exit(|| greenlet::parent().switch(first)).err();
+            let other = Greenlet::new(move |v: u32| {
+                // Another type's greenlet on top of it: it is on the chain all the same.
+                let taken = caught.borrow_mut().as_mut().unwrap().take_value::<common::AtDrop>();
+                log.push(format!("took {}", taken.is_some()));
+                v
+            });
+            other.switch(1);
+            greenlet::parent::<common::AtDrop>().switch(common::Log::default().at_drop("back"))
+        })
+    };
+    drop(g.switch(log.at_drop("first")));
+    drop(g.throw_exit(log.at_drop("value")));
+    assert_eq!(log.take(), ["first", "took true", "value"]);
+    // Outside of it nothing is found.
+    assert!(caught.borrow_mut().as_mut().unwrap().take_value::<common::AtDrop>().is_none());
+}

@@ -3,6 +3,7 @@
 //! Whoever asks a coroutine to end makes it throw a [`Leaving`] at the point it waits in. All of them have this one
 //! type, so that `catch_exit` can take them without knowing generators, greenlets or tasks.
 
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
@@ -18,7 +19,7 @@ pub(crate) struct Leaving {
     whom: Option<Identity>,
     /// For a request that stays until it is answered: told what becomes of its exit.
     told: Option<fn(Fate)>,
-    /// For an exit that carries something, which its coroutine keeps under a number: has that dropped.
+    /// For an exit that carries something, which its coroutine keeps under a number.
     carried: Option<Carried>,
 }
 
@@ -26,9 +27,12 @@ pub(crate) struct Leaving {
 #[derive(Clone, Copy)]
 struct Carried {
     number: u32,
-    /// To be called with the coroutine's frame, as it is found on the chain.
-    drop: unsafe fn(*const Frame, u32),
+    take: Take,
 }
+
+/// Takes out what a coroutine keeps under a number, if it is of that type, or of any. To be called with the coroutine's frame, as it
+/// is found on the chain.
+pub(crate) type Take = unsafe fn(*const Frame, u32, Option<TypeId>) -> Option<Box<dyn Any>>;
 
 impl Leaving {
     /// The exit of the coroutine on `frame`.
@@ -36,10 +40,11 @@ impl Leaving {
         Self { kind, whom: Some(Identity::of(frame)), told: None, carried: None }
     }
 
-    /// As [`new`](Self::new), of one that carries what the coroutine keeps under `number`. If the exit is caught and dropped there,
-    /// `drop` is called with both; it may demand that the frame is this one, as it is found on the chain.
-    pub(crate) fn carrying(kind: ExitKind, frame: &Frame, number: u32, drop: unsafe fn(*const Frame, u32)) -> Self {
-        Self { carried: Some(Carried { number, drop }), ..Self::new(kind, frame) }
+    /// As [`new`](Self::new), of one that carries what the coroutine keeps under `number`. If the exit is caught there,
+    /// `take` is called with both by whoever wants that, or drops the exit; it may demand that the frame is this one, as it is found
+    /// on the chain.
+    pub(crate) fn carrying(kind: ExitKind, frame: &Frame, number: u32, take: Take) -> Self {
+        Self { carried: Some(Carried { number, take }), ..Self::new(kind, frame) }
     }
 
     /// The exit of the running task.
@@ -138,10 +143,43 @@ impl Exit {
         self.leaving.kind
     }
 
+    /// Takes the value that it carries for the greenlet's parent, if it is one and of this type: Python's `e.args[0]` of a
+    /// `GreenletExit`. Afterwards it carries none.
+    ///
+    /// The exits of [`throw_exit`](crate::Greenlet::throw_exit) and [`greenlet::exit`](crate::greenlet::exit()) carry one. It is
+    /// found where the greenlet runs that the exit ends.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Greenlet, catch_exit, greenlet};
+    ///
+    /// let g = Greenlet::new(|first: String| match catch_exit(|| greenlet::parent().switch(first)) {
+    ///     Ok(other) => other,
+    ///     Err(mut exit) => format!("ended: {}", exit.take_value::<String>().unwrap_or_default()),
+    /// });
+    /// g.switch("ready".into());
+    /// assert_eq!(g.throw_exit("no work left".into()), "ended: no work left");
+    /// ```
+    pub fn take_value<T: 'static>(&mut self) -> Option<T> {
+        let value = self.take_carried(Some(TypeId::of::<T>()))?;
+        self.leaving.carried = None;
+        value.downcast().ok().map(|value| *value)
+    }
+
+    /// None as well where its coroutine does not run: that drops what is carried when it ends.
+    fn take_carried(&self, of: Option<TypeId>) -> Option<Box<dyn Any>> {
+        let (whom, carried) = self.leaving.whom.zip(self.leaving.carried)?;
+        let frame = whom.on_chain()?;
+        // SAFETY: it is that coroutine's frame, as it was found on the chain.
+        unsafe { (carried.take)(frame, carried.number, of) }
+    }
+
     /// Unwinds on, as if the exit had not been caught.
     ///
     /// # Panics
-    /// If the generator or the greenlet that it ends does not run here: nobody would be there to end.
+    /// If the generator or the greenlet that it ends does not run here: nobody would be there to end. And the parent of a greenlet
+    /// panics that waits for a value, where this exit carries none: that of a [`kill`](crate::Greenlet::kill) or of a drop, which
+    /// was caught, and goes on after others have switched; or its value was taken.
     pub fn resume(self) -> ! {
         let leaving = self.leaving;
         let is_there = leaving.whom.is_none_or(|whom| whom.on_chain().is_some());
@@ -157,13 +195,7 @@ impl Exit {
 
 impl Drop for Exit {
     fn drop(&mut self) {
-        // Where its coroutine does not run, that drops what is carried when it ends.
-        if let Leaving { whom: Some(whom), carried: Some(carried), .. } = self.leaving
-            && let Some(frame) = whom.on_chain()
-        {
-            // SAFETY: it is that coroutine's frame, as it was found on the chain.
-            unsafe { (carried.drop)(frame, carried.number) };
-        }
+        drop(self.take_carried(None));
     }
 }
 

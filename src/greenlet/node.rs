@@ -17,7 +17,7 @@
 //! - A node that is suspended or active, and no root, is never freed: `handle::let_go` sees to that.
 //! - `body` is there while the state is new, and until the coroutine begins.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::io;
@@ -376,17 +376,20 @@ impl<T: 'static> Node<T> {
         let mut leaving = self.leaving.take();
         leaving.push((number, value));
         self.leaving.set(leaving);
-        Leaving::carrying(ExitKind::Greenlet, &self.head.frame, number, Self::drop_carried).throw()
+        Leaving::carrying(ExitKind::Greenlet, &self.head.frame, number, Self::take_carried_of).throw()
     }
 
-    /// Drops what the exit of this number carries, which was caught and dropped.
+    /// As `take_carried`, of an exit that was caught; none if another type is asked for.
     ///
     /// # Safety
     /// - `frame` is that of a node of `T`, as it was found on the chain.
-    unsafe fn drop_carried(frame: *const Frame, number: u32) {
+    unsafe fn take_carried_of(frame: *const Frame, number: u32, asked: Option<TypeId>) -> Option<Box<dyn Any>> {
+        if asked.is_some_and(|asked| asked != TypeId::of::<T>()) {
+            return None;
+        }
         // SAFETY: a frame on the chain is alive, and so is the node around it: the caller's promise.
         let node = unsafe { &*frame.cast::<Self>() };
-        drop(node.take_carried(number));
+        Some(Box::new(node.take_carried(number)?))
     }
 }
 

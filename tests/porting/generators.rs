@@ -252,6 +252,13 @@ fn greenlets_switch_and_end() {
     let catches = Greenlet::new(|n: u32| catch_exit(|| greenlet::parent().switch(n)).unwrap_or(9));
     catches.switch(1);
     assert_eq!(catches.throw_exit(7), 9);
+    // | `except GreenletExit as e:`; `e.args[0]`
+    let takes = Greenlet::new(|n: u32| {
+        let mut exit = catch_exit(|| greenlet::parent().switch(n)).unwrap_err();
+        exit.take_value::<u32>().unwrap() + 1
+    });
+    takes.switch(1);
+    assert_eq!(takes.throw_exit(7), 8);
     // | a greenlet of another tree of this thread
     let made: Rc<RefCell<Option<Greenlet<u16>>>> = Rc::default();
     let makes = made.clone();
