@@ -438,7 +438,7 @@ impl<L: Listener> Inner<L> {
                     // Somebody else has opened a file with the reserve's. This one's becomes it, or who comes next would hang.
                     drop((stream, address, place));
                     course.failed(&error);
-                    return reserve.has_disconnected();
+                    return reserve.has_disconnected(&self.acceptors);
                 }
                 match self.serve(place, stream, address) {
                     Ok(()) => return course.served(),
@@ -462,7 +462,7 @@ impl<L: Listener> Inner<L> {
                 course.failed(&error);
                 // There was a connection, or accepting would not have failed; another acceptor may have it.
                 if reserve.give_up() && self.listener.try_accept().is_ok() {
-                    return reserve.has_disconnected();
+                    return reserve.has_disconnected(&self.acceptors);
                 }
             }
             _ => course.failed(&error),
@@ -521,10 +521,12 @@ impl Reserve {
         self.0.take().is_some()
     }
 
-    /// A connection was closed: takes its descriptor back, and gives others time to close theirs.
-    fn has_disconnected(&mut self) -> Next {
+    /// A connection was closed: takes its descriptor back, and gives others time to close theirs. So much the longer if several
+    /// accept, which all do this.
+    fn has_disconnected(&mut self, acceptors: &AtomicUsize) -> Next {
         self.0 = Self::open().ok();
-        time::sleep(DISCONNECTING);
+        let acceptors = acceptors.load(Ordering::Relaxed);
+        time::sleep(DISCONNECTING.saturating_mul(acceptors.try_into().unwrap_or(u32::MAX)));
         Next::Step
     }
 }
