@@ -15,7 +15,8 @@ use common::{FOR_EVER, Log, OnDrop, Tally, ms, until, watch};
 use osier::sync::AsyncResult;
 use osier::sync::channel::{self, Receiver, Sender};
 use osier::{
-    JoinHandle, Report, Runtime, Task, catch, catch_exit, raise, run, set_report_hook, sleep, spawn, task, yield_now,
+    JoinHandle, Report, Runtime, Task, catch, catch_exit, raise, run, set_report_hook, sleep, spawn, task, wait,
+    yield_now,
 };
 
 fn runtime(workers: usize) -> Runtime {
@@ -64,6 +65,25 @@ fn reports(what: &str) -> Vec<String> {
     collect_reports();
     let mut reports = REPORTS.lock().unwrap_or_else(PoisonError::into_inner);
     reports.extract_if(.., |report| report.contains(what)).collect()
+}
+
+// Whoever waits for a task's end is not told of its failure: that is reported, as where nobody waits.
+#[test]
+fn a_failure_that_is_waited_for_is_reported_once() {
+    let _watch = watch();
+    for (workers, what) in [(1, "failed 1, and was waited for"), (2, "failed 2, and was waited for")] {
+        reports(what);
+        Runtime::builder().workers(workers).build().unwrap().run(move || {
+            let handle = spawn(move || {
+                yield_now();
+                panic!("{what}")
+            });
+            let task = handle.task();
+            drop(handle);
+            wait(&[&task]).for_each(drop);
+        });
+        assert_eq!(reports(what).len(), 1);
+    }
 }
 
 #[test]

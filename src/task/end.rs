@@ -52,7 +52,7 @@ struct More {
     links: VecDeque<RawTask>,
     /// How many links are running, or about to.
     unsettled: usize,
-    /// Whether the last link drops the result, in the place of a handle that is gone.
+    /// Whether the result is dropped, or is about to be: by the last link, say, in the place of a handle that is gone.
     is_claimed: bool,
     /// Why there is no value, and the number of that failure among all failures of the process.
     failure: Option<(u64, Note)>,
@@ -534,6 +534,8 @@ impl RawTask {
         let is_looked_at = self.header().borrows;
         let (failure, heir) = match &mut self.watchers().more {
             Some(more) => {
+                // For links that are added while a destructor waits, and whoever goes through the watchers.
+                more.is_claimed = true;
                 let is_looked_at = is_looked_at || more.is_kept || more.leave_to_askers();
                 let is_observed = is_looked_at || more.is_observed;
                 (more.failure.clone().filter(|_| !is_observed), more.heir.take())
