@@ -408,7 +408,11 @@ fn a_handler_that_panics_during_a_stop_is_reported() {
             assert!(stops.join().unwrap());
         });
     });
-    assert!(reports.iter().any(|report| report.contains("too late")), "{reports:?}");
+    // It is the handler that is named.
+    let names = |report: &String| {
+        report.contains("too late") && report.contains("is_reported::") && !report.contains("net::server")
+    };
+    assert!(reports.iter().any(names), "{reports:?}");
 }
 
 // ---- who accepts, and what fails

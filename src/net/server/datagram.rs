@@ -66,7 +66,7 @@ impl DatagramServer {
     /// A server that calls `handle` with each datagram and its sender. It does not receive before
     /// [`start`](Self::start).
     pub fn new(socket: UdpSocket, handle: impl Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync + 'static) -> Self {
-        Self::build(socket, Box::new(handle), Places::All)
+        Self::build(socket, handle, Places::All)
     }
 
     /// As [`new`](Self::new), with at most `limit` datagrams handled at the same time. Others wait with the system, which drops
@@ -80,7 +80,7 @@ impl DatagramServer {
         handle: impl Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync + 'static,
     ) -> Self {
         assert!(limit > 0, "a server needs room for one datagram at least");
-        Self::build(socket, Box::new(handle), Places::limited_to(limit))
+        Self::build(socket, handle, Places::limited_to(limit))
     }
 
     /// As [`new`](Self::new), with tasks that `spawner` makes: a [`Pool`](crate::Pool), say, which several servers may share.
@@ -90,13 +90,16 @@ impl DatagramServer {
         spawner: impl Spawner,
         handle: impl Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync + 'static,
     ) -> Self {
-        Self::build(socket, Box::new(handle), Places::Spawner(Box::new(spawner)))
+        Self::build(socket, handle, Places::Spawner(Box::new(spawner)))
     }
 
-    fn build(socket: UdpSocket, handle: Handle, places: Places) -> Self {
-        Self {
-            inner: Arc::new(Inner { serving: Arc::new(Serving { socket, handle }), places, service: Arc::default() }),
-        }
+    fn build(
+        socket: UdpSocket,
+        handle: impl Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync + 'static,
+        places: Places,
+    ) -> Self {
+        let (service, handle) = (Service::of(&handle), Box::new(handle));
+        Self { inner: Arc::new(Inner { serving: Arc::new(Serving { socket, handle }), places, service }) }
     }
 
     /// The socket, to send by.

@@ -26,8 +26,9 @@ use crate::time;
 const FEW: usize = 32;
 
 /// See the module's page.
-#[derive(Default)]
 pub(super) struct Service {
+    /// What the tasks that serve are named after.
+    handler: &'static str,
     /// Held by whoever starts it, so that another who does so finds what has become of that.
     starts: Mutex<()>,
     state: Mutex<State>,
@@ -148,6 +149,16 @@ impl Drop for Starting<'_> {
 }
 
 impl Service {
+    /// With `handle` for a handler.
+    pub(super) fn of<H>(_handle: &H) -> Arc<Self> {
+        Arc::new(Self {
+            handler: std::any::type_name::<H>(),
+            starts: Mutex::default(),
+            state: Mutex::default(),
+            stopped: Event::default(),
+        })
+    }
+
     /// Starts `count` tasks that accept, unless there are some, or a stop has begun.
     ///
     /// Panics if the runtime shuts down.
@@ -210,7 +221,7 @@ impl Service {
         if let Places::Spawner(spawner) = places {
             self.serve_by(&**spawner, Box::new(serve));
         } else if !self.is_stopping() {
-            match Builder::new().place(Place::Spread).try_spawn(serve) {
+            match Builder::new().name(self.handler).place(Place::Spread).try_spawn(serve) {
                 Ok(task) => self.add(task.task()),
                 Err(error) if error.is_shutdown() => {}
                 Err(error) => return Err(io::Error::other(SpawnError { closure: (), reason: error.reason })),

@@ -230,10 +230,10 @@ impl StreamServer<TcpListener> {
 }
 
 impl<L: Listener> StreamServer<L> {
-    /// A server that calls `handle` for each connection, in a task of its own. It does not accept before
+    /// A server that calls `handle` for each connection, in a task of its own, which is named after it. It does not accept before
     /// [`start`](Self::start).
     pub fn new(listener: L, handle: impl Fn(L::Stream, L::Address) + Send + Sync + 'static) -> Self {
-        Self::build(listener, Arc::new(handle), Places::All)
+        Self::build(listener, handle, Places::All)
     }
 
     /// As [`new`](Self::new), with at most `limit` connections served at the same time. Others wait to be accepted.
@@ -246,7 +246,7 @@ impl<L: Listener> StreamServer<L> {
         handle: impl Fn(L::Stream, L::Address) + Send + Sync + 'static,
     ) -> Self {
         assert!(limit > 0, "a server needs room for one connection at least");
-        Self::build(listener, Arc::new(handle), Places::limited_to(limit))
+        Self::build(listener, handle, Places::limited_to(limit))
     }
 
     /// As [`new`](Self::new), with tasks that `spawner` makes: gevent's `spawn=pool`. While it is full, others wait to be
@@ -275,11 +275,12 @@ impl<L: Listener> StreamServer<L> {
         spawner: impl Spawner,
         handle: impl Fn(L::Stream, L::Address) + Send + Sync + 'static,
     ) -> Self {
-        Self::build(listener, Arc::new(handle), Places::Spawner(Box::new(spawner)))
+        Self::build(listener, handle, Places::Spawner(Box::new(spawner)))
     }
 
-    fn build(listener: L, handle: Handle<L>, places: Places) -> Self {
-        let (address, acceptors, service) = (listener.local_addr().ok(), AtomicUsize::new(1), Arc::default());
+    fn build(listener: L, handle: impl Fn(L::Stream, L::Address) + Send + Sync + 'static, places: Places) -> Self {
+        let (address, acceptors) = (listener.local_addr().ok(), AtomicUsize::new(1));
+        let (service, handle) = (Service::of(&handle), Arc::new(handle));
         Self { inner: Arc::new(Inner { listener, address, handle, places, acceptors, service }) }
     }
 
