@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -271,6 +272,56 @@ fn a_stale_token_does_not_name_the_descriptor_that_has_its_number() {
         far_again.write_all(b"!").unwrap();
         assert_eq!(selector.select(None).unwrap(), [(token, Interest::Read)]);
         selector.unregister(token).unwrap();
+    });
+}
+
+// Another changes what is waited for while the system is asked.
+#[test]
+fn what_is_told_is_what_was_waited_for() {
+    let _watch = watch();
+    run(|| {
+        // Always writable, never readable.
+        let (near, _far) = UnixStream::pair().unwrap();
+        let selector = Arc::new(Selector::new().unwrap());
+        let token = selector.register(&near, Interest::Write).unwrap();
+        let ends = Arc::new(AtomicBool::new(false));
+        let modifies = thread::spawn({
+            let (selector, ends) = (selector.clone(), ends.clone());
+            move || {
+                while !ends.load(Ordering::Relaxed) {
+                    selector.modify(token, Interest::Read).unwrap();
+                    selector.modify(token, Interest::Write).unwrap();
+                }
+            }
+        });
+        let mut told = 0;
+        // Waits by turns, so that an event that was not told would be missed.
+        for timeout in [Some(Duration::ZERO), None].into_iter().cycle().take(20_000) {
+            for event in selector.select(timeout).unwrap() {
+                assert_eq!(event, (token, Interest::Write));
+                told += 1;
+            }
+        }
+        ends.store(true, Ordering::Relaxed);
+        modifies.join().unwrap();
+        assert!(told >= 10_000);
+    });
+}
+
+// What has hung up is told to whoever watches it, for whatever.
+#[test]
+fn an_end_is_told_for_whatever_is_waited_for() {
+    let _watch = watch();
+    run(|| {
+        let (reader, writer) = pipe().unwrap();
+        let selector = Selector::new().unwrap();
+        let token = selector.register(&writer, Interest::Read).unwrap();
+        assert_eq!(selector.select(Duration::ZERO).unwrap(), []);
+        drop(reader);
+        for interest in [Interest::Read, Interest::Write, Interest::Both] {
+            selector.modify(token, interest).unwrap();
+            assert_eq!(selector.select(None).unwrap(), [(token, interest)]);
+        }
     });
 }
 

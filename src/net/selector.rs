@@ -47,15 +47,14 @@ impl Interest {
         }
     }
 
-    /// What of it has come. Errors and ends make everything ready.
-    fn among(self, events: i32) -> Self {
+    /// What of it has come, if anything. Errors and ends make everything ready.
+    fn among(self, events: i32) -> Option<Self> {
         let is_over = events & (libc::EPOLLHUP | libc::EPOLLERR) != 0;
         let has = |interest: Self| is_over || events & interest.events() != 0;
         match self {
-            Self::Both if has(Self::Read) && has(Self::Write) => Self::Both,
-            Self::Both if has(Self::Read) => Self::Read,
-            Self::Both => Self::Write,
-            one => one,
+            Self::Both if has(Self::Read) && has(Self::Write) => Some(Self::Both),
+            Self::Both => [Self::Read, Self::Write].into_iter().find(|&one| has(one)),
+            one => has(one).then_some(one),
         }
     }
 }
@@ -225,14 +224,16 @@ impl Selector {
     fn look(&self) -> io::Result<Vec<(Token, Interest)>> {
         let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; BATCH];
         let room = i32::try_from(BATCH).expect("small");
+        // Held until it is known what the events are of: were something else waited for meanwhile, they would say nothing of it.
+        // It does not wait.
+        let registered = lock(&self.registered);
         // SAFETY: room for as many events.
         let count = unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), room, 0) };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        let registered = lock(&self.registered);
         let ready = events[..count].iter().filter_map(|event| {
             let token = Token(event.u64);
             let (_, interest) = registered.entries.get(&token)?;
-            Some((token, interest.among(event.events.cast_signed())))
+            Some((token, interest.among(event.events.cast_signed())?))
         });
         Ok(ready.collect())
     }
