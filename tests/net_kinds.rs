@@ -4,16 +4,19 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use common::{ms, until, watch};
 use osier::net::{Ready, ToSocketAddrs, UdpSocket, UnixDatagram, UnixListener, UnixStream, pipe};
-use osier::{Runtime, run, spawn, task, yield_now};
+use osier::{Runtime, run, spawn, task, time, yield_now};
 
 /// A name that nobody else has, and that is no path.
 fn name() -> SocketAddr {
@@ -58,6 +61,32 @@ fn streams_connect_by_names_that_are_no_paths() {
             assert!(UnixStream::connect_addr(&pair.local_addr().unwrap()).is_err());
         });
     }
+}
+
+// A path ends at its first NUL for the system: it would be another one.
+#[test]
+fn paths_have_no_nul() {
+    let _watch = watch();
+    run(|| {
+        let path = std::env::temp_dir().join(format!("osier-kinds-nul-{}", std::process::id()));
+        let _listener = UnixListener::bind(&path).unwrap();
+        // What begins with one is the name of `named`, if it is taken as it stands.
+        let named = name();
+        let _other = UnixListener::bind_addr(&named).unwrap();
+        let longer = [path.as_os_str().as_bytes(), b"\0more"].concat();
+        let first = [b"\0", named.as_abstract_name().unwrap()].concat();
+        for bytes in [&longer[..], &first] {
+            let path = Path::new(OsStr::from_bytes(bytes));
+            let expected = std::os::unix::net::UnixStream::connect(path).unwrap_err().kind();
+            assert_eq!(expected, ErrorKind::InvalidInput);
+            assert_eq!(UnixStream::connect(path).unwrap_err().kind(), expected);
+            let deadline = time::now() + ms(60_000);
+            assert_eq!(UnixStream::connect_deadline(path, deadline).unwrap_err().kind(), expected);
+        }
+        UnixStream::connect(&path).unwrap();
+        UnixStream::connect_addr(&named).unwrap();
+        std::fs::remove_file(&path).unwrap();
+    });
 }
 
 #[test]

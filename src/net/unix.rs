@@ -56,9 +56,9 @@ impl UnixStream {
     /// A caller that is cancelled has connected nothing.
     ///
     /// # Errors
-    /// As std's.
+    /// As std's; [`InvalidInput`](io::ErrorKind::InvalidInput) for a path with a NUL byte in it, also as its first.
     pub fn connect<P: AsRef<Path>>(path: P) -> io::Result<Self> {
-        Self::connect_to(&SockAddr::unix(path)?, None)
+        Self::connect_to(&path_to_system(path.as_ref())?, None)
     }
 
     /// Connects as [`connect`](Self::connect) does, until `deadline` at most.
@@ -70,9 +70,9 @@ impl UnixStream {
     /// As [`connect`](Self::connect).
     ///
     /// # Errors
-    /// As std's; [`TimedOut`](io::ErrorKind::TimedOut) when the time is over.
+    /// As [`connect`](Self::connect); [`TimedOut`](io::ErrorKind::TimedOut) when the time is over.
     pub fn connect_deadline<P: AsRef<Path>>(path: P, deadline: Instant) -> io::Result<Self> {
-        Self::connect_to(&SockAddr::unix(path)?, Some(deadline))
+        Self::connect_to(&path_to_system(path.as_ref())?, Some(deadline))
     }
 
     /// Connects to the socket of that address, which need not be a path.
@@ -257,6 +257,11 @@ pub(super) fn again_and_again<T>(deadline: Option<Instant>, mut call: impl FnMut
         }
         pause = (2 * pause).min(Duration::from_millis(50));
     }
+}
+
+/// A path as the system has it. By std's address, which refuses what the system would take for another path, or for none.
+fn path_to_system(path: &Path) -> io::Result<SockAddr> {
+    to_system(&SocketAddr::from_pathname(path)?)
 }
 
 /// An address of std's as the system has it.
