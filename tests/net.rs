@@ -392,6 +392,30 @@ fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
+// The peer is done before the task looks: std's `connect`, which waits in the system, succeeds there.
+#[test]
+fn a_connection_that_is_reset_before_anybody_looks_was_made() {
+    let _watch = watch();
+    for said in [&b"last words"[..], b""] {
+        workers(1).run(|| {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let connects = spawn(move || TcpStream::connect(address));
+            // It has begun to connect, and waits; this worker hears of nothing before the join.
+            yield_now();
+            let (mut peer, _) = listener.accept().unwrap();
+            peer.write_all(said).unwrap();
+            socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(peer);
+            let mut stream = connects.join().unwrap().unwrap();
+            let mut heard = vec![0; said.len()];
+            stream.read_exact(&mut heard).unwrap();
+            assert_eq!(heard, said);
+            assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        });
+    }
+}
+
 #[test]
 fn connect_tries_all_addresses() {
     let _watch = watch();

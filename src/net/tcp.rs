@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use super::halves::{ReadHalf, Stream, WriteHalf};
+use super::handshake;
 use super::resolve::{ToSocketAddrs, for_each_address, for_each_address_until};
 use super::socket::{Socket, next_incoming};
 use super::types::{accept_timeout, read_timeout, socket_type, stream_type, write_timeout};
@@ -120,16 +121,7 @@ impl TcpStream {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => {}
             Err(error) => return Err(error),
         }
-        stream.socket.wait_for(timeout, |socket| {
-            if let Some(error) = socket.take_error()? {
-                return Err(error);
-            }
-            match socket.peer_addr() {
-                Ok(_) => Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-                Err(error) => Err(error),
-            }
-        })?;
+        stream.socket.wait_for(timeout, handshake::is_done)?;
         Ok(stream)
     }
 
