@@ -442,6 +442,67 @@ fn names_are_looked_up() {
     });
 }
 
+#[test]
+fn a_stream_connects_from_the_address_that_is_asked_for() {
+    let _watch = watch();
+    run(|| {
+        let (listener, address) = listener();
+        let name = ("localhost", address.port());
+        let source = SocketAddr::from(([127, 0, 0, 2], 0));
+        // Names are looked up, and what the source cannot reach is left out.
+        for n in 0..2 {
+            let limit = (n == 0).then_some(FOR_EVER);
+            let stream = TcpStream::connect_from(&source, name, limit).unwrap();
+            assert_eq!(stream.local_addr().unwrap().ip(), source.ip());
+            assert_eq!(listener.accept().unwrap().1, stream.local_addr().unwrap());
+            let six = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, address.port()));
+            TcpStream::connect_from(&source, [address, six], limit).unwrap();
+            listener.accept().unwrap();
+        }
+        let fails = |source: &SocketAddr, address: &SocketAddr, limit| {
+            TcpStream::connect_from(source, address, limit).unwrap_err().kind()
+        };
+        let (_held, refuses) = refuses();
+        assert_eq!(fails(&source, &refuses, None), ErrorKind::ConnectionRefused);
+        assert_eq!(fails(&refuses, &address, None), ErrorKind::AddrInUse);
+        assert_eq!(fails(&([192, 0, 2, 1], 0).into(), &address, None), ErrorKind::AddrNotAvailable);
+        let six = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 0));
+        assert_eq!(fails(&six, &address, None), ErrorKind::InvalidInput);
+        assert_eq!(fails(&source, &address, Some(Duration::ZERO)), ErrorKind::InvalidInput);
+        let (_listener, full, _queued) = full_listener();
+        assert_eq!(fails(&source, &full, Some(ms(20))), ErrorKind::TimedOut);
+    });
+}
+
+#[test]
+fn a_socket_that_was_made_elsewhere_is_connected() {
+    let _watch = watch();
+    run(|| {
+        let (listener, address) = listener();
+        let make = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let socket = make();
+        socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(Duration::from_secs(77))).unwrap();
+        socket.set_read_timeout(Some(ms(20))).unwrap();
+        let mut stream = TcpStream::connect_with(socket.into(), &address, FOR_EVER).unwrap();
+        assert_eq!(listener.accept().unwrap().1, stream.local_addr().unwrap());
+        assert_eq!(socket2::SockRef::from(&stream).tcp_keepalive_time().unwrap(), Duration::from_secs(77));
+        assert_eq!(stream.read_timeout().unwrap(), Some(ms(20)));
+        assert!(matches!(stream.read(&mut [0]), Ok(0)), "the accepted one is gone");
+        let fails = |socket: std::os::fd::OwnedFd, address: &SocketAddr, limit| {
+            TcpStream::connect_with(socket, address, limit).unwrap_err()
+        };
+        let connected = std::net::TcpStream::connect(address).unwrap();
+        assert_eq!(fails(connected.into(), &address, None).raw_os_error(), Some(libc::EISCONN));
+        let (_held, refuses) = refuses();
+        assert_eq!(fails(make().into(), &refuses, None).kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(fails(make().into(), &address, Some(Duration::ZERO)).kind(), ErrorKind::InvalidInput);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(fails(file.into(), &address, None).raw_os_error(), Some(libc::ENOTSOCK));
+        let (_listener, full, _queued) = full_listener();
+        assert_eq!(fails(make().into(), &full, Some(ms(20))).kind(), ErrorKind::TimedOut);
+    });
+}
+
 // GV-227
 #[test]
 fn a_port_out_of_range_is_an_error() {

@@ -172,6 +172,15 @@ const CALLS: &[(&str, Make)] = &[
     ("TcpStream::connect_deadline", || {
         tcp_connect_limited(|address, limit| TcpStream::connect_deadline(address, time::now() + limit))
     }),
+    ("TcpStream::connect_from", || {
+        tcp_connect_limited(|address, limit| TcpStream::connect_from(&([127, 0, 0, 2], 0).into(), address, limit))
+    }),
+    ("TcpStream::connect_with", || {
+        tcp_connect_limited(|address, limit| {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+            TcpStream::connect_with(socket.into(), address, limit)
+        })
+    }),
     ("UnixListener::accept", unix_accept),
     ("UnixStream::connect", || unix_connect(|path| UnixStream::connect(path))),
     ("UnixStream::connect_deadline", || {

@@ -113,6 +113,22 @@ impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
     }
 }
 
+/// Those of `addresses` that are of IPv4, or of IPv6, as `source` is: a socket that is bound to it reaches no others.
+pub(super) struct Like<'a, A> {
+    pub(super) source: &'a SocketAddr,
+    pub(super) addresses: A,
+}
+
+impl<A: ToSocketAddrs> ToSocketAddrs for Like<'_, A> {
+    type Iter = vec::IntoIter<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        let addresses = self.addresses.to_socket_addrs()?;
+        let like = addresses.filter(|address| address.is_ipv4() == self.source.is_ipv4());
+        Ok(like.collect::<Vec<_>>().into_iter())
+    }
+}
+
 /// Calls `f` for each address until it succeeds.
 pub(super) fn for_each_address<T>(
     addresses: impl ToSocketAddrs,

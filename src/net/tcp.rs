@@ -11,10 +11,11 @@ use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use super::halves::{ReadHalf, Stream, WriteHalf};
 use super::handshake;
-use super::resolve::{ToSocketAddrs, for_each_address, for_each_address_until};
+use super::resolve::{Like, ToSocketAddrs, for_each_address, for_each_address_until};
 use super::socket::{Socket, next_incoming};
 use super::types::{accept_timeout, read_timeout, socket_type, stream_type, write_timeout};
 use crate::runtime::Direction;
+use crate::time;
 
 /// How many connections a listener lets wait to be accepted, where nothing else is said. More than std's 128, which a burst
 /// of connections exceeds; the system takes no more than its own limit (`net.core.somaxconn`).
@@ -74,10 +75,7 @@ impl TcpStream {
     /// # Errors
     /// [`TimedOut`](io::ErrorKind::TimedOut) when the time is over; the timeout is zero.
     pub fn connect_timeout(address: &SocketAddr, timeout: Duration) -> io::Result<Self> {
-        if timeout.is_zero() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a timeout must not be zero"));
-        }
-        Self::connect_to(address, Some(timeout))
+        Self::connect_to(address, limit(Some(timeout))?)
     }
 
     /// Connects as [`connect`](Self::connect) does, until `deadline` at most: one limit for looking names up and for all of the
@@ -110,8 +108,97 @@ impl TcpStream {
         for_each_address_until(address, deadline, |address, left| Self::connect_to(&address, Some(left)))
     }
 
+    /// Connects from `source`, one of this machine's addresses, to the first of the addresses of its kind that lets it; from a port
+    /// that the system chooses if that of `source` is 0. Takes at most `timeout`, or as long as it takes: one limit for looking names
+    /// up and for all of the addresses.
+    ///
+    /// # Suspends
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) if `source` is not of this machine,
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if its port is taken; [`TimedOut`](io::ErrorKind::TimedOut) when the time is over;
+    /// else that of the last address; there is none of IPv4, or of IPv6, as `source` is; the timeout is zero.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::net::{TcpListener, TcpStream};
+    /// use std::time::Duration;
+    ///
+    /// osier::run(|| {
+    ///     let listener = TcpListener::bind("127.0.0.1:0")?;
+    ///     let source = "127.0.0.1:0".parse().unwrap();
+    ///     let name = ("localhost", listener.local_addr()?.port());
+    ///     let stream = TcpStream::connect_from(&source, name, Duration::from_secs(10))?;
+    ///     assert_eq!(stream.local_addr()?.ip(), source.ip());
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn connect_from<A: ToSocketAddrs>(
+        source: &SocketAddr,
+        address: A,
+        timeout: impl Into<Option<Duration>>,
+    ) -> io::Result<Self> {
+        let connect = |address: SocketAddr, left| {
+            let socket = socket_for(&address)?;
+            socket.bind(&(*source).into())?;
+            Self::connect_socket(socket, &address, left)
+        };
+        let addresses = Like { source, addresses: address };
+        match limit(timeout.into())?.and_then(|timeout| time::now().checked_add(timeout)) {
+            Some(deadline) => for_each_address_until(addresses, deadline, |address, left| connect(address, Some(left))),
+            None => for_each_address(addresses, |address| connect(address, None)),
+        }
+    }
+
+    /// Connects a socket that has no peer yet, within `timeout`, or as long as it takes: for options that are to be set before,
+    /// or that this type has no name for. Crates as `socket2` make such sockets. The timeouts that the system has for it are taken
+    /// over, and it is put into non-blocking mode.
+    ///
+    /// # Suspends
+    /// Until the connection stands.
+    ///
+    /// # Cancel safety
+    /// The socket is closed.
+    ///
+    /// # Errors
+    /// As [`connect_timeout`](Self::connect_timeout); the socket is of another kind than the address, or is none. It is closed.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::net::{TcpListener, TcpStream};
+    /// use socket2::{Domain, Socket, Type};
+    ///
+    /// osier::run(|| {
+    ///     let listener = TcpListener::bind("127.0.0.1:0")?;
+    ///     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    ///     // A window of that size is agreed upon when the connection is made.
+    ///     socket.set_recv_buffer_size(1 << 17)?;
+    ///     let stream = TcpStream::connect_with(socket.into(), &listener.local_addr()?, None)?;
+    ///     assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn connect_with(
+        socket: OwnedFd,
+        address: &SocketAddr,
+        timeout: impl Into<Option<Duration>>,
+    ) -> io::Result<Self> {
+        let stream = Self::connect_socket(socket.into(), address, limit(timeout.into())?)?;
+        stream.socket.adopt_timeouts();
+        Ok(stream)
+    }
+
     fn connect_to(address: &SocketAddr, timeout: Option<Duration>) -> io::Result<Self> {
-        let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+        Self::connect_socket(socket_for(address)?, address, timeout)
+    }
+
+    fn connect_socket(socket: socket2::Socket, address: &SocketAddr, timeout: Option<Duration>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let begun = socket.connect(&(*address).into());
         let stream = Self { socket: Socket::of_nonblocking(socket.into()) };
@@ -267,7 +354,7 @@ impl TcpListener {
     /// # Errors
     /// As [`bind`](Self::bind).
     pub fn bind_with(address: &SocketAddr, backlog: i32, reuse_port: bool) -> io::Result<Self> {
-        let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = socket_for(address)?;
         socket.set_reuse_address(true)?;
         if reuse_port {
             socket.set_reuse_port(true)?;
@@ -362,3 +449,16 @@ impl Iterator for Incoming<'_> {
 }
 
 impl FusedIterator for Incoming<'_> {}
+
+/// One for an address of that kind.
+fn socket_for(address: &SocketAddr) -> io::Result<socket2::Socket> {
+    socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))
+}
+
+/// A timeout that is one: as std's, not zero.
+fn limit(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+    match timeout {
+        Some(Duration::ZERO) => Err(io::Error::new(io::ErrorKind::InvalidInput, "a timeout must not be zero")),
+        timeout => Ok(timeout),
+    }
+}

@@ -330,6 +330,10 @@ fn pools_sockets_and_the_rest() {
         let udp = UdpSocket::bind("127.0.0.1:0")?;
         udp.send_to(b"leaf", udp.local_addr()?)?;
         assert_eq!(udp.recv_from(&mut [0; 8])?.0, 4);
+        // | `create_connection(a, timeout=s, source_address=b)`
+        let (a, b) = (("localhost", listener.local_addr()?.port()), ([127, 0, 0, 2], 0).into());
+        drop(TcpStream::connect_from(&b, a, LONG)?);
+        drop(TcpStream::connect_deadline(a, time::now() + LONG)?);
         let server = StreamServer::new(listener, |mut stream: TcpStream, _| _ = stream.write_all(b"served"));
         server.start();
         assert_eq!(io::read_to_string(TcpStream::connect(server.listener().local_addr()?)?)?, "served");
