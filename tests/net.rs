@@ -301,6 +301,7 @@ fn halves_are_used_by_reference_and_have_their_streams_descriptor() {
         let number = client.as_raw_fd();
         let (read, write) = client.into_split();
         assert_eq!([read.as_fd().as_raw_fd(), write.as_fd().as_raw_fd()], [number; 2]);
+        assert_eq!([read.as_raw_fd(), write.as_raw_fd()], [number; 2]);
         let echoes = spawn(move || echo(&server).unwrap());
         osier::scope(|s| {
             // Two write, and two read, by one half each.

@@ -7,15 +7,20 @@ mod common;
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
-use common::{ms, until, watch};
-use osier::net::{Ready, ToSocketAddrs, UdpSocket, UnixDatagram, UnixListener, UnixStream, pipe};
+use common::{ms, panic_text, until, watch};
+use osier::net::{
+    PipeReader, PipeWriter, Ready, TcpListener, TcpStream, ToSocketAddrs, UdpSocket, UnixDatagram, UnixListener,
+    UnixStream, pipe,
+};
 use osier::{Runtime, run, spawn, task, time, yield_now};
 
 /// A name that nobody else has, and that is no path.
@@ -176,6 +181,75 @@ fn what_is_waited_for_can_be_changed_in_place() {
         ready.get_mut().read_exact(&mut byte).unwrap();
         assert_eq!(byte, *b"a");
     });
+}
+
+// ---- descriptors
+
+fn is_nonblocking(fd: impl AsFd) -> bool {
+    // SAFETY: it takes no pointers.
+    unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_GETFL) & libc::O_NONBLOCK != 0 }
+}
+
+/// By its number, and back.
+fn by_number<T: FromRawFd + AsFd>(one: impl IntoRawFd) -> T {
+    let number = one.into_raw_fd();
+    // SAFETY: it is ours, and open.
+    let other = unsafe { T::from_raw_fd(number) };
+    assert_eq!(other.as_fd().as_raw_fd(), number);
+    assert!(is_nonblocking(&other));
+    other
+}
+
+#[test]
+fn descriptors_are_taken_by_their_numbers() {
+    let _watch = watch();
+    use std::net as std_net;
+    use std::os::unix::net as std_unix;
+    run(|| {
+        let listener: TcpListener = by_number(std_net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let stream = std_net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_read_timeout(Some(ms(20))).unwrap();
+        let mut stream: TcpStream = by_number(stream);
+        let (mut peer, _) = listener.accept().unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut, "its timeout is kept");
+        peer.write_all(b"!").unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+
+        let socket: UdpSocket = by_number(std_net::UdpSocket::bind("127.0.0.1:0").unwrap());
+        socket.send_to(b"!", socket.local_addr().unwrap()).unwrap();
+        assert_eq!(socket.recv(&mut [0]).unwrap(), 1);
+
+        let address = name();
+        let listener: UnixListener = by_number(std_unix::UnixListener::bind_addr(&address).unwrap());
+        let mut stream: UnixStream = by_number(std_unix::UnixStream::connect_addr(&address).unwrap());
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.write_all(b"!").unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+
+        let (one, other) = std_unix::UnixDatagram::pair().unwrap();
+        let (one, other): (UnixDatagram, UnixDatagram) = (by_number(one), by_number(other));
+        one.send(b"!").unwrap();
+        assert_eq!(other.recv(&mut [0]).unwrap(), 1);
+
+        let (reader, writer) = io::pipe().unwrap();
+        let (mut reader, mut writer): (PipeReader, PipeWriter) = (by_number(reader), by_number(writer));
+        writer.write_all(b"!").unwrap();
+        reader.read_exact(&mut [0]).unwrap();
+    });
+}
+
+#[test]
+fn a_number_that_cannot_be_taken_is_a_panic_and_is_closed() {
+    let _watch = watch();
+    // A place in the file system that is not opened has no mode. Nobody else has this one.
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let place = std::fs::File::options().read(true).custom_flags(libc::O_PATH).open(&path).unwrap();
+    let number = place.as_raw_fd();
+    // SAFETY: it is ours, and open.
+    let text = panic_text(move || drop(unsafe { TcpStream::from_raw_fd(place.into_raw_fd()) }));
+    assert!(text.starts_with("cannot take a descriptor: "), "{text}");
+    let is_place = std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok_and(|what| what == path);
+    assert!(!is_place);
 }
 
 // ---- names

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 /// A stream that can be split into halves. Implemented by this crate's streams alone.
 pub trait Stream: sealed::Sealed {
@@ -115,6 +115,12 @@ impl<S: Stream + AsFd> AsFd for ReadHalf<S> {
     }
 }
 
+impl<S: Stream + AsRawFd> AsRawFd for ReadHalf<S> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
 /// # Suspends
 /// As the stream.
 ///
@@ -170,6 +176,12 @@ where
 impl<S: Stream + AsFd> AsFd for WriteHalf<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+}
+
+impl<S: Stream + AsRawFd> AsRawFd for WriteHalf<S> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
     }
 }
 

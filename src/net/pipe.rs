@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
 
@@ -108,6 +108,18 @@ macro_rules! pipe_end {
 
             fn try_from(fd: OwnedFd) -> io::Result<Self> {
                 Ok(Self { end: Socket::new(fd.into())? })
+            }
+        }
+
+        /// At once puts the descriptor into non-blocking mode.
+        ///
+        /// # Panics
+        /// If the system refuses the mode, which `TryFrom<OwnedFd>` tells as an error. The descriptor is closed.
+        impl FromRawFd for $name {
+            unsafe fn from_raw_fd(fd: RawFd) -> Self {
+                // SAFETY: the caller's promise: it is open, and nobody else's.
+                let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+                Self::try_from(fd).unwrap_or_else(|error| panic!("cannot take a descriptor: {error}"))
             }
         }
 

@@ -122,6 +122,19 @@ macro_rules! socket_type {
             }
         }
 
+        /// At once puts the descriptor into non-blocking mode, and takes over the timeouts that the system has for it. Of what is
+        /// no socket, the calls say so.
+        ///
+        /// # Panics
+        /// If the system refuses the mode, which `TryFrom<OwnedFd>` tells as an error. The descriptor is closed.
+        impl FromRawFd for $name {
+            unsafe fn from_raw_fd(fd: RawFd) -> Self {
+                // SAFETY: the caller's promise: it is open, and nobody else's.
+                let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+                Self::try_from(fd).unwrap_or_else(|error| panic!("cannot take a descriptor: {error}"))
+            }
+        }
+
         /// Of a socket that was closed it is what keeps its number: nothing that can be read, written or waited for.
         ///
         /// # Panics
