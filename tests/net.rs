@@ -364,6 +364,10 @@ fn options_are_the_sockets() {
         client.set_keepalive(Some(Duration::from_secs(60))).unwrap();
         client.set_read_timeout(Some(ms(7))).unwrap();
         assert!(clone.nodelay().unwrap());
+        for on in [false, true] {
+            client.set_quickack(on).unwrap();
+            assert_eq!(clone.quickack().unwrap(), on);
+        }
         assert_eq!(clone.ttl().unwrap(), 42);
         assert_eq!(clone.linger().unwrap(), Some(Duration::from_secs(3)));
         assert_eq!(clone.read_timeout().unwrap(), Some(ms(7)));

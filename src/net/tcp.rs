@@ -258,6 +258,25 @@ impl TcpStream {
         self.socket.ask(|socket| socket.set_nodelay(nodelay))
     }
 
+    /// Whether what comes is acknowledged at once, instead of together with an answer (`TCP_QUICKACK`). Linux only.
+    ///
+    /// # Errors
+    /// As the system's.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn quickack(&self) -> io::Result<bool> {
+        self.socket.ask(|socket| SockRef::from(socket).tcp_quickack())
+    }
+
+    /// Has what comes acknowledged at once, or not, until the system changes its mind, which it does as it goes on: set it
+    /// again after each read. Linux only.
+    ///
+    /// # Errors
+    /// As the system's.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
+        self.socket.ask(|socket| SockRef::from(socket).set_tcp_quickack(quickack))
+    }
+
     /// How many hops a packet may take.
     ///
     /// # Errors
