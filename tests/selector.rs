@@ -8,6 +8,7 @@ mod common;
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,8 @@ use std::time::{Duration, Instant};
 use common::{ms, watch};
 use osier::net::selector::{Interest, Selector};
 use osier::net::{PipeReader, PipeWriter, TcpListener, TcpStream, UnixStream, pipe};
-use osier::{Runtime, run, spawn, time, yield_now};
+use osier::sync::channel;
+use osier::{Runtime, run, select, spawn, time, yield_now};
 
 // GV-236
 #[test]
@@ -257,13 +259,13 @@ fn a_stale_token_does_not_name_the_descriptor_that_has_its_number() {
     run(|| {
         let selector = Selector::new().unwrap();
         let (near, _far) = UnixStream::pair().unwrap();
-        let number = std::os::fd::AsRawFd::as_raw_fd(&near);
+        let number = near.as_raw_fd();
         let stale = selector.register(&near, Interest::Read).unwrap();
         // Nobody else takes the number in between.
         let (near_again, mut far_again) = UnixStream::pair().unwrap();
         let closed = std::os::fd::OwnedFd::from(near);
         // SAFETY: both are open; the first number is ours, and names a socket again.
-        assert_eq!(unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&near_again), number) }, number);
+        assert_eq!(unsafe { libc::dup2(near_again.as_raw_fd(), number) }, number);
         let near = UnixStream::try_from(closed).unwrap();
         let token = selector.register(&near, Interest::Read).unwrap();
         assert_eq!(selector.len(), 1);
@@ -323,6 +325,64 @@ fn an_end_is_told_for_whatever_is_waited_for() {
             assert_eq!(selector.select(None).unwrap(), [(token, interest)]);
         }
     });
+}
+
+// As `get_map` and `get_key` of Python's.
+#[test]
+fn what_is_registered_can_be_asked_for() {
+    let _watch = watch();
+    run(|| {
+        let selector = Selector::new().unwrap();
+        assert_eq!(selector.registered(), []);
+        let pairs: Vec<_> = (0..10).map(|_| UnixStream::pair().unwrap()).collect();
+        let number = |n: usize| pairs[n].0.as_raw_fd();
+        let tokens: Vec<_> = pairs.iter().map(|(near, _)| selector.register(near, Interest::Read).unwrap()).collect();
+        selector.modify(tokens[1], Interest::Both).unwrap();
+        for &token in &tokens[2..] {
+            selector.unregister(token).unwrap();
+        }
+        assert_eq!(selector.get(tokens[1]), Some((number(1), Interest::Both)));
+        assert_eq!(selector.get(tokens[2]), None);
+        let mut expected = vec![(tokens[0], number(0), Interest::Read), (tokens[1], number(1), Interest::Both)];
+        assert_eq!(selector.registered(), expected);
+        // A number that comes again is another's, and comes last.
+        let again = selector.register(&pairs[2].0, Interest::Write).unwrap();
+        expected.push((again, number(2), Interest::Write));
+        assert_eq!(selector.registered(), expected);
+    });
+}
+
+#[test]
+fn selectors_nest_and_are_waited_for_among_other_things() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        Runtime::builder().workers(workers).build().unwrap().run(|| {
+            let (mut near, mut far) = UnixStream::pair().unwrap();
+            let [inner, outer] = [(); 2].map(|()| Selector::new().unwrap());
+            let token = inner.register(&near, Interest::Read).unwrap();
+            let nested = outer.register(&inner, Interest::Read).unwrap();
+            assert_eq!(outer.select(Duration::ZERO).unwrap(), []);
+            select! {
+                wait(outer.when_readable()) => panic!("nothing is there"),
+                default(ms(5)) => {},
+            }
+            let (_stop, stopped) = channel::bounded::<()>(1);
+            // One waits for the outer one, one for what is in it; each round anew.
+            for _ in 0..100 {
+                let writes = spawn(move || far.write_all(b"!").map(|()| far));
+                select! {
+                    wait(outer.when_readable()) => {},
+                    recv(stopped) -> _ => unreachable!("nobody stops it"),
+                }
+                assert_eq!(outer.select(None).unwrap(), [(nested, Interest::Read)]);
+                assert_eq!(inner.select(None).unwrap(), [(token, Interest::Read)]);
+                near.read_exact(&mut [0]).unwrap();
+                assert_eq!(outer.select(Duration::ZERO).unwrap(), []);
+                assert_eq!(inner.select(Duration::ZERO).unwrap(), []);
+                far = writes.join().unwrap().unwrap();
+            }
+        });
+    }
 }
 
 #[test]

@@ -7,11 +7,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::ops::BitOr;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use super::ready::Ready;
+use super::when::When;
 use crate::runtime::Direction;
 use crate::sync::waiting::lock;
 use crate::task;
@@ -178,6 +179,27 @@ impl Selector {
         Ok(())
     }
 
+    /// Which descriptor a token names, by its number, and what it is watched for; none if it is not registered.
+    pub fn get(&self, token: Token) -> Option<(RawFd, Interest)> {
+        lock(&self.registered).entries.get(&token).copied()
+    }
+
+    /// Everything that is registered, by [`get`](Self::get), in the order in which it was.
+    pub fn registered(&self) -> Vec<(Token, RawFd, Interest)> {
+        let registered = lock(&self.registered);
+        let mut all: Vec<_> =
+            registered.entries.iter().map(|(&token, &(fd, interest))| (token, fd, interest)).collect();
+        drop(registered);
+        all.sort_unstable_by_key(|&(token, ..)| token);
+        all
+    }
+
+    /// That there is something to tell, as one of several things to wait for: a branch `wait(..)` of
+    /// [`select!`](crate::select!). What is there, [`select`](Self::select) tells.
+    pub fn when_readable(&self) -> When<'_> {
+        self.epoll.when_readable()
+    }
+
     /// How many descriptors are registered.
     pub fn len(&self) -> usize {
         lock(&self.registered).entries.len()
@@ -236,5 +258,18 @@ impl Selector {
             Some((token, interest.among(event.events.cast_signed())?))
         });
         Ok(ready.collect())
+    }
+}
+
+/// Readable while there is something to tell: so selectors nest.
+impl AsFd for Selector {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+impl AsRawFd for Selector {
+    fn as_raw_fd(&self) -> RawFd {
+        self.epoll.as_raw_fd()
     }
 }

@@ -11,6 +11,7 @@ mod generators;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::process::Stdio;
 use std::rc::Rc;
 use std::sync::OnceLock;
@@ -344,6 +345,10 @@ fn pools_sockets_and_the_rest() {
         let selector = Selector::new()?;
         let token = selector.register(&reader, Interest::Read)?;
         assert!(selector.select(Duration::ZERO)?.is_empty());
+        // | `selector.get_map()`, `get_key(f)`
+        let fd = reader.as_raw_fd();
+        assert_eq!(selector.get(token), Some((fd, Interest::Read)));
+        assert_eq!(selector.registered(), [(token, fd, Interest::Read)]);
         writer.write_all(b"leaf")?;
         assert_eq!(selector.select(None)?, [(token, Interest::Read)]);
         selector.unregister(token)?;
