@@ -18,8 +18,8 @@ use std::sync::{Arc, mpsc};
 
 use common::{ms, panic_text, until, watch};
 use osier::net::{
-    PipeReader, PipeWriter, Ready, TcpListener, TcpStream, ToSocketAddrs, UdpSocket, UnixDatagram, UnixListener,
-    UnixStream, pipe,
+    DatagramServer, PipeReader, PipeWriter, Ready, TcpListener, TcpStream, ToSocketAddrs, UdpSocket, UnixDatagram,
+    UnixListener, UnixStream, pipe,
 };
 use osier::{Runtime, run, spawn, task, time, yield_now};
 
@@ -181,6 +181,58 @@ fn what_is_waited_for_can_be_changed_in_place() {
         ready.get_mut().read_exact(&mut byte).unwrap();
         assert_eq!(byte, *b"a");
     });
+}
+
+#[test]
+fn datagrams_within_one_machine_are_served() {
+    let _watch = watch();
+    for workers in [1, 2, 8] {
+        Runtime::builder().workers(workers).build().unwrap().run(|| {
+            let (address, to) = (name(), name());
+            let socket = UnixDatagram::bind_addr(&address).unwrap();
+            // A server waits all the same.
+            socket.set_nonblocking(true).unwrap();
+            let server = DatagramServer::with_limit(socket, 2, |socket, data, peer| {
+                assert!(data != b"bad", "what was asked for");
+                socket.send_to_addr(&data, &peer).unwrap();
+            });
+            let client = UnixDatagram::bind_addr(&to).unwrap();
+            client.connect_addr(&address).unwrap();
+            server.start();
+            client.send(b"bad").unwrap();
+            let mut buffer = [0; 8];
+            for n in 1..=8 {
+                client.send(&[7; 8][..n]).unwrap();
+                assert_eq!(client.recv(&mut buffer).unwrap(), n);
+            }
+            server.pause();
+            client.send(b"waits").unwrap();
+            client.set_read_timeout(Some(ms(10))).unwrap();
+            assert_eq!(client.recv(&mut buffer).unwrap_err().kind(), ErrorKind::TimedOut);
+            client.set_read_timeout(None).unwrap();
+            server.start();
+            assert_eq!(client.recv(&mut buffer).unwrap(), 5);
+            let serves = spawn({
+                let server = server.clone();
+                move || server.serve_forever()
+            });
+            assert!(server.stop(ms(20_000)));
+            serves.join().unwrap();
+            assert_eq!(client.send(b"late").unwrap_err().kind(), ErrorKind::ConnectionRefused);
+
+            // One that somebody else closes ends.
+            let (near, far) = UnixDatagram::pair().unwrap();
+            let server = DatagramServer::new(near, |socket, data, _| _ = socket.send(&data).unwrap());
+            let serves = spawn({
+                let server = server.clone();
+                move || server.serve_forever()
+            });
+            far.send(b"!").unwrap();
+            assert_eq!(far.recv(&mut buffer).unwrap(), 1);
+            server.socket().close().unwrap();
+            serves.join().unwrap();
+        });
+    }
 }
 
 // ---- descriptors

@@ -10,7 +10,7 @@
 //! | a connection, a listener | [`TcpStream`], [`TcpListener`] |
 //! | datagrams | [`UdpSocket`] |
 //! | the same within one machine | [`UnixStream`], [`UnixListener`], [`UnixDatagram`] |
-//! | a server: a task for each connection, limits, pools, a graceful stop | [`StreamServer`], [`DatagramServer`] |
+//! | a server: a task for each connection, or datagram, limits, pools, a graceful stop | [`StreamServer`], [`DatagramServer`] |
 //! | bytes from and to child processes, or within one | [`pipe`] |
 //! | to wait for a descriptor that some library owns | [`Ready`] |
 //! | to wait for sockets among other things | [`When`], as a branch of [`select!`](crate::select!) |
@@ -77,7 +77,7 @@ pub use halves::{ReadHalf, ReuniteError, Stream, WriteHalf};
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub use ready::Ready;
 pub use resolve::ToSocketAddrs;
-pub use server::{DatagramServer, Listener, Serve, Spawner, StreamServer};
+pub use server::{DatagramServer, DatagramSocket, Listener, Serve, Spawner, StreamServer};
 pub use tcp::{Incoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixIncoming, UnixListener, UnixStream};

@@ -49,6 +49,11 @@ impl UnixDatagram {
         Self::from_std(std_net::UnixDatagram::unbound()?)
     }
 
+    /// Waits until there may be a datagram; also in non-blocking mode.
+    pub(super) fn wait_readable(&self) -> io::Result<()> {
+        self.socket.wait_readable()
+    }
+
     /// Two that are connected to each other.
     ///
     /// # Errors

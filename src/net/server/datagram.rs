@@ -9,10 +9,54 @@ use std::time::Duration;
 use super::course::{Course, Next};
 use super::places::{Places, Spawner};
 use super::service::Service;
-use crate::net::UdpSocket;
+use crate::net::{UdpSocket, UnixDatagram};
 use crate::task;
 
-/// Calls a function for each datagram that arrives, in a task of its own: gevent's `DatagramServer`.
+/// What a [`DatagramServer`] receives from: [`UdpSocket`] or [`UnixDatagram`]. Implemented by these alone.
+pub trait DatagramSocket: sealed::Sealed + fmt::Debug + Send + Sync + 'static {
+    /// A sender's address.
+    type Address: Send + 'static;
+    #[doc(hidden)]
+    fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Self::Address)>;
+    #[doc(hidden)]
+    fn wait_readable(&self) -> io::Result<()>;
+    #[doc(hidden)]
+    fn close(&self) -> io::Result<()>;
+}
+
+mod sealed {
+    /// Keeps `DatagramSocket` to this crate.
+    #[allow(unnameable_types, reason = "so that nobody else implements it")]
+    pub trait Sealed {}
+}
+
+macro_rules! datagram_socket {
+    ($name:ty, $address:ty) => {
+        impl sealed::Sealed for $name {}
+
+        impl DatagramSocket for $name {
+            type Address = $address;
+
+            fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, $address)> {
+                Self::recv_from(self, buffer)
+            }
+
+            fn wait_readable(&self) -> io::Result<()> {
+                Self::wait_readable(self)
+            }
+
+            fn close(&self) -> io::Result<()> {
+                Self::close(self)
+            }
+        }
+    };
+}
+
+datagram_socket!(UdpSocket, SocketAddr);
+datagram_socket!(UnixDatagram, std::os::unix::net::SocketAddr);
+
+/// Calls a function for each datagram that arrives, in a task of its own: gevent's `DatagramServer`, over UDP, or within one
+/// machine.
 ///
 /// A handle: clones are the same server. Dropping all of them does not stop it.
 ///
@@ -40,32 +84,54 @@ use crate::task;
 /// })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Clone)]
-pub struct DatagramServer {
-    inner: Arc<Inner>,
+///
+/// Who sends from a [`UnixDatagram`] without an address gets no answer: it has to bind one, or to be connected as a pair is.
+/// ```
+/// use osier::net::{DatagramServer, UnixDatagram};
+/// use std::time::Duration;
+///
+/// osier::run(|| {
+///     let (near, far) = UnixDatagram::pair()?;
+///     let server = DatagramServer::new(near, |socket, data, _| _ = socket.send(&data));
+///     server.start();
+///     far.send(b"hello")?;
+///     assert_eq!(far.recv(&mut [0; 16])?, 5);
+///     assert!(server.stop(Duration::from_secs(1)));
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct DatagramServer<S: DatagramSocket = UdpSocket> {
+    inner: Arc<Inner<S>>,
+}
+
+impl<S: DatagramSocket> Clone for DatagramServer<S> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
 }
 
 /// The name of the task that receives.
 const NAME: &str = "receiver";
 
-type Handle = Box<dyn Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync>;
+type Handle<S> = Box<dyn Fn(&S, Vec<u8>, <S as DatagramSocket>::Address) + Send + Sync>;
 
 /// What tasks that serve hold, and nothing else of the server: one that is kept for later lies in there.
-struct Serving {
-    socket: UdpSocket,
-    handle: Handle,
+struct Serving<S: DatagramSocket> {
+    socket: S,
+    handle: Handle<S>,
 }
 
-struct Inner {
-    serving: Arc<Serving>,
+struct Inner<S: DatagramSocket> {
+    serving: Arc<Serving<S>>,
     places: Places,
     service: Arc<Service>,
 }
 
-impl DatagramServer {
+impl<S: DatagramSocket> DatagramServer<S> {
     /// A server that calls `handle` with each datagram and its sender. It does not receive before
     /// [`start`](Self::start).
-    pub fn new(socket: UdpSocket, handle: impl Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync + 'static) -> Self {
+    pub fn new(socket: S, handle: impl Fn(&S, Vec<u8>, S::Address) + Send + Sync + 'static) -> Self {
         Self::build(socket, handle, Places::All)
     }
 
@@ -75,9 +141,9 @@ impl DatagramServer {
     /// # Panics
     /// If `limit` is 0.
     pub fn with_limit(
-        socket: UdpSocket,
+        socket: S,
         limit: usize,
-        handle: impl Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync + 'static,
+        handle: impl Fn(&S, Vec<u8>, S::Address) + Send + Sync + 'static,
     ) -> Self {
         assert!(limit > 0, "a server needs room for one datagram at least");
         Self::build(socket, handle, Places::limited_to(limit))
@@ -86,24 +152,20 @@ impl DatagramServer {
     /// As [`new`](Self::new), with tasks that `spawner` makes: a [`Pool`](crate::Pool), say, which several servers may share.
     /// While it is full, datagrams wait with the system. [`stop`](Self::stop) ends the tasks of this server alone.
     pub fn with_spawner(
-        socket: UdpSocket,
+        socket: S,
         spawner: impl Spawner,
-        handle: impl Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync + 'static,
+        handle: impl Fn(&S, Vec<u8>, S::Address) + Send + Sync + 'static,
     ) -> Self {
         Self::build(socket, handle, Places::Spawner(Box::new(spawner)))
     }
 
-    fn build(
-        socket: UdpSocket,
-        handle: impl Fn(&UdpSocket, Vec<u8>, SocketAddr) + Send + Sync + 'static,
-        places: Places,
-    ) -> Self {
+    fn build(socket: S, handle: impl Fn(&S, Vec<u8>, S::Address) + Send + Sync + 'static, places: Places) -> Self {
         let (service, handle) = (Service::of(&handle), Box::new(handle));
         Self { inner: Arc::new(Inner { serving: Arc::new(Serving { socket, handle }), places, service }) }
     }
 
     /// The socket, to send by.
-    pub fn socket(&self) -> &UdpSocket {
+    pub fn socket(&self) -> &S {
         &self.inner.serving.socket
     }
 
@@ -183,13 +245,13 @@ impl DatagramServer {
     }
 }
 
-impl fmt::Debug for DatagramServer {
+impl<S: DatagramSocket> fmt::Debug for DatagramServer<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DatagramServer").field("socket", self.socket()).finish_non_exhaustive()
     }
 }
 
-impl Inner {
+impl<S: DatagramSocket> Inner<S> {
     fn receive(&self) {
         // As long as a datagram can be.
         let mut buffer = vec![0; 1 << 16];
@@ -233,7 +295,7 @@ impl Inner {
     }
 
     /// Receives the next datagram. Waits for it also where the socket does not, or not for long: that is nobody's failure.
-    fn next(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    fn next(&self, buffer: &mut [u8]) -> io::Result<(usize, S::Address)> {
         let socket = &self.serving.socket;
         loop {
             match socket.recv_from(buffer) {

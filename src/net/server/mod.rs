@@ -11,6 +11,6 @@ mod places;
 mod service;
 mod stream;
 
-pub use datagram::DatagramServer;
+pub use datagram::{DatagramServer, DatagramSocket};
 pub use places::{Serve, Spawner};
 pub use stream::{Listener, StreamServer};
