@@ -849,6 +849,76 @@ fn dropping_an_iteration_stops_its_source() {
     });
 }
 
+/// How the first values of a lazy map are looked at before it is dropped, and what is done with the pool then.
+fn nothing_begins_after(workers: usize, in_order: bool, end: impl Fn(&Pool) + Sync) {
+    for _ in 0..rounds(30) {
+        runtime(workers).run(|| {
+            let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            let counts = (begun.clone(), ended.clone());
+            let job = move |n: u32| {
+                counts.0.fetch_add(1, Ordering::SeqCst);
+                let _ended = OnDrop(|| _ = counts.1.fetch_add(1, Ordering::SeqCst));
+                sleep(Duration::from_micros(200));
+                n
+            };
+            let pool = Pool::new(2);
+            let values = if in_order { pool.imap(0..6, job) } else { pool.imap_unordered(0..6, job) };
+            for value in values {
+                if value == 1 {
+                    break;
+                }
+            }
+            end(&pool);
+            let (begun_then, ended_then) = (begun.load(Ordering::SeqCst), ended.load(Ordering::SeqCst));
+            assert_eq!(begun_then, ended_then);
+            sleep(ms(2));
+            assert_eq!(begun.load(Ordering::SeqCst), begun_then, "jobs began after the end of the pool");
+        });
+    }
+}
+
+#[test]
+fn no_job_of_a_dropped_iteration_begins_after_a_join() {
+    let _watch = watch();
+    for (workers, in_order) in [(1, true), (1, false), (2, true), (2, false)] {
+        nothing_begins_after(workers, in_order, |pool| pool.join().unwrap());
+    }
+}
+
+#[test]
+fn no_job_of_a_dropped_iteration_begins_after_a_kill() {
+    let _watch = watch();
+    for (workers, in_order) in [(1, true), (1, false), (2, true), (2, false)] {
+        nothing_begins_after(workers, in_order, Pool::kill);
+        nothing_begins_after(workers, in_order, |pool| {
+            pool.cancel();
+            pool.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn no_job_of_a_dropped_iteration_outlives_a_pool_that_is_lent() {
+    let _watch = watch();
+    run(|| {
+        for _ in 0..rounds(30) {
+            let begun = Arc::new(AtomicUsize::new(0));
+            let count = begun.clone();
+            Pool::with(2, |pool| {
+                let mut values = pool.imap(0..6, move |n| {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    sleep(Duration::from_micros(200));
+                    n
+                });
+                assert_eq!((values.next(), values.next()), (Some(0), Some(1)));
+            });
+            let then = begun.load(Ordering::SeqCst);
+            sleep(ms(2));
+            assert_eq!(begun.load(Ordering::SeqCst), then, "jobs began after the end of the pool");
+        }
+    });
+}
+
 #[test]
 fn the_value_of_a_killed_member_is_a_cancellation() {
     let _watch = watch();

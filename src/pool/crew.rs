@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 #[cfg(feature = "net")]
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use super::members::{Members, Ticket};
 use crate::coroutine::{region, unwind};
@@ -82,7 +83,7 @@ impl<'a> Launch<'a> {
 
     /// Makes the task a member, unless its body has been faster.
     fn succeed(self, task: &Task) {
-        self.members.arrive(self.ticket, task);
+        _ = self.members.arrive(self.ticket, task);
         std::mem::forget(self);
     }
 }
@@ -142,15 +143,42 @@ impl<P: Home> Crew<P> {
         borrows: bool,
     ) -> Result<JoinHandle<T, P>, SpawnError<()>> {
         let launch = Launch::new(&self.members, permit, true);
+        // SAFETY: the caller's promise.
+        unsafe { self.fly(launch, builder, f, borrows) }
+    }
+
+    /// Spawns a member that was launched.
+    ///
+    /// # Safety
+    /// - As [`launch`](Self::launch).
+    ///
+    /// # Errors
+    /// The runtime refuses; the place is free again.
+    unsafe fn fly<F: FnOnce() -> T, T>(
+        &self,
+        launch: Launch<'_>,
+        builder: Builder,
+        f: F,
+        borrows: bool,
+    ) -> Result<JoinHandle<T, P>, SpawnError<()>> {
         let (members, ticket) = (self.members.clone(), launch.ticket);
         let body = move || {
-            members.arrive(ticket, &task::current());
+            let is_asked = members.arrive(ticket, &task::current());
             drop(members);
+            if is_asked {
+                task::throw_if_due();
+            }
             f()
         };
         // SAFETY: the caller's promise; `Members` is `Send`.
-        let spawned = unsafe { P::submit(builder, body, borrows) };
-        let handle = spawned.map_err(|error| SpawnError { closure: (), reason: error.reason })?;
+        let handle = match unsafe { P::submit(builder, body, borrows) } {
+            Ok(handle) => handle,
+            Err(error) => {
+                // Before the body is dropped, for a destructor there may wait for the members.
+                drop(launch);
+                return Err(SpawnError { closure: (), reason: error.reason });
+            }
+        };
         // What borrows must be waited for: nothing unwinds past the handle.
         let strict = borrows.then(|| AbortOnDrop);
         launch.succeed(&handle.task());
@@ -167,6 +195,23 @@ impl<P: Home> Crew<P> {
         let permit = self.members.take_place();
         // SAFETY: the caller's promise.
         unsafe { self.launch(permit, f, false) }
+    }
+
+    /// Spawns a member, waiting for a place; `None` if `is_stopped` says so by then, and `f` is dropped.
+    ///
+    /// # Safety
+    /// - As [`Home::submit`]; nothing is borrowed.
+    pub(super) unsafe fn spawn_unless<F: FnOnce() -> T, T>(
+        &self,
+        is_stopped: &AtomicBool,
+        f: F,
+    ) -> Option<JoinHandle<T, P>> {
+        let permit = self.members.take_place();
+        let ticket = self.members.launch_unless(is_stopped, permit)?;
+        let launch = Launch { members: &self.members, ticket };
+        // SAFETY: the caller's promise.
+        let spawned = unsafe { self.fly(launch, Builder::new().name(type_name::<F>()), f, false) };
+        Some(spawned.unwrap_or_else(|error| panic!("{error}")))
     }
 
     /// Spawns a member if there is a place.
@@ -211,7 +256,9 @@ impl<P: Home> Crew<P> {
         let (members, ticket) = (self.members.clone(), launch.ticket);
         let body = move || {
             let task = task::current();
-            members.arrive(ticket, &task);
+            if members.arrive(ticket, &task) {
+                task::throw_if_due();
+            }
             let permit = members.take_place();
             members.settle(&task, permit);
             drop((members, task));
@@ -221,7 +268,13 @@ impl<P: Home> Crew<P> {
         let plan = Builder::new().name(type_name::<F>()).spawn_order(Order::Fifo);
         // SAFETY: the caller's promise; `Members` is `Send`.
         let spawned = unsafe { P::submit(plan, body, false) };
-        let handle = spawned.unwrap_or_else(|error| panic!("{error}"));
+        let handle = match spawned {
+            Ok(handle) => handle,
+            Err(error) => {
+                drop(launch);
+                panic!("{error}");
+            }
+        };
         launch.succeed(&handle.task());
         handle
     }

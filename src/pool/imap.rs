@@ -5,15 +5,17 @@
 //! ```
 //!
 //! The feeder takes an item, waits until it may run ahead, and then for a place. It says at its end how many items there
-//! were. Each item's value, or why there is none, reaches the queue once, also if its task never ran: whoever drops it
+//! were. An item becomes a member before `IMap::drop` comes, or never: nothing begins after it. Each item's value, or why there is none, reaches the queue once, also if its task never ran: whoever drops it
 //! unanswered answers.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::crew::{Crew, Home};
+use super::members::Members;
 use crate::coroutine::unwind;
 use crate::exception::{Leaving, Raise};
 use crate::sync::{Queue, Semaphore};
@@ -22,7 +24,34 @@ use crate::task::{Anywhere, Builder, JoinError, JoinHandle};
 /// The values of [`Pool::imap`](super::Pool::imap) and its kin, one by one.
 ///
 /// Nothing runs before the first `next`. A failure is raised by the `next` whose value it would have been, and the one
-/// after that goes on. Dropping it stops the source; items that have been taken from it are done all the same.
+/// after that goes on.
+///
+/// Dropping it, as a `break` out of a loop does, stops the source. Items that are members by then are done all the same: a
+/// `join` waits for them, a `kill` ends them. One that has been taken from the source, and waits for its place, is dropped.
+///
+/// # Examples
+/// ```
+/// use osier::{Pool, sleep};
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// use std::time::Duration;
+///
+/// let (pool, running) = (Pool::new(2), Arc::new(AtomicUsize::new(0)));
+/// let count = running.clone();
+/// let squares = pool.imap(1.., move |n: u64| {
+///     count.fetch_add(1, Ordering::SeqCst);
+///     sleep(Duration::from_millis(1));
+///     count.fetch_sub(1, Ordering::SeqCst);
+///     n * n
+/// });
+/// for square in squares {
+///     if square > 20 {
+///         break;
+///     }
+/// }
+/// pool.join().unwrap();
+/// assert_eq!(running.load(Ordering::SeqCst), 0);
+/// ```
 #[must_use = "nothing runs until `next` is called"]
 pub struct IMap<R, P = Anywhere> {
     answers: Queue<Answer<R>>,
@@ -39,6 +68,9 @@ pub struct IMap<R, P = Anywhere> {
     source_failure: Option<JoinError>,
     /// What bounds how far the tasks run ahead.
     ahead: Option<Semaphore>,
+    members: Arc<Members>,
+    /// Set when it is dropped, under the members' lock: the feeder makes no more of them.
+    is_stopped: Arc<AtomicBool>,
 }
 
 enum Feeding<P> {
@@ -69,7 +101,8 @@ impl<R: 'static, P: Home> IMap<R, P> {
         I: IntoIterator + 'static,
     {
         let answers = Queue::new();
-        let (crew, queue, f) = (crew.clone(), answers.clone(), Arc::new(f));
+        let (members, is_stopped) = (crew.members.clone(), Arc::new(AtomicBool::new(false)));
+        let (crew, queue, f, is_over) = (crew.clone(), answers.clone(), Arc::new(f), is_stopped.clone());
         let start = move |ahead: Option<Semaphore>| {
             let body = move || {
                 let mut end = End { answers: &queue, count: 0, failure: None };
@@ -83,7 +116,9 @@ impl<R: 'static, P: Home> IMap<R, P> {
                         let f = f.clone();
                         let member = move || answer.answer(|| f(item));
                         // SAFETY: the caller's promise.
-                        drop(unsafe { crew.spawn(member) });
+                        if unsafe { crew.spawn_unless(&is_over, member) }.is_none() {
+                            return;
+                        }
                     }
                 });
                 if let Err(payload) = fed {
@@ -107,6 +142,8 @@ impl<R: 'static, P: Home> IMap<R, P> {
             total: None,
             source_failure: None,
             ahead: None,
+            members,
+            is_stopped,
         }
     }
 
@@ -180,6 +217,7 @@ impl<R: 'static, P: Home> FusedIterator for IMap<R, P> {}
 impl<R, P> Drop for IMap<R, P> {
     fn drop(&mut self) {
         if let Feeding::Started(feeder) = &self.state {
+            self.members.stop(&self.is_stopped);
             feeder.cancel();
         }
     }

@@ -9,10 +9,13 @@
 //! killed a pool goes on before somebody who waited for a place in it.
 //!
 //! # Invariants
-//! - Each member has a number, higher than those of all that came before.
+//! - Each member has a number, from before its spawn, higher than those of all that came before.
+//! - Who waits for the members, or cancels them, finds also those that have been launched and not entered: what is about to
+//!   be spawned cannot slip through.
 //! - A place is given back with its permit: once, however the member left.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -31,8 +34,7 @@ pub(super) struct Members {
 struct State {
     /// What members enter with that have been launched, and entered neither by their spawner nor by their body. As many as
     /// there are spawners at work, so few.
-    arrivals: Vec<(Ticket, Arrival)>,
-    tickets: u64,
+    arrivals: Vec<Arrival>,
     numbers: HashMap<Task, u64>,
     members: BTreeMap<u64, Member>,
     next: u64,
@@ -41,14 +43,17 @@ struct State {
     waiters: WaitQueue,
 }
 
-/// One launch of a member.
+/// One launch of a member: the number that it will have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
 
 /// What a member enters with.
 struct Arrival {
+    ticket: Ticket,
     permit: Option<Permit>,
     has_place: bool,
+    /// Whether it is to end as soon as it has entered.
+    is_asked: bool,
 }
 
 struct Member {
@@ -65,7 +70,6 @@ impl Members {
     pub(super) fn new(places: Option<usize>, keeps_failures: bool) -> Arc<Self> {
         let state = State {
             arrivals: Vec::new(),
-            tickets: 0,
             numbers: HashMap::new(),
             members: BTreeMap::new(),
             next: 0,
@@ -112,25 +116,46 @@ impl Members {
     /// Keeps what a member that is about to be spawned enters with: its place, or none if it takes it later. Whoever has
     /// spawned it, and its body, both call [`arrive`](Self::arrive).
     pub(super) fn launch(&self, permit: Option<Permit>, has_place: bool) -> Ticket {
+        lock(&self.state).launch(permit, has_place)
+    }
+
+    /// As [`launch`](Self::launch), of one that has a place; `None` after [`stop`](Self::stop), and the place is free again.
+    pub(super) fn launch_unless(&self, is_stopped: &AtomicBool, permit: Option<Permit>) -> Option<Ticket> {
         let mut state = lock(&self.state);
-        state.tickets += 1;
-        let ticket = Ticket(state.tickets);
-        state.arrivals.push((ticket, Arrival { permit, has_place }));
-        ticket
+        // Relaxed: it is written under the same lock.
+        let superfluous =
+            if is_stopped.load(Ordering::Relaxed) { permit } else { return Some(state.launch(permit, true)) };
+        drop(state);
+        drop(superfluous);
+        None
+    }
+
+    /// Says that nothing is to be launched any more by who looks at this mark.
+    pub(super) fn stop(&self, is_stopped: &AtomicBool) {
+        let _state = lock(&self.state);
+        is_stopped.store(true, Ordering::Relaxed);
     }
 
     /// Gives up a launch of which no task came: its place is free.
     pub(super) fn forgo(&self, ticket: Ticket) {
-        let arrival = lock(&self.state).take_arrival(ticket);
+        let mut state = lock(&self.state);
+        let arrival = state.take_arrival(ticket);
+        let wakeups = state.those_served();
+        drop(state);
+        wakeups.into_iter().for_each(Wakeup::fire);
         drop(arrival);
     }
 
-    /// Makes a task a member that was launched, unless that has been done.
-    pub(super) fn arrive(self: &Arc<Self>, ticket: Ticket, task: &Task) {
+    /// Makes a task a member that was launched, unless that has been done. Whether it has been asked to end meanwhile.
+    pub(super) fn arrive(self: &Arc<Self>, ticket: Ticket, task: &Task) -> bool {
         let mut state = lock(&self.state);
-        if let Some(Arrival { permit, has_place }) = state.take_arrival(ticket) {
-            self.insert(state, task, permit, has_place);
+        let Some(arrival) = state.take_arrival(ticket) else { return false };
+        let is_asked = arrival.is_asked;
+        self.insert(state, task, arrival);
+        if is_asked {
+            task.cancel();
         }
+        is_asked
     }
 
     /// Makes `task` a member, with its place, unless it has ended. One that is a member without a place gets it.
@@ -141,7 +166,8 @@ impl Members {
             drop(state);
             drop(superfluous);
         } else {
-            self.insert(state, task, permit, true);
+            let ticket = state.ticket();
+            self.insert(state, task, Arrival { ticket, permit, has_place: true, is_asked: false });
         }
     }
 
@@ -151,21 +177,16 @@ impl Members {
         drop(superfluous);
     }
 
-    fn insert(
-        self: &Arc<Self>,
-        mut state: MutexGuard<'_, State>,
-        task: &Task,
-        permit: Option<Permit>,
-        has_place: bool,
-    ) {
+    fn insert(self: &Arc<Self>, mut state: MutexGuard<'_, State>, task: &Task, arrival: Arrival) {
         if task.is_finished() {
+            let wakeups = state.those_served();
             drop(state);
+            wakeups.into_iter().for_each(Wakeup::fire);
             return;
         }
-        let number = state.next;
-        state.next += 1;
+        let Arrival { ticket: Ticket(number), permit, has_place, is_asked } = arrival;
         state.numbers.insert(task.clone(), number);
-        state.members.insert(number, Member { task: task.clone(), permit, has_place, is_asked: false });
+        state.members.insert(number, Member { task: task.clone(), permit, has_place, is_asked });
         drop(state);
         let members = Arc::downgrade(self);
         task.on_end(move |task| {
@@ -207,7 +228,9 @@ impl Members {
     /// Asks every member to end that was not asked before. Gives the highest number among the members.
     pub(super) fn cancel(&self) -> Option<u64> {
         let mut state = lock(&self.state);
-        let last = state.members.keys().next_back().copied();
+        let launched = state.arrivals.iter().map(|arrival| arrival.ticket.0);
+        let last = launched.chain(state.members.keys().next_back().copied()).max();
+        state.arrivals.iter_mut().for_each(|arrival| arrival.is_asked = true);
         let to_ask =
             |member: &mut Member| (!std::mem::replace(&mut member.is_asked, true)).then(|| member.task.clone());
         let asked: Vec<_> = state.members.values_mut().filter_map(to_ask).collect();
@@ -235,7 +258,7 @@ impl Members {
     pub(super) fn wait_through_cancel(&self) {
         let waiting = Waiting::new(u64::MAX);
         let mut state = lock(&self.state);
-        if !state.members.is_empty() {
+        if !state.have_left(u64::MAX) {
             // SAFETY: the waiter is new, and stays here until the wait has ended, when it is in no queue.
             unsafe { state.waiters.push(waiting.as_waiter()) };
             drop(state);
@@ -267,9 +290,21 @@ impl Members {
 }
 
 impl State {
+    fn ticket(&mut self) -> Ticket {
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        ticket
+    }
+
+    fn launch(&mut self, permit: Option<Permit>, has_place: bool) -> Ticket {
+        let ticket = self.ticket();
+        self.arrivals.push(Arrival { ticket, permit, has_place, is_asked: false });
+        ticket
+    }
+
     fn take_arrival(&mut self, ticket: Ticket) -> Option<Arrival> {
-        let place = self.arrivals.iter().position(|(of, _)| *of == ticket)?;
-        Some(self.arrivals.swap_remove(place).1)
+        let place = self.arrivals.iter().position(|arrival| arrival.ticket == ticket)?;
+        Some(self.arrivals.swap_remove(place))
     }
 
     /// Gives a member its place. The permit comes back if it has one, or is none.
@@ -285,7 +320,8 @@ impl State {
     }
 
     fn have_left(&self, last: u64) -> bool {
-        self.members.keys().next().is_none_or(|&lowest| lowest > last)
+        let launched = self.arrivals.iter().map(|arrival| arrival.ticket.0);
+        launched.chain(self.members.keys().next().copied()).all(|number| number > last)
     }
 
     /// Notifies those whose members have left.
