@@ -5,11 +5,11 @@
 mod common;
 
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use common::{Log, OnDrop, ms, panic_text, until, watch};
-use osier::exception::catch;
+use common::{Log, OnDrop, lock, ms, panic_text, until, watch};
+use osier::exception::{Report, catch, set_report_hook};
 use osier::generator::{ResumeError, State};
 use osier::pool::Remote;
 use osier::sync::Event;
@@ -207,6 +207,161 @@ fn throw_and_close_pass_over_what_was_produced_ahead() {
         assert!(matches!(short.throw(Oops(2)), Err(ResumeError::Raised(_))));
         assert_eq!(short.next(), None);
     });
+}
+
+/// A body that yields one item and comes to its end ahead of whoever takes it: with an exception, a panic or a value.
+fn ends_ahead(how: &str, log: &Log) -> Remote<u8, (), u32> {
+    let (ended, at_end, how) = (Event::new(), log.clone(), how.to_owned());
+    let end = ended.clone();
+    let body = move |y: &Yielder<u8>| {
+        y.yield_(1);
+        let _end = OnDrop(|| {
+            at_end.push("ended");
+            end.set();
+        });
+        match &*how {
+            "raises" => osier::raise(Oops(7)),
+            "panics" => panic!("ahead of its time"),
+            _ => 42,
+        }
+    };
+    let mut items = Generator::builder(body).name("ahead").spawn_ahead::<u8, u32>(3);
+    assert_eq!(items.next(), Some(1));
+    ended.wait();
+    items
+}
+
+/// What is reported of generators called "ahead" while `f` runs, which is as much as `count` at least.
+fn reports(count: usize, f: impl FnOnce()) -> Vec<String> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = lock(&ALONE);
+    let log = Log::default();
+    let seen = log.clone();
+    let before = set_report_hook(move |report| match report {
+        Report::RaisedInDrop { name: "ahead", exception, .. } => seen.push(exception.to_string()),
+        _ => eprintln!("{report}"),
+    });
+    f();
+    until(|| log.len() >= count);
+    drop(set_report_hook(before));
+    log.take()
+}
+
+#[test]
+fn a_close_tells_how_a_body_has_ended_ahead() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        let seen = reports(0, || {
+            runtime(workers).run(|| {
+                let log = Log::default();
+                match ends_ahead("raises", &log).close() {
+                    Err(ResumeError::Raised(e)) => assert_eq!(e.downcast_ref::<Oops>(), Some(&Oops(7))),
+                    other => panic!("{other:?}"),
+                }
+                assert_eq!(ends_ahead("returns", &log).close().unwrap(), Some(42));
+                let mut panics = ends_ahead("panics", &log);
+                assert_eq!(panic_text(|| panics.close().is_ok()), "ahead of its time");
+                // Told once.
+                assert_eq!((panics.close().unwrap(), panics.state()), (None, State::Finished));
+            });
+        });
+        assert_eq!(seen, [""; 0]);
+    }
+}
+
+#[test]
+fn what_a_throw_cannot_give_is_kept_or_reported() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        let seen = reports(1, || {
+            runtime(workers).run(|| {
+                let log = Log::default();
+                let mut raises = ends_ahead("raises", &log);
+                match raises.throw(Oops(8)) {
+                    Err(ResumeError::Raised(e)) => assert_eq!(e.downcast_ref::<Oops>(), Some(&Oops(8))),
+                    other => panic!("{other:?}"),
+                }
+                let mut returns = ends_ahead("returns", &log);
+                assert!(matches!(returns.throw(Oops(9)), Err(ResumeError::Raised(_))));
+                assert_eq!((returns.take_return(), returns.next()), (Some(42), None));
+                let mut panics = ends_ahead("panics", &log);
+                assert_eq!(panic_text(|| panics.throw(Oops(10)).is_ok()), "ahead of its time");
+            });
+        });
+        assert_eq!(seen, ["oops 7"]);
+    }
+}
+
+#[test]
+fn dropping_reports_what_a_body_has_raised_ahead() {
+    let _watch = watch();
+    for workers in [1, 2] {
+        let seen = reports(3, || {
+            runtime(workers).run(|| {
+                let log = Log::default();
+                drop(ends_ahead("raises", &log));
+                drop(ends_ahead("returns", &log));
+                // The end of one that looks ahead by one item is still in its task's hands.
+                let gate = Event::new();
+                let (opens, begun) = (gate.clone(), Event::new());
+                let begins = begun.clone();
+                let body = move |y: &Yielder<u8>| {
+                    begins.set();
+                    task::shield(|| opens.wait());
+                    if opens.is_set() {
+                        osier::raise(Oops(5));
+                    }
+                    y.yield_(1);
+                };
+                let items = Generator::builder(body).name("ahead").spawn_ahead::<u8, ()>(1);
+                begun.wait();
+                drop(items);
+                gate.set();
+                // Of an interrupted call.
+                let gate = Event::new();
+                let opens = gate.clone();
+                let body = move |_: &Yielder<u8>| {
+                    task::shield(|| opens.wait());
+                    osier::raise(Oops(6));
+                };
+                let mut items = Generator::builder(body).name("ahead").spawn::<u8, (), ()>();
+                assert!(time::timeout(ms(5), || items.start().is_ok()).is_err());
+                gate.set();
+                yield_now();
+                drop(items);
+                yield_now();
+            });
+        });
+        assert_eq!(seen.len(), 3, "{seen:?}");
+        assert!(["oops 5", "oops 6", "oops 7"].iter().all(|oops| seen.contains(&(*oops).to_owned())), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_call_that_finds_a_failure_owed_gives_it_or_reports_it() {
+    let _watch = watch();
+    let seen = reports(1, || {
+        run(|| {
+            for closes in [true, false] {
+                let gate = Event::new();
+                let opens = gate.clone();
+                let body = move |_: &Yielder<u8>| {
+                    opens.wait();
+                    osier::raise(Oops(6));
+                };
+                let mut items = Generator::builder(body).name("ahead").spawn::<u8, (), ()>();
+                assert!(time::timeout(ms(5), || items.start().is_ok()).is_err());
+                gate.set();
+                let expected = if closes { 6 } else { 9 };
+                let error = if closes { items.close().unwrap_err() } else { items.throw(Oops(9)).unwrap_err() };
+                match error {
+                    ResumeError::Raised(e) => assert_eq!(e.downcast_ref::<Oops>(), Some(&Oops(expected))),
+                    other => panic!("{other:?}"),
+                }
+            }
+        });
+    });
+    assert_eq!(seen, ["oops 6"]);
 }
 
 #[test]

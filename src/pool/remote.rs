@@ -8,6 +8,7 @@
 //! - A command is sent only when no answer is owed, so it never waits for room.
 //! - A call that was interrupted leaves its answer owed: nothing of it is lost. What was produced ahead of an answer that is
 //!   owed is dropped, whoever waits for it.
+//! - How the body has ended is told once: to the call that finds it, or else, if it has failed, in a report.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -15,7 +16,7 @@ use std::mem;
 use std::panic::AssertUnwindSafe;
 
 use crate::coroutine::unwind::{self, Payload};
-use crate::exception::{Exception, catch_unwind, raise};
+use crate::exception::{Exception, Report, catch_unwind, raise, report};
 use crate::generator::{Body, Builder, Generator, Resume, ResumeError, State, Step, Yielder};
 use crate::select_biased;
 use crate::sync::channel::{self, Receiver, Sender};
@@ -26,7 +27,8 @@ use crate::task::{self, JoinHandle, Place};
 /// [`Builder::spawn_ahead`](crate::generator::Builder::spawn_ahead).
 ///
 /// The calls are a generator's, and wait where that would run the body. Unlike a [`Generator`] it is `Send`. Dropping it
-/// closes the body, or cancels it where it waits, and does not wait for that.
+/// closes the body, or cancels it where it waits, and does not wait for that. An exception that left the body, and that no
+/// call has given, is [reported](crate::exception::Report::RaisedInDrop).
 ///
 /// # Cancel safety
 /// A call that is interrupted while the body runs loses nothing: `start` and `next` go on to wait for its answer, `send`
@@ -64,7 +66,31 @@ struct Reply<Out, In, Ret> {
 enum Outcome<Out, In, Ret> {
     Stepped(Result<Step<Out, Ret>, ResumeError<In>>),
     Closed(Result<Option<Ret>, ResumeError<In>>),
+    /// An exception left the body.
+    Raised(Untold),
     Panicked(Payload),
+}
+
+/// An exception on its way to a call. If none takes it, also where the reply is not delivered, it is reported.
+struct Untold {
+    /// The generator's.
+    name: String,
+    /// There until it is told.
+    exception: Option<Exception>,
+}
+
+impl Untold {
+    fn tell<In>(mut self) -> ResumeError<In> {
+        ResumeError::Raised(self.exception.take().expect("it is told once"))
+    }
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        if let Some(exception) = &self.exception {
+            report(&Report::RaisedInDrop { name: &self.name, exception });
+        }
+    }
 }
 
 impl<Out, In: 'static, Ret> Reply<Out, In, Ret> {
@@ -78,7 +104,13 @@ impl<Out, In: 'static, Ret> Reply<Out, In, Ret> {
         });
         let call = || (call.0)();
         // A cancel of this task unwinds on.
-        let outcome = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(Outcome::Panicked);
+        let outcome = match catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(Outcome::Panicked) {
+            Outcome::Stepped(Err(ResumeError::Raised(exception)))
+            | Outcome::Closed(Err(ResumeError::Raised(exception))) => {
+                Outcome::Raised(Untold { name: generator.name().to_owned(), exception: Some(exception) })
+            }
+            outcome => outcome,
+        };
         Self { is_answer: true, is_last: generator.state() == State::Finished, outcome }
     }
 }
@@ -128,7 +160,8 @@ impl<F, O, I: 'static, R> Builder<Body<F, O, I, R>> {
 
     /// Spawns a task that runs the body ahead of whoever takes its items, by at most `n` of them.
     ///
-    /// The body begins at once. An item that `throw` and `close` find produced ahead is dropped.
+    /// The body begins at once. An item that `throw` and `close` find produced ahead is dropped. If the body has come to its
+    /// end ahead, `close` tells how.
     ///
     /// # Panics
     /// If `n` is 0, or if the runtime is shutting down.
@@ -249,13 +282,12 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
         }
     }
 
-    /// Sends a command and waits for its answer; `None` if the body had ended meanwhile.
-    fn ask(&mut self, command: Command<In>) -> Option<Outcome<Out, In, Ret>> {
+    /// Sends a command and waits for its answer; or for how the body had ended meanwhile, which is no answer.
+    fn ask(&mut self, command: Command<In>) -> Reply<Out, In, Ret> {
         self.is_owed = true;
         // There is room: no other command is on its way. Whether the task has gone is seen by the answer.
         _ = self.commands.try_send(command);
-        let reply = self.reply();
-        reply.is_answer.then_some(reply.outcome)
+        self.reply()
     }
 
     /// What a step gives that was answered so: also one that waited for the answer of a call before it.
@@ -265,13 +297,31 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
             Outcome::Closed(Ok(Some(value))) => Ok(Step::Returned(value)),
             Outcome::Closed(Ok(None)) => Err(ResumeError::finished()),
             Outcome::Closed(Err(error)) => Err(error),
+            Outcome::Raised(untold) => Err(untold.tell()),
             Outcome::Panicked(payload) => unwind::throw(payload),
         }
     }
 
-    /// As [`step`](Self::step), of an answer that there is.
-    fn answered(outcome: Option<Outcome<Out, In, Ret>>) -> Result<Step<Out, Ret>, ResumeError<In>> {
-        outcome.map_or_else(|| Err(ResumeError::finished()), Self::step)
+    /// What a close gives of a body that has been closed, or had ended before.
+    fn end(outcome: Outcome<Out, In, Ret>) -> Result<Option<Ret>, ResumeError<In>> {
+        match outcome {
+            Outcome::Stepped(step) => step.map(Step::returned),
+            Outcome::Closed(closed) => closed,
+            Outcome::Raised(untold) => Err(untold.tell()),
+            Outcome::Panicked(payload) => unwind::throw(payload),
+        }
+    }
+
+    /// Keeps or reports how the body has ended, beside another answer. A panic goes on.
+    fn set_aside(&mut self, outcome: Outcome<Out, In, Ret>) {
+        match outcome {
+            Outcome::Stepped(Ok(Step::Returned(value))) | Outcome::Closed(Ok(Some(value))) => {
+                self.returned = Some(value);
+            }
+            Outcome::Panicked(payload) => unwind::throw(payload),
+            // What was raised is reported as it is dropped.
+            Outcome::Stepped(_) | Outcome::Closed(_) | Outcome::Raised(_) => {}
+        }
     }
 
     /// Runs the body up to its first `yield_`, as [`Generator::start`].
@@ -290,7 +340,7 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
     /// With the body's panic.
     pub fn start(&mut self) -> Result<Step<Out, Ret>, ResumeError<In>> {
         match self.state() {
-            State::New if !self.is_ahead => Self::answered(self.ask(Command::Start)),
+            State::New if !self.is_ahead => Self::step(self.ask(Command::Start).outcome),
             State::New | State::Executing => Self::step(self.reply().outcome),
             State::Suspended => Err(ResumeError::AlreadyStarted),
             State::Finished => Err(ResumeError::finished()),
@@ -316,12 +366,15 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
             State::Executing => Err(ResumeError::Executing(value)),
             State::Finished => Err(ResumeError::Finished(value)),
             State::Suspended if self.is_ahead => Self::step(self.reply().outcome),
-            State::Suspended => Self::answered(self.ask(Command::Send(value))),
+            State::Suspended => Self::step(self.ask(Command::Send(value)).outcome),
         }
     }
 
     /// Throws an exception into the body, as [`Generator::throw`]. What was produced ahead is dropped, and so is a value that
     /// is owed.
+    ///
+    /// If the body had ended before the exception came, what it returned is for [`take_return`](Self::take_return), and an
+    /// exception that it had raised is [reported](crate::exception::Report::RaisedInDrop).
     ///
     /// # Suspends
     /// As [`start`](Self::start).
@@ -333,24 +386,27 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
     /// As `Generator::throw`, and as [`start`](Self::start).
     ///
     /// # Panics
-    /// With the body's panic.
+    /// With the body's panic, also an earlier one that no call has given.
     pub fn throw(&mut self, e: impl Into<Exception>) -> Result<Step<Out, Ret>, ResumeError<In>> {
         let exception = e.into();
-        if self.is_owed
-            && let Outcome::Panicked(payload) = self.reply().outcome
-        {
-            unwind::throw(payload);
+        if self.is_owed {
+            let outcome = self.reply().outcome;
+            self.set_aside(outcome);
         }
         if self.state == State::Finished {
             return Err(ResumeError::Raised(exception));
         }
-        match self.ask(Command::Throw(exception.clone())) {
-            Some(outcome) => Self::step(outcome),
-            None => Err(ResumeError::Raised(exception)),
+        let reply = self.ask(Command::Throw(exception.clone()));
+        if reply.is_answer {
+            return Self::step(reply.outcome);
         }
+        self.set_aside(reply.outcome);
+        Err(ResumeError::Raised(exception))
     }
 
     /// Asks the body to end, as [`Generator::close`]. What was produced ahead is dropped, and so is a value that is owed.
+    ///
+    /// If the body had ended before, and no call has told how, this one does: with the value, the exception or the panic.
     ///
     /// # Suspends
     /// As [`start`](Self::start).
@@ -362,25 +418,35 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
     /// As `Generator::close`, and as [`start`](Self::start).
     ///
     /// # Panics
-    /// With the panic of a destructor on the body's stack, or a panic of the body's that is owed.
+    /// With the panic of a destructor on the body's stack, or a panic of the body's that no call has given.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::generator::ResumeError;
+    /// use osier::{Exception, Generator, Yielder, raise};
+    ///
+    /// let body = |y: &Yielder<u32>| {
+    ///     y.yield_(1);
+    ///     raise(Exception::msg("the file ends here"));
+    /// };
+    /// // Produces both, the item and the exception, before it is asked for more than one.
+    /// let mut items = Generator::builder(body).spawn_ahead::<u32, ()>(5);
+    /// assert_eq!(items.next(), Some(1));
+    /// assert!(matches!(items.close(), Ok(None) | Err(ResumeError::Raised(_))));
+    /// ```
     pub fn close(&mut self) -> Result<Option<Ret>, ResumeError<In>> {
         if self.is_owed {
             match self.reply().outcome {
-                // That of a close that was interrupted.
-                Outcome::Closed(closed) => return closed,
-                Outcome::Panicked(payload) => unwind::throw(payload),
-                Outcome::Stepped(_) => {}
+                // A value; the body goes on.
+                Outcome::Stepped(_) if self.state != State::Finished => {}
+                // Also that of a close that was interrupted.
+                outcome => return Self::end(outcome),
             }
         }
         if self.state == State::Finished {
             return Ok(None);
         }
-        match self.ask(Command::Close) {
-            Some(Outcome::Closed(closed)) => closed,
-            Some(Outcome::Panicked(payload)) => unwind::throw(payload),
-            Some(Outcome::Stepped(Err(error))) => Err(error),
-            Some(Outcome::Stepped(Ok(_))) | None => Ok(None),
-        }
+        Self::end(self.ask(Command::Close).outcome)
     }
 }
 
