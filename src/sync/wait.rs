@@ -140,6 +140,18 @@ wait_for!(<> BoundedSemaphore, |semaphore| semaphore.raw());
 ///     assert_eq!(ended.next(), Some(0));
 /// });
 /// ```
+///
+/// A list of handles, which need not be of one type, as references:
+/// ```
+/// use osier::{JoinHandle, Wait, spawn, wait};
+///
+/// osier::run(|| {
+///     let mut handles: Vec<JoinHandle<u32>> = (0..3).map(|n| spawn(move || n * n)).collect();
+///     let objects: Vec<&dyn Wait> = handles.iter().map(|handle| handle as &dyn Wait).collect();
+///     let first = wait(&objects).next().unwrap();
+///     assert_eq!(handles.swap_remove(first).join().unwrap(), (first * first) as u32);
+/// });
+/// ```
 pub fn wait<'a>(objects: &'a [&'a dyn Wait]) -> Waiting<'a> {
     Waiting { objects, left: objects.len(), limit: Limit::None, places: None }
 }

@@ -60,6 +60,9 @@ fn generators_are_resumed_and_end() {
     // | `inspect.getgeneratorstate(g)`, `g.__name__`
     assert_eq!(g.state(), State::Suspended);
     assert!(g.name().contains("echo"));
+    // | `except Exception:` around `xs[i]`, `d[k]`, `a / b`
+    let (xs, i) = ([1, 2], g.name().len());
+    assert!(osier::catch_unwind(|| catch(|| xs[i])).is_err() && xs.get(i).is_none());
     // | `g.close()` and what it returns
     assert_eq!(g.close().unwrap(), None);
     let tally = Tally::default();
@@ -322,4 +325,24 @@ fn greenlets_are_dropped_traced_and_have_locals() {
     HANDED_ON.set(7);
     let locals = Greenlet::new(|n: u32| OWN.with(Cell::get) + HANDED_ON.get() + n);
     assert_eq!(locals.switch(1), 8);
+}
+
+/// A trap of the guide: where the root of a tree is.
+#[test]
+fn the_first_greenlet_of_a_type_says_where_the_root_is() {
+    let _watch = watch();
+    for made_in_main in [false, true] {
+        let thread = std::thread::spawn(move || {
+            if made_in_main {
+                Greenlet::new(|line: String| line).switch(String::new());
+            }
+            let outer = Greenlet::builder(move |_: u32| {
+                let inner = Greenlet::new(|_: String| Greenlet::<u32>::current().name().to_owned());
+                assert_eq!(inner.switch(String::new()) == "outer", !made_in_main);
+                1
+            });
+            assert_eq!(outer.name("outer").build().switch(0), 1);
+        });
+        thread.join().unwrap();
+    }
 }

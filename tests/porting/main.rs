@@ -119,6 +119,10 @@ fn greenlets() {
         let g = spawn(|| catch_exit(|| sleep(FOR_EVER)).is_err());
         g.cancel();
         assert!(g.join().unwrap_or(true));
+        // | `raise GreenletExit(v)` in a greenlet
+        let deep = || raise(Oops);
+        let g = spawn(move || catch(deep).is_err_and(|e| e.is::<Oops>()));
+        assert!(g.join().unwrap());
         // | `g.link(f)`, `g.unlink(f)`
         let g = endless();
         let link = g.link(|_| unreachable!());
@@ -211,7 +215,9 @@ fn events_queues_and_locks() {
         result.link(move |result| told.send(*result.as_ref().unwrap()).unwrap());
         result.set(1).unwrap();
         assert_eq!(tells.recv(), Ok(1));
-        assert_eq!((result.get().unwrap(), result.take().unwrap().unwrap()), (1, 1));
+        assert_eq!(result.get().unwrap(), 1);
+        // | `result.set(v)` a second time, which replaces the value
+        assert_eq!((result.set(2), result.get().unwrap()), (Err(2), 1));
         let failed = AsyncResult::<u32>::new();
         failed.set_exception(Oops).unwrap();
         assert!(failed.get().unwrap_err().exception().unwrap().is::<Oops>());
@@ -266,6 +272,14 @@ fn events_queues_and_locks() {
             let _permit = bounded.hold();
         }
         assert!(bounded.release().is_err());
+        // | `sem.release()` while others wait, and `sem.counter`
+        let semaphore = Semaphore::new(0);
+        let waits = semaphore.clone();
+        let waiter = spawn_local(move || waits.acquire());
+        yield_now();
+        semaphore.release();
+        assert_eq!((semaphore.available(), waiter.is_finished()), (0, false));
+        waiter.join().unwrap();
         // | `RLock`, `Condition`, `Lock`
         let (lock, condition) = (RLock::new(), Condition::new());
         drop((lock.lock(), lock.lock()));
@@ -277,7 +291,8 @@ fn events_queues_and_locks() {
         osier::sync::set_held_reports(false);
         sleep(ms(1));
         drop(guard);
-        // | `gevent.select.select`, waiting for several queues
+        // | `gevent.select.select`
+        // | several queues at once
         let (sender, receiver) = channel::bounded(1);
         let (stream, _peer) = UnixStream::pair().unwrap();
         let task = endless();
@@ -288,6 +303,10 @@ fn events_queues_and_locks() {
             wait(stream.when_readable()) => unreachable!(),
             default(LONG) => unreachable!(),
         }
+        // | `Waiter()`, `hub.switch()`, `loop.run_callback(g.switch)`
+        let waiter = spawn(task::park);
+        waiter.task().unpark();
+        waiter.join().unwrap();
     });
 }
 
@@ -306,6 +325,15 @@ fn pools_sockets_and_the_rest() {
         assert_eq!(pool.map([1, 2], |n| factor * n), [2, 4]);
         assert_eq!(pool.imap([1, 2], |n| n + 1).collect::<Vec<_>>(), [2, 3]);
         assert_eq!(pool.imap_unordered([1, 2], |n| n + 1).maxsize(1).sum::<i32>(), 5);
+        // | `pool.apply_async(f, callback=g)`; `map_async(f, xs, callback=g)`
+        let (told, tells) = channel::unbounded();
+        let tell = told.clone();
+        _ = pool.apply_async(move || factor).link(move |result| tell.send(*result.as_ref().unwrap()).unwrap());
+        assert_eq!(tells.recv(), Ok(2));
+        let all = pool.clone();
+        _ = spawn(move || all.map([1, 2], |n| n + 1))
+            .link(move |result| told.send(result.as_ref().unwrap()[1]).unwrap());
+        assert_eq!(tells.recv(), Ok(3));
         // | `concurrent.futures`, `gevent.threadpool.ThreadPoolExecutor`
         fn squares(ex: &impl Executor<fn(u32) -> u32, u32>) -> Vec<u32> {
             ex.map(|n| n * n, 0..3)
