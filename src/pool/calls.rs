@@ -11,7 +11,8 @@ use crate::task::{JoinError, JoinHandle, LocalHandle, Task, ThisThread};
 macro_rules! common {
     ($name:ident) => {
         impl<P: Home> $name<P> {
-            /// How many members there are. Those of `apply_async` that wait for a place do not count.
+            /// How many members there are. One leaves the moment it ends, also in the middle of a `map`: the number falls before
+            /// those who join it go on. Those of `apply_async` that wait for a place do not count.
             pub fn len(&self) -> usize {
                 self.crew.members.len()
             }

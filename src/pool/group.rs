@@ -12,7 +12,8 @@ use crate::task::{self, Anywhere, JoinHandle, LocalHandle, Task, ThisThread};
 
 /// Tasks that are waited for, killed and mapped over together. Without a limit; see [`Pool`].
 ///
-/// A member belongs to it until it has ended. See the [module's page](super).
+/// A member belongs to it until it has ended, and leaves in that moment, whether somebody joins it or not: what a `map` has
+/// run is no member any more when that returns. See the [module's page](super).
 ///
 /// # Examples
 /// ```
