@@ -569,3 +569,42 @@ fn what_is_resumed_may_be_in_a_box_or_borrowed() {
     assert_eq!(g.by_ref().collect::<String>(), "ababab");
     assert_eq!(g.state(), State::Finished);
 }
+
+#[test]
+fn yield_from_any_takes_what_is_new_started_or_finished() {
+    let _watch = watch();
+    for taken in 0..=4 {
+        let mut inner = range(3);
+        (0..taken).for_each(|_| _ = inner.next());
+        let mut outer = Generator::new(move |y: &Yielder<u32>| y.yield_from_any((), &mut inner));
+        assert!(outer.by_ref().eq(taken..3));
+        assert_eq!(outer.take_return(), Some((taken < 4).then_some(())));
+    }
+    // To one that was started `first` is sent; what comes later goes through, exceptions too.
+    let echo = |y: &Yielder<u32, u32>| {
+        let mut said = 0;
+        for _ in 0..3 {
+            said = y.try_yield(said).unwrap_or(99);
+        }
+        said
+    };
+    for is_started in [false, true] {
+        let mut inner = Generator::new(echo);
+        if is_started {
+            assert_eq!(yielded(inner.start()), 0);
+        }
+        let mut outer = Generator::new(move |y: &Yielder<u32, u32>| y.yield_from_any(5, &mut inner));
+        assert_eq!(yielded(outer.start()), if is_started { 5 } else { 0 });
+        assert_eq!(yielded(outer.throw(Oops("off"))), 99);
+        if !is_started {
+            assert_eq!(yielded(outer.send(1)), 1);
+        }
+        assert_eq!(outer.send(7).unwrap(), Step::Returned(Some(7)));
+    }
+    // What executes is refused, as everywhere.
+    let slot: Rc<OnceCell<Shared<u32>>> = Rc::default();
+    let own = slot.clone();
+    let g = Generator::new(move |y: &Yielder<u32>| y.yield_from_any((), &mut own.get().unwrap().clone()).unwrap());
+    let g = slot.get_or_init(|| g.shared());
+    assert!(raised(g.clone().start()).is::<ResumeError<()>>());
+}

@@ -14,7 +14,7 @@ use common::{
     Log, OWN_THREADS, OnDrop, Random, Tally, Token, levels, miri_cannot, panic_text, reports, rounds, text,
     thread_cpu_time, watch,
 };
-use osier::generator::{self, Builder, ResumeError, State};
+use osier::generator::{self, Builder, Resume, ResumeError, State};
 use osier::{Generator, Step, Yielder};
 
 /// What a resume came back with, short enough to compare.
@@ -1633,4 +1633,61 @@ fn round_robin_over_generators() {
         }
     }
     assert_eq!(log.take(), ["a 3", "b 1", "c 2", "a 2", "c 1", "a 1"]);
+}
+
+// ---- started, or gone on with
+
+#[test]
+fn resume_starts_what_is_new_and_sends_to_what_is_suspended() {
+    let _watch = watch();
+    let tally = Tally::default();
+    let body = |y: &Yielder<u32, Token>| {
+        drop(y.yield_(1));
+        drop(y.yield_(2));
+        "end"
+    };
+    /// The same calls of every form: the first value is dropped unseen, one that is refused comes back.
+    macro_rules! resumed {
+        ($g:expr) => {{
+            let made = tally.made();
+            assert_eq!(yielded($g.resume(tally.token())), 1);
+            assert_eq!(tally.dropped(), made + 1, "the first run takes no value");
+            assert_eq!($g.state(), State::Suspended);
+            assert_eq!(yielded($g.resume(tally.token())), 2);
+            assert_eq!(returned($g.resume(tally.token())), "end");
+            assert!(matches!($g.resume(tally.token()), Err(ResumeError::Finished(_))));
+            tally.assert_all_dropped(made + 4);
+        }};
+    }
+    let mut plain = Generator::new(body);
+    resumed!(plain);
+    let shared = Generator::new(body).shared();
+    resumed!(shared);
+    generator::scoped(body, |g| resumed!(g));
+    let mut plain = Generator::new(body);
+    let mut through: Box<dyn Resume<Token, Out = u32, Ret = &'static str> + '_> = Box::new(&mut plain);
+    assert_eq!(yielded(through.resume(tally.token())), 1);
+    assert_eq!(yielded(through.resume(tally.token())), 2);
+    assert_eq!(returned(through.resume(tally.token())), "end");
+}
+
+#[test]
+fn resume_of_what_executes_gives_the_value_back() {
+    let _watch = watch();
+    let slot: Rc<RefCell<Option<generator::Shared<u32, u32>>>> = Rc::default();
+    let own = slot.clone();
+    let g = Generator::new(move |y: &Yielder<u32, u32>| {
+        let me = own.borrow_mut().take().unwrap();
+        match me.resume(7) {
+            Err(ResumeError::Executing(value)) => drop(y.yield_(value)),
+            other => panic!("{other:?}"),
+        }
+    })
+    .shared();
+    *slot.borrow_mut() = Some(g.clone());
+    assert_eq!(yielded(g.resume(0)), 7);
+    returned(g.resume(0));
+    // A start that fails is one of `resume`, too.
+    let mut raises = Generator::new(|_: &Yielder<u32, u32>| osier::raise(std::fmt::Error));
+    assert!(matches!(raises.resume(0), Err(ResumeError::Raised(_))));
 }

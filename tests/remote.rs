@@ -560,3 +560,16 @@ fn a_body_on_a_runtime_that_ends_is_told() {
     assert!(catch(|| items.next()).unwrap_err().is::<osier::JoinError>());
     assert_eq!(items.next(), None);
 }
+
+#[test]
+fn resume_starts_or_goes_on() {
+    let _watch = watch();
+    run(|| {
+        let mut sums = Generator::builder(summing(Log::default())).spawn();
+        assert_eq!((sums.resume(7).unwrap(), sums.resume(8).unwrap()), (Step::Yielded(0), Step::Yielded(8)));
+        assert_eq!(sums.resume(-1).unwrap(), Step::Returned("negative"));
+        assert!(matches!(sums.resume(3), Err(ResumeError::Finished(3))));
+        let mut ahead = Generator::builder(|y: &Yielder<u8>| y.yield_(1)).spawn_ahead(2);
+        assert_eq!((ahead.resume(()).unwrap(), ahead.resume(()).unwrap()), (Step::Yielded(1), Step::Returned(())));
+    });
+}

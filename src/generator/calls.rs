@@ -38,6 +38,14 @@ impl<Out, In: 'static, Ret> Owner<Out, In, Ret> {
         self.step(MaybeUninit::new(value))
     }
 
+    pub(super) fn start_or_send(&self, value: In) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        if self.state() == State::New {
+            drop(value);
+            return self.start();
+        }
+        self.send(value)
+    }
+
     #[cold]
     fn cannot_send(&self, value: In) -> ResumeError<In> {
         match self.state() {

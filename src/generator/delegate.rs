@@ -61,6 +61,20 @@ pub trait Resume<In> {
     /// As [`Generator::send`].
     fn send(&mut self, value: In) -> Result<Step<Self::Out, Self::Ret>, ResumeError<In>>;
 
+    /// Starts it if `send` says that it is [new](ResumeError::NotStarted), else goes on; see [`Generator::resume`].
+    ///
+    /// # Errors
+    /// As [`Generator::resume`].
+    fn resume(&mut self, value: In) -> Result<Step<Self::Out, Self::Ret>, ResumeError<In>> {
+        match self.send(value) {
+            Err(ResumeError::NotStarted(value)) => {
+                drop(value);
+                self.start()
+            }
+            step => step,
+        }
+    }
+
     /// Goes on with an exception; see [`Generator::throw`].
     ///
     /// # Errors
@@ -99,6 +113,10 @@ macro_rules! resume_through {
 
             fn send(&mut self, value: In) -> Result<Step<G::Out, G::Ret>, ResumeError<In>> {
                 (**self).send(value)
+            }
+
+            fn resume(&mut self, value: In) -> Result<Step<G::Out, G::Ret>, ResumeError<In>> {
+                (**self).resume(value)
             }
 
             fn throw(&mut self, exception: Exception) -> Result<Step<G::Out, G::Ret>, ResumeError<In>> {
@@ -193,6 +211,37 @@ impl<Out, In: 'static> Yielder<Out, In> {
     pub fn resume_from<G: Resume<In, Out = Out> + ?Sized>(&self, first: In, started: &mut G) -> Option<G::Ret> {
         let step = started.send(first);
         delegate(self, step, started)
+    }
+
+    /// Lets a generator stand in that may be new, started or finished: Python's `yield from`, of whatever there is. A new one
+    /// is started, and `first` is dropped; to one that was started `first` is sent, as in [`resume_from`](Self::resume_from).
+    /// `None` if it had finished, or if another of its holders has finished it meanwhile.
+    ///
+    /// # Suspends
+    /// As [`yield_`](Self::yield_).
+    ///
+    /// # Panics
+    /// As `yield_from`.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Generator, Yielder};
+    ///
+    /// fn count(y: &Yielder<u32>) -> &'static str {
+    ///     y.yield_all(1..=3);
+    ///     "done"
+    /// }
+    /// for taken in 0..=4 {
+    ///     let mut counts = Generator::new(count);
+    ///     (0..taken).for_each(|_| _ = counts.next());
+    ///     let mut rest = Generator::new(move |y: &Yielder<u32>| y.yield_from_any((), &mut counts));
+    ///     assert!(rest.by_ref().eq(taken + 1..=3));
+    ///     assert_eq!(rest.take_return().unwrap(), (taken < 4).then_some("done"));
+    /// }
+    /// ```
+    pub fn yield_from_any<G: Resume<In, Out = Out> + ?Sized>(&self, first: In, any: &mut G) -> Option<G::Ret> {
+        let step = any.resume(first);
+        delegate(self, step, any)
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `for x in f(): ...` | `for x in f() { ... }` |
 //! | `next(g)` the first time | `g.start()`, or `g.next()` |
 //! | `g.send(v)` | `g.send(v)` |
+//! | `g.send(v)`, which starts or goes on | `g.resume(v)` |
 //! | `g.throw(ValueError())` | `g.throw(ValueError)` |
 //! | `yield from inner` | `y.yield_from(&mut inner)`, over iterables `y.yield_all(iter)` |
 //! | `g.close()`, `del g` | `g.close()`, `drop(g)` |
@@ -161,6 +162,29 @@ impl<Out, In: 'static, Ret> Generator<Out, In, Ret> {
     #[inline(always)]
     pub fn send(&mut self, value: In) -> Result<Step<Out, Ret>, ResumeError<In>> {
         self.owner.send(value)
+    }
+
+    /// Starts the body if it is new, as [`start`](Self::start) does, and drops `value`; else goes on with it, as
+    /// [`send`](Self::send) does: Python's `g.send(value)` of a scheduler that does not care, whose first value is `None`.
+    ///
+    /// # Errors
+    /// As `start`, where `value` is lost; else as `send`.
+    ///
+    /// # Panics
+    /// With the body's panic, which finishes the generator.
+    ///
+    /// # Examples
+    /// ```
+    /// use osier::{Generator, Step, Yielder};
+    ///
+    /// let mut g = Generator::new(|y: &Yielder<u32, u32>| y.yield_(1) + y.yield_(2));
+    /// assert_eq!(g.resume(0).unwrap(), Step::Yielded(1));
+    /// assert_eq!(g.resume(30).unwrap(), Step::Yielded(2));
+    /// assert_eq!(g.resume(12).unwrap(), Step::Returned(42));
+    /// assert!(g.resume(0).unwrap_err().is_finished());
+    /// ```
+    pub fn resume(&mut self, value: In) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        self.owner.start_or_send(value)
     }
 
     /// Goes on with the body by raising `e` from the `yield_` it waits in; a [`try_yield`](Yielder::try_yield) gives it

@@ -131,6 +131,17 @@ impl<'a, Out, In: 'static, Ret> ScopedGenerator<'a, Out, In, Ret> {
         self.owner.send(value)
     }
 
+    /// Starts the body, or goes on with it; see [`Generator::resume`](super::Generator::resume).
+    ///
+    /// # Errors
+    /// As `Generator::resume`.
+    ///
+    /// # Panics
+    /// With the body's panic, which finishes the generator.
+    pub fn resume(&mut self, value: In) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        self.owner.start_or_send(value)
+    }
+
     /// Throws an exception into the body; see [`Generator::throw`](super::Generator::throw).
     ///
     /// # Errors

@@ -117,6 +117,18 @@ impl<Out, In: 'static, Ret> Shared<Out, In, Ret> {
         self.inner.owner.send(value)
     }
 
+    /// Starts the body, or goes on with it; see [`Generator::resume`](super::Generator::resume).
+    ///
+    /// # Errors
+    /// As `Generator::resume`.
+    ///
+    /// # Panics
+    /// With the body's panic, which finishes the generator.
+    pub fn resume(&self, value: In) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        let Some(_call) = self.call() else { return Err(ResumeError::Executing(value)) };
+        self.inner.owner.start_or_send(value)
+    }
+
     /// Throws an exception into the body; see [`Generator::throw`](super::Generator::throw).
     ///
     /// # Errors

@@ -370,6 +370,27 @@ impl<Out, In: 'static, Ret> Remote<Out, In, Ret> {
         }
     }
 
+    /// Starts the body, or goes on with it, as [`Generator::resume`].
+    ///
+    /// # Suspends
+    /// As [`start`](Self::start).
+    ///
+    /// # Cancel safety
+    /// As [`start`](Self::start).
+    ///
+    /// # Errors
+    /// As `Generator::resume`, and as [`start`](Self::start).
+    ///
+    /// # Panics
+    /// With the body's panic.
+    pub fn resume(&mut self, value: In) -> Result<Step<Out, Ret>, ResumeError<In>> {
+        if self.state() == State::New {
+            drop(value);
+            return self.start();
+        }
+        self.send(value)
+    }
+
     /// Throws an exception into the body, as [`Generator::throw`]. What was produced ahead is dropped, and so is a value that
     /// is owed.
     ///

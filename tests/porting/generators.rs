@@ -50,6 +50,9 @@ fn generators_are_resumed_and_end() {
     assert!(matches!(g.send(7), Err(ResumeError::NotStarted(7))));
     // | `next(g)` to start one that will be sent values
     assert_eq!(g.start().unwrap(), Step::Yielded(0));
+    // | `task.target.send(task.sendval)`, which starts or goes on
+    let mut either = echo();
+    assert_eq!((either.resume(7).unwrap(), either.resume(8).unwrap()), (Step::Yielded(0), Step::Yielded(8)));
     // | what `send` and `next` return
     assert_eq!((g.send(5).unwrap(), g.send(6).unwrap()), (Step::Yielded(5), Step::Returned(12)));
     let mut counted = Generator::new(|y: &Yielder<u32>| (y.yield_(1), 7).1);
@@ -148,6 +151,13 @@ fn delegation_and_sharing() {
         // | `yield from inner` where `inner` has been started
         r + y.resume_from(1, &mut started).unwrap_or(0)
     });
+    let (mut new, mut done) = (f(1), f(1));
+    assert_eq!(done.by_ref().count(), 2);
+    let any = Generator::new(move |y: &Yielder<u32>| {
+        // | `yield from inner` where `inner` may be new, started or finished
+        assert_eq!((y.yield_from_any((), &mut new), y.yield_from_any((), &mut done)), (Some(()), None));
+    });
+    assert_eq!(any.collect::<Vec<_>>(), [1, 2]);
     assert_eq!(outer.start().unwrap(), Step::Yielded(0));
     // | `g.gi_yieldfrom`; `traceback.print_stack(g.gi_frame)`
     assert!(outer.delegate().unwrap().contains("echo") && outer.backtrace().is_some());
