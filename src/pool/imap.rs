@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The feeder takes an item, waits until it may run ahead, and then for a place. It says at its end how many items there
-//! were. An item becomes a member before `IMap::drop` comes, or never: nothing begins after it. Each item's value, or why there is none, reaches the queue once, also if its task never ran: whoever drops it
-//! unanswered answers.
+//! were. An item becomes a member before `IMap::drop` comes, or never: nothing begins after it. Each item's value, or why there
+//! is none, reaches the queue once, also if its task never ran: whoever drops it unanswered answers.
 
 use std::collections::BTreeMap;
 use std::fmt;

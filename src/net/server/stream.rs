@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::course::{Course, Next, PAUSE};
@@ -18,7 +18,7 @@ use super::places::{Places, Spawner};
 use super::service::Service;
 use crate::net::{TcpListener, TcpStream, ToSocketAddrs, UnixListener, UnixStream};
 use crate::runtime::make_pollers;
-use crate::sync::Permit;
+use crate::sync::{Mutex, Permit};
 use crate::task;
 use crate::time;
 
@@ -184,6 +184,7 @@ struct Inner<L: Listener> {
     places: Places,
     /// How many tasks accept, from the next start on.
     acceptors: AtomicUsize,
+    shortage: Shortage,
     service: Arc<Service>,
 }
 
@@ -281,7 +282,8 @@ impl<L: Listener> StreamServer<L> {
     fn build(listener: L, handle: impl Fn(L::Stream, L::Address) + Send + Sync + 'static, places: Places) -> Self {
         let (address, acceptors) = (listener.local_addr().ok(), AtomicUsize::new(1));
         let (service, handle) = (Service::of(&handle), Arc::new(handle));
-        Self { inner: Arc::new(Inner { listener, address, handle, places, acceptors, service }) }
+        let shortage = Shortage::default();
+        Self { inner: Arc::new(Inner { listener, address, handle, places, acceptors, shortage, service }) }
     }
 
     /// The same server, with `count` tasks that accept from the next start on, spread over the workers. One does where
@@ -419,12 +421,13 @@ impl<L: Listener> Inner<L> {
     fn accept(&self) {
         // Where this fails, a worker makes its own when it can.
         _ = make_pollers();
-        let mut reserve = Reserve::new();
-        Course::new(NAME).run(|course| self.accept_one(course, &mut reserve));
+        // If it fails, it is tried again with the first connection.
+        _ = self.shortage.restore();
+        Course::new(NAME).run(|course| self.accept_one(course));
     }
 
     /// Takes a connection, and makes a task for it; or does what is left to do for one that cannot have a task.
-    fn accept_one(&self, course: &mut Course, reserve: &mut Reserve) -> Next {
+    fn accept_one(&self, course: &mut Course) -> Next {
         let place = self.places.take();
         // Where nothing unwinds, the task ends here: there may always be somebody who connects.
         if task::ends_by_cancel() {
@@ -435,11 +438,12 @@ impl<L: Listener> Inner<L> {
         }
         let error = match self.next() {
             Ok((stream, address)) => {
-                if let Err(error) = reserve.restore() {
+                if let Err(error) = self.shortage.restore() {
                     // Somebody else has opened a file with the reserve's. This one's becomes it, or who comes next would hang.
                     drop((stream, address, place));
                     course.failed(&error);
-                    return reserve.has_disconnected(&self.acceptors);
+                    self.shortage.disconnect(|| true);
+                    return Next::Step;
                 }
                 match self.serve(place, stream, address) {
                     Ok(()) => return course.served(),
@@ -462,14 +466,12 @@ impl<L: Listener> Inner<L> {
             Some(libc::EMFILE | libc::ENFILE) => {
                 course.failed(&error);
                 // There was a connection, or accepting would not have failed; another acceptor may have it.
-                if reserve.give_up() && self.listener.try_accept().is_ok() {
-                    return reserve.has_disconnected(&self.acceptors);
+                if self.shortage.disconnect(|| self.listener.try_accept().is_ok()) {
+                    return Next::Step;
                 }
             }
             _ => course.failed(&error),
         }
-        // If it fails, it is tried again with the next connection.
-        _ = reserve.restore();
         Next::Pause
     }
 
@@ -491,44 +493,48 @@ fn is_closed_before(listener: &impl Listener) -> bool {
     listener.close().is_err_and(|error| error.raw_os_error() == Some(libc::EBADF))
 }
 
-/// A descriptor that is kept to be given up when there is no other.
-struct Reserve(Option<File>);
+/// What the acceptors of a server share for the time when descriptors are out: one that is kept to be given up, and the pace.
+#[derive(Default)]
+struct Shortage {
+    /// Locked by whoever disconnects, until its pause is over: so several do it no more often than one.
+    reserve: Mutex<Option<File>>,
+    has_reserve: AtomicBool,
+}
 
-impl Reserve {
-    fn new() -> Self {
-        Self(Self::open().ok())
-    }
-
-    fn open() -> io::Result<File> {
-        File::open("/dev/null")
-    }
-
-    /// Opens it again, if it was given up.
+impl Shortage {
+    /// Opens the reserve again, if it was given up.
     ///
     /// # Errors
-    /// There is none left to do so.
-    fn restore(&mut self) -> io::Result<()> {
-        if self.0.is_none() {
-            match Self::open() {
+    /// There is no descriptor left to do so.
+    fn restore(&self) -> io::Result<()> {
+        if self.has_reserve.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.restore_in(&mut self.reserve.lock())
+    }
+
+    fn restore_in(&self, reserve: &mut Option<File>) -> io::Result<()> {
+        if reserve.is_none() {
+            match File::open("/dev/null") {
                 Err(error) if is_out_of_descriptors(&error) => return Err(error),
-                opened => self.0 = opened.ok(),
+                opened => *reserve = opened.ok(),
             }
         }
+        self.has_reserve.store(reserve.is_some(), Ordering::Relaxed);
         Ok(())
     }
 
-    /// Closes it. False if it was given up before.
-    fn give_up(&mut self) -> bool {
-        self.0.take().is_some()
-    }
-
-    /// A connection was closed: takes its descriptor back, and gives others time to close theirs. So much the longer if several
-    /// accept, which all do this.
-    fn has_disconnected(&mut self, acceptors: &AtomicUsize) -> Next {
-        self.0 = Self::open().ok();
-        let acceptors = acceptors.load(Ordering::Relaxed);
-        time::sleep(DISCONNECTING.saturating_mul(acceptors.try_into().unwrap_or(u32::MAX)));
-        Next::Step
+    /// Gives the reserve up, so that `accepts` can take a connection and close it, and takes its descriptor back. Gives others time
+    /// to close theirs, in any case. Whether somebody was disconnected.
+    fn disconnect(&self, accepts: impl FnOnce() -> bool) -> bool {
+        let mut reserve = self.reserve.lock();
+        self.has_reserve.store(false, Ordering::Relaxed);
+        *reserve = None;
+        let has_disconnected = accepts();
+        // If it fails, it is tried again with the next connection.
+        _ = self.restore_in(&mut reserve);
+        time::sleep(DISCONNECTING);
+        has_disconnected
     }
 }
 
