@@ -7,6 +7,7 @@ mod common;
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Ipv4Addr;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -232,6 +233,29 @@ fn datagrams_within_one_machine_are_served() {
             far.send(b"!").unwrap();
             assert_eq!(far.recv(&mut buffer).unwrap(), 1);
             server.socket().close().unwrap();
+            serves.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_server_of_datagrams_ends_with_what_can_be_read() {
+    let _watch = watch();
+    for (workers, is_nonblocking) in [(1, false), (2, false), (8, true)] {
+        Runtime::builder().workers(workers).build().unwrap().run(|| {
+            let (near, far) = UnixDatagram::pair().unwrap();
+            near.set_nonblocking(is_nonblocking).unwrap();
+            let server = DatagramServer::new(near, |socket, data, _| {
+                assert!(!data.is_empty(), "there was none");
+                socket.send(&data).unwrap();
+            });
+            let serves = spawn({
+                let server = server.clone();
+                move || server.serve_forever()
+            });
+            far.send(b"!").unwrap();
+            assert_eq!(far.recv(&mut [0]).unwrap(), 1);
+            server.socket().shutdown(Shutdown::Read).unwrap();
             serves.join().unwrap();
         });
     }

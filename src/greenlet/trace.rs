@@ -5,7 +5,8 @@
 //! nothing at its end.
 //!
 //! # Invariants
-//! - `Mail::Traced` is never wrapped twice, but in `Mail::Releasing`, and whoever takes mail to look at it opens it or takes it apart first.
+//! - `Mail::Traced` is wrapped in nothing but `Mail::Releasing`, and whoever takes mail to look at it opens it or takes it apart
+//!   first.
 
 use std::any::Any;
 use std::fmt;

@@ -137,13 +137,16 @@ impl<S: AsFd> Socket<S> {
         mut receive: impl FnMut(&S) -> io::Result<R>,
     ) -> io::Result<R> {
         self.call(Direction::Read, |socket| match receive(socket) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.has_ended() => ended(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !self.is_nonblocking() && self.has_ended() => {
+                ended()
+            }
             received => received,
         })
     }
 
-    fn has_ended(&self) -> bool {
-        !self.is_nonblocking() && self.0.ready.registration.may_have_ended()
+    /// Whether it was shut down for reading, as far as is known.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.ready.registration.may_have_ended()
     }
 
     pub(super) fn is_nonblocking(&self) -> bool {

@@ -52,6 +52,11 @@ impl UdpSocket {
         for_each_address(address, std::net::UdpSocket::bind).and_then(Self::from_std)
     }
 
+    /// Whether it was shut down for reading.
+    pub(super) fn has_ended(&self) -> bool {
+        self.socket.has_ended()
+    }
+
     /// Waits until there may be a datagram; also in non-blocking mode.
     pub(super) fn wait_readable(&self) -> io::Result<()> {
         self.socket.wait_readable()

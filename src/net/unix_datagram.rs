@@ -49,6 +49,11 @@ impl UnixDatagram {
         Self::from_std(std_net::UnixDatagram::unbound()?)
     }
 
+    /// Whether it was shut down for reading.
+    pub(super) fn has_ended(&self) -> bool {
+        self.socket.has_ended()
+    }
+
     /// Waits until there may be a datagram; also in non-blocking mode.
     pub(super) fn wait_readable(&self) -> io::Result<()> {
         self.socket.wait_readable()

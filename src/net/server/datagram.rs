@@ -22,6 +22,8 @@ pub trait DatagramSocket: sealed::Sealed + fmt::Debug + Send + Sync + 'static {
     fn wait_readable(&self) -> io::Result<()>;
     #[doc(hidden)]
     fn close(&self) -> io::Result<()>;
+    #[doc(hidden)]
+    fn has_ended(&self) -> bool;
 }
 
 mod sealed {
@@ -47,6 +49,10 @@ macro_rules! datagram_socket {
 
             fn close(&self) -> io::Result<()> {
                 Self::close(self)
+            }
+
+            fn has_ended(&self) -> bool {
+                Self::has_ended(self)
             }
         }
     };
@@ -294,11 +300,13 @@ impl<S: DatagramSocket> Inner<S> {
         }
     }
 
-    /// Receives the next datagram. Waits for it also where the socket does not, or not for long: that is nobody's failure.
+    /// Receives the next datagram. Waits for it also where the socket does not, or not for long: that is nobody's failure. A socket
+    /// that is shut down for reading is as good as closed: it would give its end again and again.
     fn next(&self, buffer: &mut [u8]) -> io::Result<(usize, S::Address)> {
         let socket = &self.serving.socket;
         loop {
             match socket.recv_from(buffer) {
+                Ok((0, _)) | Err(_) if socket.has_ended() => return Err(io::Error::from_raw_os_error(libc::EBADF)),
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     socket.wait_readable()?;
                 }
