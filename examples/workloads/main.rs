@@ -87,6 +87,8 @@ const OWN: &[Own] = &[
     bare("bare_echo", &[count("threads", 1)], echo::bare_echo),
     #[cfg(all(feature = "net", target_os = "linux"))]
     Own { name: "echo_load", keys: echo::LOAD, run: Run::Osier(echo::echo_load) },
+    #[cfg(all(feature = "net", target_os = "linux"))]
+    Own { name: "echo_turns", keys: echo::TURNS, run: Run::Table(echo::echo_turns) },
     Own { name: "spawn_outside", keys: tasks::OUTSIDE, run: Run::Osier(tasks::spawn_outside) },
     Own { name: "unbalanced", keys: tasks::UNBALANCED, run: Run::Osier(tasks::unbalanced) },
     Own { name: "sleep_together", keys: sleep::TOGETHER, run: Run::Osier(sleep::sleep_together) },

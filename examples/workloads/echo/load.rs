@@ -16,7 +16,7 @@ use super::failed;
 use crate::Failure;
 use crate::args::Params;
 use crate::line::processors;
-use crate::measure::{Report, check, median, timed};
+use crate::measure::{Report, Sample, check, median, timed};
 
 const MESSAGE: usize = 64;
 
@@ -34,23 +34,8 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(params: &Params) -> Result<Self, Failure> {
-        let threads = format!("threads={}", params.number("threads"));
-        let mut command = match params.word("server") {
-            "other" => {
-                let line = env::var("ECHO_SERVER")
-                    .map_err(|_| Failure::Mistake("server=other: ECHO_SERVER holds no command line".to_owned()))?;
-                let mut words = line.split_whitespace().map(str::to_owned);
-                let mut command = Command::new(words.next().unwrap_or_default());
-                command.args(words);
-                command
-            }
-            own => {
-                let mut command = Command::new(env::current_exe().map_err(failed)?);
-                command.arg(if own == "osier" { "echo" } else { "bare_echo" }).arg(threads);
-                command
-            }
-        };
+    /// Starts a program that prints `LISTEN port` as soon as it does.
+    fn start(mut command: Command) -> Result<Self, Failure> {
         let process = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
         let mut server = Self { process, port: 0 };
         let mut line = String::new();
@@ -63,6 +48,21 @@ impl Server {
         server.port = port.ok_or_else(|| Failure::Wrong(format!("the server does not say where it is: '{line}'")))?;
         Ok(server)
     }
+}
+
+/// The command of a server that this program is itself.
+pub(super) fn own(workload: &str, threads: u64) -> Result<Command, Failure> {
+    let mut command = Command::new(env::current_exe().map_err(failed)?);
+    command.arg(workload).arg(format!("threads={threads}"));
+    Ok(command)
+}
+
+/// A command line, with spaces between its words and nowhere else.
+pub(super) fn command_of(line: &str) -> Command {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words);
+    command
 }
 
 /// The processor time that the threads of a process have used, in nanoseconds.
@@ -123,6 +123,74 @@ fn exchange(connections: &mut [Connection], epoll: &mut Epoll, n: u64, times: &m
     Ok(answered)
 }
 
+/// Which processors servers have, and which one the client.
+pub(super) struct Places(Option<(Vec<usize>, Vec<usize>)>);
+
+impl Places {
+    /// As `pin` says. Asked before the client is bound to its own.
+    pub(super) fn of(params: &Params) -> Result<Self, Failure> {
+        let mut servers = processors::allowed().map_err(failed)?;
+        let client = servers.pop().filter(|_| params.is_set("pin") && !servers.is_empty());
+        if params.number("threads") == 1 {
+            servers.truncate(1);
+        }
+        Ok(Self(client.map(|client| (servers, vec![client]))))
+    }
+
+    fn start(&self, command: Command) -> Result<Server, Failure> {
+        let Some((servers, client)) = &self.0 else { return Server::start(command) };
+        processors::run_on(servers).map_err(failed)?;
+        let server = Server::start(command);
+        processors::run_on(client).map_err(failed)?;
+        server
+    }
+}
+
+/// A server, and connections to it.
+pub(super) struct Load {
+    connections: Vec<Connection>,
+    epoll: Epoll,
+    // Ends after the connections.
+    server: Server,
+}
+
+/// What some messages took.
+#[derive(Clone, Copy)]
+pub(super) struct Taken {
+    pub(super) sample: Sample,
+    /// Of the server's processor time, for one message.
+    pub(super) cpu_us: f64,
+    pub(super) p50_us: f64,
+    pub(super) p99_us: f64,
+}
+
+impl Load {
+    /// Starts a server and connects to it.
+    pub(super) fn start(command: Command, places: &Places, conns: u64) -> Result<Self, Failure> {
+        let server = places.start(command)?;
+        let epoll = Epoll::new().map_err(failed)?;
+        let mut connections = Vec::new();
+        for key in 0..conns {
+            let stream = TcpStream::connect(("127.0.0.1", server.port)).map_err(failed)?;
+            stream.set_nodelay(true).map_err(failed)?;
+            epoll.add(&stream, key).map_err(failed)?;
+            connections.push(Connection { stream, sent: Instant::now(), got: 0 });
+        }
+        Ok(Self { connections, epoll, server })
+    }
+
+    /// Exchanges `n` messages.
+    pub(super) fn measure(&mut self, n: u64) -> Result<Taken, Failure> {
+        let mut times = Vec::with_capacity(usize::try_from(n).expect("they fit into memory"));
+        let before = cpu_of(self.server.process.id());
+        let (sample, answered) = timed(|| exchange(&mut self.connections, &mut self.epoll, n, &mut times));
+        let cpu_us = (cpu_of(self.server.process.id()) - before) / n as f64 / 1e3;
+        check("messages answered", answered.map_err(failed)?, n)?;
+        times.sort_unstable();
+        Ok(Taken { sample, cpu_us, p50_us: percentile(&times, 50), p99_us: percentile(&times, 99) })
+    }
+}
+
 /// Microseconds that so many percent of the times were below.
 fn percentile(sorted: &[u32], percent: usize) -> f64 {
     f64::from(sorted[sorted.len() * percent / 100]) / 1e3
@@ -130,40 +198,26 @@ fn percentile(sorted: &[u32], percent: usize) -> f64 {
 
 /// One operation is one message and its answer.
 pub(crate) fn echo_load(params: &Params) -> Result<Report, Failure> {
-    let allowed = processors::allowed().map_err(failed)?;
-    let pins = params.is_set("pin") && allowed.len() > 1;
-    if pins {
-        let servers = if params.number("threads") > 1 { allowed.len() - 1 } else { 1 };
-        processors::run_on(&allowed[..servers]).map_err(failed)?;
-    }
-    let server = Server::start(params)?;
-    if pins {
-        processors::run_on(&allowed[allowed.len() - 1..]).map_err(failed)?;
-    }
-    let mut epoll = Epoll::new().map_err(failed)?;
-    let mut connections = Vec::new();
-    for key in 0..params.number("conns") {
-        let stream = TcpStream::connect(("127.0.0.1", server.port)).map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
-        epoll.add(&stream, key).map_err(failed)?;
-        connections.push(Connection { stream, sent: Instant::now(), got: 0 });
-    }
+    let threads = params.number("threads");
+    let command = match params.word("server") {
+        "osier" => own("echo", threads)?,
+        "epoll" => own("bare_echo", threads)?,
+        _ => {
+            let line = env::var("ECHO_SERVER")
+                .map_err(|_| Failure::Mistake("server=other: ECHO_SERVER holds no command line".to_owned()))?;
+            command_of(&line)
+        }
+    };
+    let mut load = Load::start(command, &Places::of(params)?, params.number("conns"))?;
     let (mut cpu, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new());
     let report = Report::of(params, params.number("n"), |n| {
-        let mut times = Vec::with_capacity(usize::try_from(n).expect("they fit into memory"));
-        let before = cpu_of(server.process.id());
-        let (sample, answered) = timed(|| exchange(&mut connections, &mut epoll, n, &mut times));
-        cpu.push((cpu_of(server.process.id()) - before) / n as f64 / 1e3);
-        check("messages answered", answered.map_err(failed)?, n)?;
-        times.sort_unstable();
-        p50.push(percentile(&times, 50));
-        p99.push(percentile(&times, 99));
-        Ok(sample)
+        let taken = load.measure(n)?;
+        cpu.push(taken.cpu_us);
+        p50.push(taken.p50_us);
+        p99.push(taken.p99_us);
+        Ok(taken.sample)
     })?;
     // The first is the warm-up.
     let of = |values: Vec<f64>| median(values.into_iter().skip(1));
-    let report = report.with("server_cpu_us", of(cpu)).with("p50_us", of(p50)).with("p99_us", of(p99));
-    drop(connections);
-    drop(server);
-    Ok(report)
+    Ok(report.with("server_cpu_us", of(cpu)).with("p50_us", of(p50)).with("p99_us", of(p99)))
 }

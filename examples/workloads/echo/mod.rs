@@ -1,10 +1,11 @@
 //! Echoing 64-byte messages over TCP: servers that run until they are killed, and the load that measures one.
 //!
 //! # Rooms
-//! - `epoll`: a raw loop, osier's yardstick, and what the load waits with. `load`: the client.
+//! - `epoll`: a raw loop, osier's yardstick, and what the load waits with. `load`: the client. `turns`: several servers in turns.
 
 mod epoll;
 mod load;
+mod turns;
 
 use std::io::{self, Read, Write};
 
@@ -18,6 +19,7 @@ use crate::measure::Report;
 
 pub(crate) use epoll::serve as bare_echo;
 pub(crate) use load::echo_load;
+pub(crate) use turns::echo_turns;
 
 /// The keys of `echo_load`.
 pub(crate) const LOAD: &[Key] = &[
@@ -27,6 +29,10 @@ pub(crate) const LOAD: &[Key] = &[
     number("pin", 1),
     count("threads", 1),
 ];
+
+/// The keys of `echo_turns`.
+pub(crate) const TURNS: &[Key] =
+    &[count("n", 20_000), count("conns", 50), count("rounds", 31), number("pin", 1), count("threads", 1)];
 
 fn failed(error: io::Error) -> Failure {
     Failure::Wrong(error.to_string())
