@@ -14,13 +14,15 @@
 //! `line/table.rs` lists the workloads, their keys and the defaults, `line/mod.rs` the exit codes. Other systems do the same
 //! in `benches/peers/`. Those that begin with `bare_` do it with corosensei alone, the crate that switches osier's
 //! stacks, or `bare_echo` with epoll alone. `echo` and `bare_echo` are servers, and run until they are killed; `echo_load`
-//! starts one and measures it, as its page says. One is not like the others:
+//! starts one and measures it, as its page says. Two are not like the others:
 //!
 //! ```text
 //! cargo run --release --example workloads -- ratios [n=2_000_000] [rounds=11]
+//! cargo run --release --example workloads -- echo_turns [conns=50] [n=20_000] [rounds=31]
 //! ```
 //!
-//! measures osier and corosensei in turns and prints a table of medians and ratios instead of JSON.
+//! measure osier and others in turns and print a table of medians and ratios instead of JSON: the first beside corosensei, the
+//! second beside echo servers on a raw loop, and on what the environment's `ECHO_SERVER` says.
 //!
 //! # Rooms
 //! - `coroutines`: switches, items, creation. `bare`: the same without osier. `ratios`: both in turns.
@@ -84,7 +86,7 @@ const OWN: &[Own] = &[
     bare("bare_create", &[count("n", 1_000_000), number("pool", 1)], bare::create),
     Own { name: "idle_generators", keys: &[count("n", 100_000)], run: Run::Osier(idle::idle_generators) },
     #[cfg(all(feature = "net", target_os = "linux"))]
-    bare("bare_echo", &[count("threads", 1)], echo::bare_echo),
+    bare("bare_echo", echo::BARE, echo::bare_echo),
     #[cfg(all(feature = "net", target_os = "linux"))]
     Own { name: "echo_load", keys: echo::LOAD, run: Run::Osier(echo::echo_load) },
     #[cfg(all(feature = "net", target_os = "linux"))]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use super::calls::Moves;
 use super::ready::{Ready, set_nonblocking};
 use super::substitute;
 use super::when::When;
@@ -242,7 +243,7 @@ impl<S: AsFd> AsFd for Socket<S> {
 }
 
 /// A stream of std's, and what a call tells of it that moved less than it was asked to.
-pub(super) trait Bytes {
+pub(super) trait Bytes: Moves {
     /// Whether a read that gives less has emptied it. Not so in a Unix socket: a read stops at a message that carries
     /// descriptors or another sender's name, and no event comes for what lies behind.
     const SHORT_READ_EMPTIES: bool;
@@ -281,7 +282,7 @@ where
     }
 
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.read_with(Some(buffer.len()), |mut stream| stream.read(buffer))
+        self.read_with(Some(buffer.len()), |stream| stream.receive(buffer))
     }
 
     /// Reads by a call that leaves what it shows, so that the next one finds it.
@@ -305,7 +306,7 @@ where
     }
 
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_with(Some(bytes.len()), |mut stream| stream.write(bytes))
+        self.write_with(Some(bytes.len()), |stream| stream.send(bytes))
     }
 
     /// Writes everything. A write that has waited for all of its time, and had room for a part then, is the last: the next
@@ -314,7 +315,7 @@ where
         while !bytes.is_empty() {
             let is_part = |&count: &usize| count < bytes.len();
             let is_short = |count: &usize| S::SHORT_WRITE_FILLS && is_part(count);
-            match self.call_telling(Direction::Write, |mut stream| stream.write(bytes), is_short) {
+            match self.call_telling(Direction::Write, |stream| stream.send(bytes), is_short) {
                 Ok((0, _)) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok((count, true)) if is_part(&count) => return Err(over()),
                 Ok((count, _)) => bytes = &bytes[count..],

@@ -29,8 +29,7 @@
 //! - `event`, `async_result`, `semaphore`, `rlock`, `condition`: gevent's.
 //! - `queue`: gevent's queues.
 //! - `select`, `wait`: several things at once.
-//! - `raw_mutex`, `raw_rwlock`: the protocols under the locks. `spin_lock`: a lock for a few instructions. `waiting`: what
-//!   a call that waits has on its stack.
+//! - `raw_mutex`, `raw_rwlock`: the protocols under the locks. `waiting`: what a call that waits has on its stack.
 
 mod async_result;
 mod barrier;
@@ -48,8 +47,6 @@ mod rlock;
 mod rwlock;
 mod select;
 mod semaphore;
-#[cfg_attr(all(test, osier_loom), path = "modelled_lock.rs")]
-mod spin_lock;
 mod wait;
 mod wait_group;
 pub(crate) mod waiting;

@@ -18,10 +18,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::spin_lock::SpinLock;
 use super::waiting::Waiting;
 use crate::coroutine::current;
-use crate::primitives::{AtomicU32, Ordering, const_unless_modelled};
+use crate::primitives::{AtomicU32, Ordering, SpinLock, const_unless_modelled};
 use crate::task::{Leave, WaitQueue, Woken};
 
 const LOCKED: u32 = 1;

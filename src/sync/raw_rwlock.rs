@@ -18,8 +18,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::spin_lock::{SpinGuard, SpinLock};
-use crate::primitives::{AtomicUsize, Ordering, const_unless_modelled};
+use crate::primitives::{AtomicUsize, Ordering, SpinGuard, SpinLock, const_unless_modelled};
 use crate::task::{WaitQueue, Waiter, Wakeup, Woken};
 
 const WRITER: usize = 1;

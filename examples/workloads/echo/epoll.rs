@@ -58,7 +58,37 @@ fn answer(mut stream: &TcpStream, buffer: &mut [u8]) -> bool {
     }
 }
 
-fn run() -> io::Result<Infallible> {
+/// Some lines of a page for each connection, as far from the next as osier's stacks are.
+struct Pages {
+    lines: usize,
+    memory: Vec<u64>,
+}
+
+impl Pages {
+    const APART: usize = 148 * 1024;
+    const LINE: usize = 64;
+    /// As many descriptors as have one.
+    const COUNT: usize = 4096;
+
+    fn new(lines: usize) -> Self {
+        // Not touched before it is used, so it costs address space alone.
+        let memory = if lines == 0 { Vec::new() } else { vec![0; Self::APART / size_of::<u64>() * Self::COUNT] };
+        Self { lines, memory }
+    }
+
+    /// Changes the lines of the page that belongs to a descriptor.
+    fn touch(&mut self, key: u64) {
+        let index = usize::try_from(key).expect("a descriptor") % Self::COUNT;
+        // Stacks begin at different lines, or they would share few sets of the first cache.
+        let start = index * Self::APART + index % 32 * Self::LINE;
+        for line in 0..self.lines {
+            let word = &mut self.memory[(start + line * Self::LINE) / size_of::<u64>()];
+            *word = std::hint::black_box(*word + 1);
+        }
+    }
+}
+
+fn run(lines: usize) -> io::Result<Infallible> {
     const LISTENER: u64 = u64::MAX;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
@@ -67,10 +97,12 @@ fn run() -> io::Result<Infallible> {
     epoll.add(&listener, LISTENER)?;
     let mut streams = HashMap::new();
     let mut buffer = vec![0; BUFFER];
+    let mut pages = Pages::new(lines);
     loop {
         let ready: Vec<u64> = epoll.wait().collect();
         for key in ready {
             if key != LISTENER {
+                pages.touch(key);
                 if !streams.get(&key).is_some_and(|stream| answer(stream, &mut buffer)) {
                     streams.remove(&key);
                 }
@@ -92,5 +124,5 @@ pub(crate) fn serve(params: &Params) -> Result<Report, Failure> {
     if params.number("threads") != 1 {
         return Err(Failure::Unsupported("the raw loop has one thread".to_owned()));
     }
-    match run().map_err(super::failed)? {}
+    match run(params.size("lines")).map_err(super::failed)? {}
 }

@@ -21,6 +21,9 @@ pub(crate) use epoll::serve as bare_echo;
 pub(crate) use load::echo_load;
 pub(crate) use turns::echo_turns;
 
+/// The keys of `bare_echo`.
+pub(crate) const BARE: &[Key] = &[count("threads", 1), number("lines", 0)];
+
 /// The keys of `echo_load`.
 pub(crate) const LOAD: &[Key] = &[
     count("n", 200_000),
@@ -40,7 +43,7 @@ fn failed(error: io::Error) -> Failure {
 
 fn serve(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = [0; BUFFER];
     loop {
         let size = stream.read(&mut buffer)?;
         if size == 0 {

@@ -2,6 +2,11 @@
 //!
 //! What slows the machine down for a while slows all of them, so the ratios are taken within each round. A round is short, and
 //! begins for each server with messages that are not measured, since the caches hold what another one needs.
+//!
+//! The raw loop is there twice. The second one also touches a few lines of a page that each connection has of its own: what a
+//! stack for each connection costs whoever switches between them at no cost.
+//!
+//! Others' servers come from the environment's `ECHO_SERVER`: command lines, with `;` between them.
 
 use std::env;
 use std::fmt::Write;
@@ -10,6 +15,9 @@ use super::load::{Load, Places, Taken, command_of, own};
 use crate::Failure;
 use crate::args::Params;
 use crate::measure::{median, ns_per_op};
+
+/// How many cache lines of a stack a message takes, about, where each connection has one.
+const STACK_LINES: u64 = 8;
 
 /// A server, and what it took in each round.
 struct Server {
@@ -29,6 +37,9 @@ fn servers(params: &Params) -> Result<Vec<Server>, Failure> {
     let mut commands = vec![("osier".to_owned(), own("echo", threads)?)];
     if threads == 1 {
         commands.push(("epoll".to_owned(), own("bare_echo", 1)?));
+        let mut with_pages = own("bare_echo", 1)?;
+        with_pages.arg(format!("lines={STACK_LINES}"));
+        commands.push(("epoll, a page each".to_owned(), with_pages));
     }
     let others = env::var("ECHO_SERVER").unwrap_or_default();
     let others = others.split(';').filter(|line| !line.trim().is_empty());

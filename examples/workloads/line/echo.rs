@@ -3,8 +3,8 @@
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
 
-/// Bytes that a server reads at once.
-pub(crate) const BUFFER: usize = 4096;
+/// Bytes that a server reads at once: as many as in the echo server of tokio's README.
+pub(crate) const BUFFER: usize = 1024;
 
 /// Prints `LISTEN port`, at once: whoever reads it connects.
 ///

@@ -28,7 +28,9 @@ pub(crate) use registration::{Registration, Watched};
 pub(crate) use source::{cancelled, closed, is_ready, over, timed_out};
 
 use std::io;
+use std::mem;
 use std::os::fd::RawFd;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -47,8 +49,8 @@ pub(crate) struct Reactor {
     /// Made when the first descriptor comes, or a server starts: a runtime without any has none.
     poller: OnceLock<Poller>,
     slots: Mutex<Slots>,
-    /// Events on their way, with whom they concern; empty between waits, and kept for its room.
-    batch: Mutex<Vec<(Event, Arc<Source>)>>,
+    /// Room for the events on their way, with whom they concern.
+    batch: Mutex<Vec<Delivery>>,
     /// How many sources are watched. Only the worker itself adds.
     used: AtomicUsize,
     /// How many of its tasks wait here, and how many of them are no daemons. Written by the worker alone.
@@ -62,7 +64,20 @@ struct Slots {
     free: Vec<u32>,
     /// Whether the worker has ended.
     is_retired: bool,
+    /// Whether events are on their way; and the sources that have left meanwhile, which some of these may concern.
+    is_delivering: bool,
+    departed: Vec<Arc<Source>>,
 }
+
+/// An event on its way.
+#[derive(Debug)]
+struct Delivery {
+    event: Event,
+    source: NonNull<Source>,
+}
+
+// SAFETY: sources are for all threads.
+unsafe impl Send for Delivery {}
 
 #[derive(Debug)]
 struct Slot {
@@ -163,14 +178,43 @@ impl Reactor {
 
     fn wait_for(&self, timeout: Option<Duration>) {
         let Some(poller) = self.poller.get() else { return };
-        let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
-        poller.wait(timeout, |events| {
-            let slots = self.slots();
-            batch.extend(events.filter_map(|event| Some((event, slots.source(Key::from_bits(event.key))?.clone()))));
-        });
-        for (event, source) in batch.drain(..) {
-            source.take_event(event);
+        let mut batch = mem::take(&mut *self.lock_batch());
+        self.wait_in(poller, timeout, &mut batch);
+        if batch.is_empty() {
+            *self.lock_batch() = batch;
+            return;
         }
+        for Delivery { event, source } in batch.drain(..) {
+            // SAFETY: it was there under the lock, and if it has left since, it is kept among the departed.
+            unsafe { source.as_ref() }.take_event(event);
+        }
+        let departed = {
+            let mut slots = self.slots();
+            slots.is_delivering = false;
+            mem::take(&mut slots.departed)
+        };
+        drop(departed);
+        *self.lock_batch() = batch;
+    }
+
+    /// Waits for events, and adds those to `batch` that concern somebody: whose sources are kept from then on.
+    #[inline(always)]
+    fn wait_in(&self, poller: &Poller, timeout: Option<Duration>, batch: &mut Vec<Delivery>) {
+        let events = poller.wait(timeout);
+        if events.is_empty() {
+            return;
+        }
+        let mut slots = self.slots();
+        for event in events.iter() {
+            if let Some(source) = slots.source(Key::from_bits(event.key)) {
+                batch.push(Delivery { event, source: NonNull::from(&**source) });
+            }
+        }
+        slots.is_delivering = !batch.is_empty();
+    }
+
+    fn lock_batch(&self) -> MutexGuard<'_, Vec<Delivery>> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the worker's sleep in here, or the next one.
@@ -249,6 +293,10 @@ impl Reactor {
             poller.remove(fd);
         }
         self.used.fetch_sub(1, Ordering::Relaxed);
+        if slots.is_delivering {
+            slots.departed.extend(source);
+            return;
+        }
         drop(slots);
         drop(source);
     }
@@ -262,7 +310,7 @@ impl Reactor {
         };
         for source in left {
             source.leave(self);
-            source.readiness.set_ready([(Direction::Read, false), (Direction::Write, false)]);
+            source.readiness.take_event(Some(false), Some(false));
         }
     }
 }

@@ -27,9 +27,10 @@ pub(super) struct Interest {
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(osier_polling)))]
 mod imp {
     use std::io;
+    use std::mem::MaybeUninit;
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-    use std::ptr;
     use std::time::Duration;
+    use std::{ptr, slice};
 
     use super::{Event, Interest};
 
@@ -45,6 +46,37 @@ mod imp {
     struct KernelTime {
         _seconds: i64,
         _nanoseconds: i64,
+    }
+
+    /// What has come of one wait.
+    pub(crate) struct Events {
+        buffer: [MaybeUninit<libc::epoll_event>; BATCH],
+        /// How many the system has written.
+        count: usize,
+    }
+
+    impl Events {
+        pub(crate) fn is_empty(&self) -> bool {
+            self.count == 0
+        }
+
+        #[inline]
+        pub(crate) fn iter(&self) -> impl Iterator<Item = Event> {
+            // SAFETY: the system has written so many.
+            let events = unsafe { slice::from_raw_parts(self.buffer.as_ptr().cast::<libc::epoll_event>(), self.count) };
+            events.iter().filter(|event| event.u64 != RING).map(|event| {
+                let (flags, key) = (event.events.cast_signed(), event.u64);
+                let has = |flag: i32| flags & flag != 0;
+                let hung_up = has(libc::EPOLLHUP | libc::EPOLLERR);
+                Event {
+                    key,
+                    readable: hung_up || has(READ),
+                    writable: hung_up || has(WRITE),
+                    read_in_doubt: hung_up || has(libc::EPOLLRDHUP | libc::EPOLLPRI),
+                    hung_up,
+                }
+            })
+        }
     }
 
     /// An epoll instance, and an eventfd in it that ends a wait.
@@ -124,27 +156,17 @@ mod imp {
             self.epoll.as_raw_fd()
         }
 
-        /// Waits for at most `timeout`, and gives what became ready to `deliver`.
-        pub(crate) fn wait(&self, timeout: Option<Duration>, deliver: impl FnOnce(&mut dyn Iterator<Item = Event>)) {
-            let mut events = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
-            let count = self.wait_for(timeout, &mut events);
-            let events = &events[..usize::try_from(count).unwrap_or(0)];
-            deliver(&mut events.iter().filter(|event| event.u64 != RING).map(|event| {
-                let (flags, key) = (event.events.cast_signed(), event.u64);
-                let has = |flag: i32| flags & flag != 0;
-                let hung_up = has(libc::EPOLLHUP | libc::EPOLLERR);
-                Event {
-                    key,
-                    readable: hung_up || has(READ),
-                    writable: hung_up || has(WRITE),
-                    read_in_doubt: hung_up || has(libc::EPOLLRDHUP | libc::EPOLLPRI),
-                    hung_up,
-                }
-            }));
+        /// Waits for at most `timeout`, and says what became ready.
+        #[inline(always)]
+        pub(crate) fn wait(&self, timeout: Option<Duration>) -> Events {
+            let mut events = Events { buffer: [const { MaybeUninit::uninit() }; BATCH], count: 0 };
+            events.count = usize::try_from(self.wait_for(timeout, &mut events.buffer)).unwrap_or(0);
+            events
         }
 
-        fn wait_for(&self, timeout: Option<Duration>, events: &mut [libc::epoll_event; BATCH]) -> i32 {
+        fn wait_for(&self, timeout: Option<Duration>, events: &mut [MaybeUninit<libc::epoll_event>; BATCH]) -> i32 {
             let epoll = self.epoll.as_raw_fd();
+            let first: *mut libc::epoll_event = events.as_mut_ptr().cast();
             let max = i32::try_from(BATCH).expect("small");
             let milliseconds = match timeout {
                 None => -1,
@@ -154,7 +176,6 @@ mod imp {
                         _seconds: timeout.as_secs().try_into().unwrap_or(i64::MAX),
                         _nanoseconds: timeout.subsec_nanos().into(),
                     };
-                    let first = events.as_mut_ptr();
                     // SAFETY: room for `max` events, and a struct that is only read.
                     let count = unsafe {
                         libc::syscall(libc::SYS_epoll_pwait2, epoll, first, max, &raw const spec, ptr::null::<()>(), 0)
@@ -168,7 +189,7 @@ mod imp {
                 }
             };
             // SAFETY: room for `max` events.
-            unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), max, milliseconds) }
+            unsafe { libc::epoll_wait(epoll, first, max, milliseconds) }
         }
     }
 }
@@ -177,10 +198,10 @@ mod imp {
 mod imp {
     use std::io;
     use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::{Mutex, MutexGuard, PoisonError};
     use std::time::Duration;
 
-    use polling::{Event as Polled, Events, PollMode};
+    use polling::{Event as Polled, PollMode};
 
     use super::{Event, Interest};
 
@@ -188,7 +209,7 @@ mod imp {
     #[derive(Debug)]
     pub(crate) struct Poller {
         poller: polling::Poller,
-        events: Mutex<Events>,
+        events: Mutex<polling::Events>,
     }
 
     fn event_of(key: u64, interest: Interest) -> io::Result<Polled> {
@@ -198,7 +219,7 @@ mod imp {
 
     impl Poller {
         pub(crate) fn new() -> io::Result<Self> {
-            Ok(Self { poller: polling::Poller::new()?, events: Mutex::new(Events::new()) })
+            Ok(Self { poller: polling::Poller::new()?, events: Mutex::new(polling::Events::new()) })
         }
 
         pub(crate) fn add(&self, fd: RawFd, key: u64, interest: Interest) -> io::Result<()> {
@@ -230,13 +251,25 @@ mod imp {
             self.poller.as_raw_fd()
         }
 
-        pub(crate) fn wait(&self, timeout: Option<Duration>, deliver: impl FnOnce(&mut dyn Iterator<Item = Event>)) {
+        pub(crate) fn wait(&self, timeout: Option<Duration>) -> Events<'_> {
             let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
             events.clear();
-            if self.poller.wait(&mut events, timeout).is_err() {
-                return;
-            }
-            deliver(&mut events.iter().map(|event| {
+            // What has failed has brought nothing.
+            _ = self.poller.wait(&mut events, timeout);
+            Events(events)
+        }
+    }
+
+    /// What has come of one wait.
+    pub(crate) struct Events<'a>(MutexGuard<'a, polling::Events>);
+
+    impl Events<'_> {
+        pub(crate) fn is_empty(&self) -> bool {
+            self.0.is_empty()
+        }
+
+        pub(crate) fn iter(&self) -> impl Iterator<Item = Event> {
+            self.0.iter().map(|event| {
                 let hung_up = event.is_interrupt() || event.is_err().unwrap_or(false);
                 Event {
                     key: event.key as u64,
@@ -246,7 +279,7 @@ mod imp {
                     read_in_doubt: true,
                     hung_up,
                 }
-            }));
+            })
         }
     }
 }

@@ -134,7 +134,7 @@ impl Registration {
                 Ok(value) => {
                     if !is_short(&value) {
                         // The next call is worth trying, too, and not after another wait for all of the time.
-                        self.0.readiness.set_ready([(direction, false)]);
+                        self.0.readiness.set_ready(direction, false);
                     }
                     return Ok(value);
                 }
@@ -246,7 +246,7 @@ impl Registration {
     pub(crate) fn wake(&self) {
         // With the pipe goes what threads wait for; those that wait from now on make another one.
         drop(self.0.readiness.lock().extra.closing.take());
-        self.0.readiness.set_ready([(Direction::Read, true), (Direction::Write, false)]);
+        self.0.readiness.take_event(Some(true), Some(false));
     }
 
     /// Wakes everybody who waits, and fails whoever calls from now on. False if it was closed before.

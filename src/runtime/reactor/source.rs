@@ -83,7 +83,7 @@ impl Watcher {
         Arc::ptr_eq(&self.reactor, reactor)
     }
 
-    #[inline]
+    #[inline(always)]
     fn ask_for(&mut self, direction: Direction, fd: RawFd) -> io::Result<()> {
         let asked = match direction {
             Direction::Read => self.interest.read,
@@ -92,6 +92,11 @@ impl Watcher {
         if asked {
             return Ok(());
         }
+        self.ask_for_both(fd)
+    }
+
+    #[cold]
+    fn ask_for_both(&mut self, fd: RawFd) -> io::Result<()> {
         let both = Interest { read: true, write: true };
         self.reactor.modify(self.key, fd, both)?;
         self.interest = both;
@@ -105,6 +110,7 @@ impl Watcher {
 
 impl Watchers {
     /// Sees to it that `reactor` watches `direction` of the source, whose worker is about to wait for it.
+    #[inline(always)]
     pub(super) fn enter(
         &mut self,
         source: &Arc<Source>,
@@ -116,11 +122,21 @@ impl Watchers {
             return self.enter_first(source, reactor, direction);
         };
         first.ask_for(direction, source.fd)?;
-        self.alone = if is_alone { self.alone.saturating_add(1) } else { 0 };
-        if self.alone >= ALONE && !self.others.is_empty() {
-            self.others.drain(..).for_each(|other| other.leave(source.fd));
+        if !is_alone {
+            self.alone = 0;
+        } else if self.alone < ALONE {
+            self.alone += 1;
+            if self.alone == ALONE {
+                self.leave_others(source.fd);
+            }
         }
         Ok(())
+    }
+
+    /// Has the first alone watch; whoever comes later counts anew.
+    #[cold]
+    fn leave_others(&mut self, fd: RawFd) {
+        self.others.drain(..).for_each(|other| other.leave(fd));
     }
 
     #[cold]
@@ -224,9 +240,9 @@ impl Source {
     }
 
     pub(super) fn take_event(&self, event: Event) {
-        let read = event.readable.then_some((Direction::Read, event.read_in_doubt));
-        let write = event.writable.then_some((Direction::Write, event.hung_up));
-        self.readiness.set_ready(read.into_iter().chain(write));
+        let read = event.readable.then_some(event.read_in_doubt);
+        let write = event.writable.then_some(event.hung_up);
+        self.readiness.take_event(read, write);
     }
 
     pub(super) fn leave(&self, reactor: &Arc<Reactor>) {
@@ -240,6 +256,7 @@ impl Source {
 
     /// Waits until `direction` may be ready. The caller has looked, or tried, before; `in_vain` says how often it was told in this
     /// call that it is ready, and found that it was not.
+    #[inline(never)]
     pub(super) fn wait(
         self: &Arc<Self>,
         direction: Direction,
@@ -253,6 +270,7 @@ impl Source {
         }
     }
 
+    #[inline(always)]
     fn wait_watched(
         self: &Arc<Self>,
         task: RawTask,
@@ -274,7 +292,7 @@ impl Source {
         if woken == Woken::Notified || is_last || task::ends_by_cancel() {
             return Ok(woken);
         }
-        self.readiness.set_ready([(direction, true)]);
+        self.readiness.set_ready(direction, true);
         Ok(Woken::Notified)
     }
 
@@ -290,7 +308,7 @@ impl Source {
                 return;
             }
         }
-        self.readiness.set_ready([(direction, false)]);
+        self.readiness.set_ready(direction, false);
     }
 
     #[cold]
@@ -305,7 +323,7 @@ impl Source {
             }
         });
         if woken == Woken::Notified {
-            self.readiness.set_ready([(direction, waits.in_doubt)]);
+            self.readiness.set_ready(direction, waits.in_doubt);
         }
         failed.map_or(Ok(woken), Err)
     }

@@ -114,6 +114,8 @@ pub(crate) struct Worker {
     spent_at: Cell<u32>,
     /// When the loop last looked at the far end, and after how many tasks it does again.
     far_end_pace: Cell<(Option<Instant>, u32)>,
+    /// The tick, and the time, when the loop last looked at its poller in between.
+    polled: Cell<(u32, Option<Instant>)>,
     /// When timers last fired.
     fired_at: Cell<Option<Instant>>,
     has_acknowledged: Cell<bool>,
@@ -171,6 +173,7 @@ impl Worker {
             joins_in_place: Cell::new(IN_PLACE),
             spent_at: Cell::new(0),
             far_end_pace: Cell::new((None, FAR_END)),
+            polled: Cell::new((0, None)),
             fired_at: Cell::new(None),
             has_acknowledged: Cell::new(false),
             has_ended: Cell::new(false),
@@ -364,7 +367,7 @@ impl Worker {
 
     /// Runs the next task, if there is one: for a loop that somebody else has.
     pub(super) fn step(&self) -> bool {
-        let job = self.find_task();
+        let job = self.next_ready().map(Job::Ready).or_else(|| self.find_task());
         job.map(|job| self.execute(job)).is_some()
     }
 

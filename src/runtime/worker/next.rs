@@ -137,9 +137,9 @@ impl Worker {
     #[cold]
     fn look_at_far_end(&self) -> Option<Job> {
         self.acknowledge_closing();
-        self.poll_reactor();
         self.repeat_requests();
         if let Some(seeds) = &self.seeds {
+            self.poll_reactor();
             // Here again the next time: everything is chosen here.
             self.until_far_end.set(0);
             return self.choose(seeds);

@@ -3,14 +3,17 @@
 //! Timers are exact where they are few. Where they are many, a sleep and a wake-up for each would cost more than what they
 //! wake, so they fire together.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::{FAR_END, RawTask, Worker, current, memory};
 use crate::runtime::pace::fitting_step;
 use crate::runtime::timer::TimerKey;
 
-/// How much time shall lie between two looks at most, while there are timers or descriptors to look at.
+/// How much time shall lie between two looks at most, while there are timers to look at; and while there are descriptors, for
+/// which a look is a system call.
 const LOOK: Duration = Duration::from_micros(50);
+const LOOK_AT_POLLER: Duration = Duration::from_micros(250);
 /// After how many tasks the loop looks for the first time since there are any.
 const FIRST_LOOK: u32 = 8;
 /// From how many timers on they fire together, and how late that makes one at most.
@@ -112,17 +115,27 @@ impl Worker {
         self.look_far_within(FIRST_LOOK);
     }
 
-    /// After how many tasks the loop looks at the far end again: sooner when tasks hold the worker for long and something may
-    /// become due meanwhile.
+    /// Looks at the poller, if that was not done for a while or for many tasks; and says after how many tasks the loop looks at the
+    /// far end again: sooner when tasks hold the worker for long and something may become due meanwhile.
     pub(super) fn next_far_end(&self) -> u32 {
-        if !self.has_timers() && !self.reactor().is_used() {
+        let (has_timers, watches) = (self.has_timers(), self.reactor().is_used());
+        if !has_timers && !watches {
             self.far_end_pace.set((None, FAR_END));
             return FAR_END;
         }
         let now = Instant::now();
+        if watches {
+            let tick = self.remote().tick.load(Relaxed);
+            let (polled_at, polled) = self.polled.get();
+            let is_long_ago = polled.is_none_or(|polled| now.saturating_duration_since(polled) >= LOOK_AT_POLLER);
+            if is_long_ago || tick.wrapping_sub(polled_at) >= FAR_END {
+                self.polled.set((tick, Some(now)));
+                self.reactor().poll();
+            }
+        }
         let (looked, step) = self.far_end_pace.get();
         let elapsed = looked.map_or(Duration::ZERO, |looked| now.saturating_duration_since(looked));
-        let step = fitting_step(step, elapsed, LOOK, FAR_END);
+        let step = fitting_step(step, elapsed, if has_timers { LOOK } else { LOOK_AT_POLLER }, FAR_END);
         self.far_end_pace.set((Some(now), step));
         step
     }

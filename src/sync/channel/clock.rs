@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::Receiver;
 use super::exchange::Exchange;
 use crate::coroutine::current;
-use crate::sync::spin_lock::SpinLock;
+use crate::primitives::SpinLock;
 use crate::sync::waiting;
 
 /// Makes a channel that gives one value once `timeout` has passed: the instant at which that was.

@@ -24,8 +24,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::clock::Clock;
+use crate::primitives::{SpinGuard, SpinLock};
 use crate::sync::select::{Arm, Begun, Entry, Token};
-use crate::sync::spin_lock::{SpinGuard, SpinLock};
 use crate::sync::waiting::earlier;
 use crate::task::{Choice, Taken, WaitQueue, Waiter, Wakeup, Woken, spend};
 

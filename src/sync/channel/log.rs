@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use crate::primitives::SpinLock;
 use crate::sync::select::{Begun, Operand, Token};
-use crate::sync::spin_lock::SpinLock;
 use crate::task::{WaitQueue, Waiter, Wakeup, Woken, spend};
 
 /// See the module's page.

@@ -17,8 +17,7 @@ use std::fmt;
 use std::time::Instant;
 
 use super::Semaphore;
-use crate::primitives::{AtomicUsize, Ordering};
-use crate::sync::spin_lock::{SpinGuard, SpinLock};
+use crate::primitives::{AtomicUsize, Ordering, SpinGuard, SpinLock};
 use crate::sync::waiting::Waiting;
 use crate::task::{Taken, WaitQueue, Waiter, Wakeup, Woken, spend};
 

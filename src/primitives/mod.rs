@@ -2,7 +2,15 @@
 //!
 //! Only rooms with a protocol of their own use them, which contain no coroutine, so that a model checker can run them:
 //! `runtime::{closing, idle, inbox, parker, quiet, rest, diagnosis::monitor}`,
-//! `task::{run_state, end_state, requests, wait_queue, choice, crowd}`, locks of `sync`.
+//! `task::{run_state, end_state, requests, wait_queue, choice, crowd}`, `runtime::reactor::readiness`, locks of `sync`.
+//!
+//! # Rooms
+//! - `spin_lock`: a lock for a few instructions. `modelled_lock`: what stands in its place in a model.
+
+#[cfg_attr(all(test, osier_loom), path = "modelled_lock.rs")]
+mod spin_lock;
+
+pub(crate) use spin_lock::{SpinGuard, SpinLock};
 
 #[cfg(all(test, osier_loom))]
 pub(crate) use loom::sync::{
