@@ -171,7 +171,10 @@ fn a_forked_child_leaves_its_parents_sockets_as_they_are() {
 /// The child has the parent's epoll instances, too: what it does with sockets that wait there must not change them.
 #[cfg(feature = "net")]
 fn fork_with_sockets() {
-    use osier::net::{TcpListener, TcpStream};
+    use common::hold_thread;
+    use osier::net::{TcpListener, TcpStream, UnixStream};
+    use osier::sync::Event;
+    use osier::{Wait, wait};
     use std::io::{Read, Write};
 
     fn echo(stream: &mut TcpStream, byte: u8) -> bool {
@@ -187,6 +190,17 @@ fn fork_with_sockets() {
         }
     }
 
+    fn selects_on_a_thread() -> bool {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let writes = thread::spawn(move || {
+            hold_thread(ms(10));
+            far.write_all(b"!").map(|()| far)
+        });
+        let never = Event::new();
+        let told = wait(&[&near.when_readable() as &dyn Wait, &never]).next();
+        told == Some(0) && writes.join().unwrap().is_ok()
+    }
+
     let runtime = Runtime::builder().workers(2).build().unwrap();
     let listener = runtime.run(|| TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
@@ -195,6 +209,8 @@ fn fork_with_sockets() {
     // Now the server waits for the next byte, in one of the epoll instances.
     let stream = runtime.run(move || echo(&mut stream, 1).then_some(stream)).expect("it answers");
     let stream = Mutex::new(Some(stream));
+    assert!(selects_on_a_thread());
+    assert!(in_child(selects_on_a_thread));
     assert!(in_child(|| {
         // Closes the child's copy, and has sockets of its own in a runtime of its own.
         drop(stream.lock().unwrap().take());

@@ -58,6 +58,7 @@ fn in_a_process_of_its_own() {
         Some("no descriptors") => go_on_without_descriptors(),
         Some("no pollers") => read_where_no_poller_can_be_made(),
         Some("unwatchable") => select_what_cannot_be_watched(),
+        Some("computing") => select_while_the_workers_compute(),
         Some("leaving") => leave_before_the_number_goes(),
         _ => {}
     }
@@ -194,22 +195,26 @@ fn urgent_data_that_is_not_taken_does_not_keep_a_thread_busy() {
 
 // ---- threads
 
-/// A default runtime that cannot be made: a thread that selects panics, and must have left everything.
+/// A default runtime that cannot be made, and a descriptor that is selected twice, which the lookout can watch once: the thread
+/// that selects panics, and must have left everything.
 fn select_where_no_runtime_can_be_had() {
     // SAFETY: nobody else reads the environment now.
     unsafe { std::env::set_var("OSIER_WORKERS", "many") };
     let (near, mut far) = UnixStream::pair().unwrap();
+    let twin = Ready::new(near.as_fd()).unwrap();
     let (says, hears) = channel::bounded::<u8>(0);
     let event = Event::new();
     let text = panic_text(|| {
         select! {
             recv(hears) -> _ => unreachable!("nobody says anything"),
             wait(near.when_readable()) => unreachable!("nobody writes"),
+            wait(twin.when_readable()) => unreachable!("nobody writes"),
         }
     });
     assert!(text.contains("OSIER_WORKERS"), "{text}");
     assert!(says.try_send(1).is_err(), "nobody waits there any more");
-    let text = panic_text(|| wait(&[&event, &near.when_readable() as &dyn Wait]).next());
+    let (whens, twins) = (near.when_readable(), twin.when_readable());
+    let text = panic_text(|| wait(&[&event, &whens as &dyn Wait, &twins]).next());
     assert!(text.contains("OSIER_WORKERS"), "{text}");
     event.set();
     far.write_all(b"!").unwrap();
@@ -217,6 +222,8 @@ fn select_where_no_runtime_can_be_had() {
         recv(hears) -> _ => unreachable!("nobody says anything"),
         wait(near.when_readable()) => assert_eq!((&near).read(&mut [0; 4]).unwrap(), 1),
     }
+    drop((whens, twins));
+    drop(twin);
     // Would wake who had stayed.
     near.close().unwrap();
     // A server's start panics as well, and holds nothing: it can be asked, tried again and stopped.
@@ -236,7 +243,7 @@ fn a_select_that_panics_on_a_thread_leaves_what_it_has_entered() {
     common::assert_ended_well(&common::run_program("no runtime"));
 }
 
-/// The default runtime's only worker watches the descriptor for another `Ready`.
+/// The lookout, and the default runtime's only worker, watch the descriptor for another `Ready`: it is asked about.
 fn select_what_cannot_be_watched() {
     let (reader, mut writer) = io::pipe().unwrap();
     let reader = Arc::new(reader);
@@ -253,12 +260,79 @@ fn select_what_cannot_be_watched() {
         writer.write_all(b"!").map(|()| writer)
     });
     begins.send(()).unwrap();
+    let never = Event::new();
+    let mut told: Vec<_> = wait(&[&one.when_readable() as &dyn Wait, &other.when_readable(), &never]).take(2).collect();
+    told.sort_unstable();
+    assert_eq!(told, [0, 1]);
+    assert_eq!((&*reader).read(&mut [0; 4]).unwrap(), 1);
+    drop((one, writes.join().unwrap().unwrap()));
+}
+
+/// The default runtime's only worker is held until the thread, which is none of its tasks, has been told.
+fn select_while_the_workers_compute() {
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let is_told = Arc::new(AtomicBool::new(false));
+    let (begins, begun) = channel::bounded(1);
+    let computes = spawn({
+        let is_told = is_told.clone();
+        move || {
+            begins.send(()).unwrap();
+            while !is_told.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        }
+    });
+    begun.recv().unwrap();
+    let writes = thread::spawn(move || {
+        // Right whoever is first; this makes it likely that the other waits.
+        hold_thread(ms(30));
+        far.write_all(b"!").map(|()| far)
+    });
     let (_never, silent) = channel::bounded::<()>(1);
     select! {
         recv(silent) -> _ => unreachable!("nobody says anything"),
-        wait(other.when_readable()) => assert_eq!((&*reader).read(&mut [0; 4]).unwrap(), 1),
+        wait(near.when_readable()) => assert_eq!((&near).read(&mut [0; 4]).unwrap(), 1),
     }
-    drop((one, writes.join().unwrap().unwrap()));
+    is_told.store(true, Ordering::Relaxed);
+    computes.join().unwrap();
+    drop(writes.join().unwrap().unwrap());
+}
+
+#[test]
+fn a_thread_that_selects_depends_on_no_worker() {
+    let _watch = watch();
+    common::assert_ended_well(&common::run_program_with("computing", &[("OSIER_WORKERS", "1")]));
+}
+
+#[test]
+fn a_thread_that_has_selected_does_not_leave_others_without_a_watcher() {
+    let _watch = watch();
+    for round in 0..200 {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let (goes, gone) = channel::bounded::<()>(1);
+        let leaves = thread::spawn({
+            let near = near.try_clone().unwrap();
+            move || {
+                select! {
+                    recv(gone) -> _ => {},
+                    wait(near.when_readable()) => panic!("nobody has written yet"),
+                }
+            }
+        });
+        let stays = thread::spawn(move || {
+            let never = Event::new();
+            let told = wait(&[&near.when_readable() as &dyn Wait, &never]).next();
+            (told, (&near).read(&mut [0; 4]).unwrap())
+        });
+        // In some rounds both wait before, in others one comes while the other goes.
+        if round % 2 == 0 {
+            hold_thread(ms(1));
+        }
+        goes.send(()).unwrap();
+        leaves.join().unwrap();
+        far.write_all(b"!").unwrap();
+        assert_eq!(stays.join().unwrap(), (Some(0), 1));
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::task::Waiter;
 /// follows gets what is there, unless another task is faster; then it waits. A peer that has hung up, an error, and a close
 /// make a descriptor ready, and are told by that call.
 ///
-/// On a plain thread a task of the default runtime watches the descriptor meanwhile.
+/// On a plain thread another thread, of the process and without tasks, watches the descriptor meanwhile.
 ///
 /// It stays on its thread, for it counts as something that a task of its worker waits for:
 /// ```compile_fail

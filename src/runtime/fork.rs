@@ -54,11 +54,16 @@ unsafe impl Sync for Held {}
 
 static HELD: Held = Held(Cell::new(None));
 
-/// Notes a new runtime.
-pub(super) fn register(shared: Weak<Shared>) {
+/// Has the system call us when the process forks.
+pub(super) fn hear_of_forks() {
     static INSTALLED: Once = Once::new();
     // SAFETY: the three are functions without arguments that do what may be done there.
     INSTALLED.call_once(|| _ = unsafe { libc::pthread_atfork(Some(prepare), Some(in_parent), Some(in_child)) });
+}
+
+/// Notes a new runtime.
+pub(super) fn register(shared: Weak<Shared>) {
+    hear_of_forks();
     let mut all = all();
     if all.len() == all.capacity() {
         all.retain(|shared| shared.strong_count() > 0);

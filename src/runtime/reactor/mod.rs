@@ -11,6 +11,7 @@
 //! # Rooms
 //! - `registration`: what sockets hold, and call by. `source`: a descriptor, who watches it, and how one waits for it.
 //! - `readiness`: what is known of a descriptor, and who waits for that. `poller`: what the system says.
+//! - `lookout`: who watches for threads that are no workers.
 //!
 //! # Invariants
 //! - A task that waits has its source watched by its own worker.
@@ -18,6 +19,7 @@
 //! - An event finds its source by a slot and a generation; one that comes late finds nobody.
 //! - Locks are taken in this order: a source's, a reactor's. Waiters are woken with neither held.
 
+mod lookout;
 mod poller;
 mod readiness;
 mod registration;
@@ -51,7 +53,7 @@ pub(crate) struct Reactor {
     slots: Mutex<Slots>,
     /// Room for the events on their way, with whom they concern.
     batch: Mutex<Vec<Delivery>>,
-    /// How many sources are watched. Only the worker itself adds.
+    /// How many sources are watched. Only the worker itself adds; but for the lookout, which sleeps in its poller alone.
     used: AtomicUsize,
     /// How many of its tasks wait here, and how many of them are no daemons. Written by the worker alone.
     waiting: AtomicUsize,
@@ -132,6 +134,11 @@ impl Reactor {
     /// which has the same instance.
     fn is_inherited(&self) -> bool {
         self.made_in != fork::generation()
+    }
+
+    /// Whether it lets go of everything, and takes nothing any more.
+    fn is_retired(&self) -> bool {
+        self.slots().is_retired
     }
 
     /// Whether there is anything to watch.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Reactor;
 use super::readiness::Direction;
-use super::source::{Counted, Source, Watchers, closed, has_ended, is_for_want_of_a_watcher, over};
+use super::source::{Counted, LookedOutFor, Source, Watchers, closed, has_ended, is_for_want_of_a_watcher, over};
 use crate::coroutine::current;
 use crate::runtime::Shared;
 use crate::runtime::worker::Worker;
@@ -20,7 +20,10 @@ pub(crate) enum Watched {
     /// The worker of the task that waits.
     #[allow(dead_code, reason = "it is there to be dropped")]
     Here(Counted<Arc<Reactor>>),
-    /// A task, for a thread that has no reactor.
+    /// The lookout, for a thread that has no reactor.
+    #[allow(dead_code, reason = "it is there to be dropped")]
+    ByLookout(LookedOutFor),
+    /// A task, for what cannot be watched: it asks.
     ByTask(JoinHandle<()>),
 }
 
@@ -182,7 +185,11 @@ impl Registration {
         let Self(source) = self;
         let Some(task) = RawTask::current() else {
             // SAFETY: the caller's promise.
-            return unsafe { self.watch_by_task(direction, waiter) };
+            return match unsafe { source.enter_looked_out_for(direction, waiter) } {
+                // SAFETY: the caller's promise; it was not entered.
+                Err(_) => unsafe { self.watch_by_task(direction, waiter) },
+                Ok(entered) => Ok(entered.map(Watched::ByLookout)),
+            };
         };
         let reactor = Worker::here().reactor();
         let enter = |watchers: &mut Watchers, is_alone| watchers.enter(source, reactor, direction, is_alone);
@@ -196,8 +203,8 @@ impl Registration {
         Ok(entered.then(|| Watched::Here(Counted::new(reactor.clone(), counts))))
     }
 
-    /// As [`watch`](Self::watch), for a thread outside of all tasks, which has no reactor, and for what cannot be watched: a task waits
-    /// in the same queue, so what wakes it wakes all.
+    /// As [`watch`](Self::watch), for what cannot be watched by whoever should: a task waits in the same queue, and asks the system where
+    /// its worker cannot watch either, so what wakes it wakes all.
     ///
     /// Panics where there can be no such runtime; then the waiter was not entered, or has left.
     ///
@@ -218,7 +225,7 @@ impl Registration {
             let entered = Entered { source, direction, waiter };
             let watches = source.clone();
             let watcher = task::Builder::new().name("watcher of a descriptor").daemon();
-            match watcher.try_spawn_on(shared, move || watches.wait_for_thread(direction)) {
+            match watcher.try_spawn_on(shared, move || watches.wait_for_others(direction)) {
                 Ok(watcher) => {
                     std::mem::forget(entered);
                     Ok(Some(Watched::ByTask(watcher)))
@@ -275,6 +282,28 @@ impl Drop for Entered<'_> {
 #[cfg(all(test, not(osier_loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_thread_has_selected_is_watched_until_the_last_has_left() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let registration = Registration::new(std::os::fd::AsRawFd::as_raw_fd(&reader));
+        registration.begin(Direction::Read);
+        let is_watched = || registration.0.readiness.lock().extra.is_watched();
+        let waiters = [Waiter::new(), Waiter::new()];
+        // SAFETY: they stay here until they have left, or were notified.
+        let mut watched =
+            waiters.each_ref().map(|waiter| unsafe { registration.watch(Direction::Read, waiter) }.unwrap());
+        assert!(watched.iter().all(Option::is_some));
+        registration.unwatch(Direction::Read, &waiters[0]);
+        watched[0] = None;
+        assert!(is_watched());
+        std::io::Write::write_all(&mut writer, b"!").unwrap();
+        while !waiters[1].is_notified() {
+            std::thread::yield_now();
+        }
+        watched[1] = None;
+        assert!(!is_watched());
+    }
 
     // The task that watches for a thread's select, and comes to its wait only after the thread has closed the descriptor.
     #[test]

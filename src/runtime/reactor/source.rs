@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::poller::{Event, Interest};
 use super::readiness::{Direction, Readiness};
-use super::{Key, Reactor};
+use super::{Key, Reactor, lookout};
 use crate::coroutine::current;
 use crate::runtime::worker::Worker;
-use crate::task::{self, RawTask, Sleeper, Woken};
+use crate::task::{self, RawTask, Sleeper, Waiter, Woken};
 use crate::time;
 
 /// How often in a row one worker waits for a source before the others let go of it.
@@ -42,6 +42,8 @@ pub(super) struct Watchers {
     others: Vec<Watcher>,
     /// How often in a row the first of them was the only one to wait.
     alone: u32,
+    /// How many threads outside of all tasks have the lookout watch it.
+    looked_out_for: u32,
     /// While threads outside of all tasks wait.
     pub(super) closing: Option<Closing>,
 }
@@ -154,6 +156,19 @@ impl Watchers {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(super) fn is_watched(&self) -> bool {
+        self.first.is_some()
+    }
+
+    /// Has a reactor watch no more.
+    fn dismiss(&mut self, reactor: &Arc<Reactor>, fd: RawFd) {
+        if let Some(watcher) = self.take(reactor) {
+            self.alone = 0;
+            watcher.leave(fd);
+        }
+    }
+
     /// Takes out the watcher that a reactor is.
     fn take(&mut self, reactor: &Arc<Reactor>) -> Option<Watcher> {
         if self.first.as_ref().is_some_and(|first| first.belongs_to(reactor)) {
@@ -246,12 +261,31 @@ impl Source {
     }
 
     pub(super) fn leave(&self, reactor: &Arc<Reactor>) {
-        let mut under_lock = self.readiness.lock();
-        let watchers = &mut under_lock.extra;
-        if let Some(watcher) = watchers.take(reactor) {
-            watchers.alone = 0;
-            watcher.leave(self.fd);
-        }
+        self.readiness.lock().extra.dismiss(reactor, self.fd);
+    }
+
+    /// Enters a waiter of a thread outside of all tasks, and has the lookout watch the source for it. False if an event has come:
+    /// then it was not entered.
+    ///
+    /// # Safety
+    /// - As [`Readiness::enter`].
+    ///
+    /// # Errors
+    /// The lookout cannot watch it.
+    pub(super) unsafe fn enter_looked_out_for(
+        self: &Arc<Self>,
+        direction: Direction,
+        waiter: *const Waiter,
+    ) -> io::Result<Option<LookedOutFor>> {
+        let reactor = lookout::reactor()?;
+        let enter = |watchers: &mut Watchers, is_alone| {
+            watchers.enter(self, reactor, direction, is_alone)?;
+            watchers.looked_out_for += 1;
+            Ok(())
+        };
+        // SAFETY: the caller's promise.
+        let entered = unsafe { self.readiness.enter(direction, waiter, enter) }?;
+        Ok(entered.then(|| LookedOutFor { source: self.clone(), reactor }))
     }
 
     /// Waits until `direction` may be ready. The caller has looked, or tried, before; `in_vain` says how often it was told in this
@@ -296,9 +330,9 @@ impl Source {
         Ok(Woken::Notified)
     }
 
-    /// Waits in a task for a thread that has no reactor. Where the task's worker cannot watch the source, it asks now and then.
-    pub(super) fn wait_for_thread(self: &Arc<Self>, direction: Direction) {
-        let task = RawTask::current().expect("it is a task that waits for the thread");
+    /// Waits in a task for those who cannot have the source watched. Where the task's worker cannot watch it either, it asks now and then.
+    pub(super) fn wait_for_others(self: &Arc<Self>, direction: Direction) {
+        let task = RawTask::current().expect("it is a task that waits for them");
         if self.wait_watched(task, direction, None).is_ok() {
             return;
         }
@@ -326,6 +360,24 @@ impl Source {
             self.readiness.set_ready(direction, waits.in_doubt);
         }
         failed.map_or(Ok(woken), Err)
+    }
+}
+
+/// That the lookout watches a source for a thread: until the last of these has gone.
+#[derive(Debug)]
+pub(crate) struct LookedOutFor {
+    source: Arc<Source>,
+    reactor: &'static Arc<Reactor>,
+}
+
+impl Drop for LookedOutFor {
+    fn drop(&mut self) {
+        let mut under_lock = self.source.readiness.lock();
+        let watchers = &mut under_lock.extra;
+        watchers.looked_out_for -= 1;
+        if watchers.looked_out_for == 0 {
+            watchers.dismiss(self.reactor, self.source.fd);
+        }
     }
 }
 
