@@ -209,7 +209,7 @@ func echo(params) *report {
 		}
 		go func() {
 			defer stream.Close()
-			buffer := make([]byte, 4096)
+			buffer := make([]byte, 1024)
 			for {
 				size, err := stream.Read(buffer)
 				if err != nil {

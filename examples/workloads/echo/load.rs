@@ -5,6 +5,7 @@
 //! `pin=1` the server has the first processor that this program may run on, or all but the last for `threads` above 1, and the
 //! client the last.
 
+use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -35,8 +36,9 @@ impl Drop for Server {
 
 impl Server {
     /// Starts a program that prints `LISTEN port` as soon as it does.
-    fn start(mut command: Command) -> Result<Self, Failure> {
-        let process = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
+    fn start(words: &[OsString]) -> Result<Self, Failure> {
+        let (program, arguments) = words.split_first().expect("a command line has words");
+        let process = Command::new(program).args(arguments).stdout(Stdio::piped()).spawn().map_err(failed)?;
         let mut server = Self { process, port: 0 };
         let mut line = String::new();
         let output = server.process.stdout.take().expect("it was asked for");
@@ -50,19 +52,16 @@ impl Server {
     }
 }
 
-/// The command of a server that this program is itself.
-pub(super) fn own(workload: &str, threads: u64) -> Result<Command, Failure> {
-    let mut command = Command::new(env::current_exe().map_err(failed)?);
-    command.arg(workload).arg(format!("threads={threads}"));
-    Ok(command)
+/// The command line of a server that this program is itself.
+pub(super) fn own(workload: &str, keys: &[String]) -> Result<Vec<OsString>, Failure> {
+    let mut words = vec![env::current_exe().map_err(failed)?.into_os_string(), workload.into()];
+    words.extend(keys.iter().map(OsString::from));
+    Ok(words)
 }
 
-/// A command line, with spaces between its words and nowhere else.
-pub(super) fn command_of(line: &str) -> Command {
-    let mut words = line.split_whitespace();
-    let mut command = Command::new(words.next().unwrap_or_default());
-    command.args(words);
-    command
+/// The words of a command line, with spaces between them and nowhere else.
+pub(super) fn words_of(line: &str) -> Vec<OsString> {
+    line.split_whitespace().map(OsString::from).collect()
 }
 
 /// The processor time that the threads of a process have used, in nanoseconds.
@@ -137,10 +136,10 @@ impl Places {
         Ok(Self(client.map(|client| (servers, vec![client]))))
     }
 
-    fn start(&self, command: Command) -> Result<Server, Failure> {
-        let Some((servers, client)) = &self.0 else { return Server::start(command) };
+    fn start(&self, words: &[OsString]) -> Result<Server, Failure> {
+        let Some((servers, client)) = &self.0 else { return Server::start(words) };
         processors::run_on(servers).map_err(failed)?;
-        let server = Server::start(command);
+        let server = Server::start(words);
         processors::run_on(client).map_err(failed)?;
         server
     }
@@ -166,8 +165,8 @@ pub(super) struct Taken {
 
 impl Load {
     /// Starts a server and connects to it.
-    pub(super) fn start(command: Command, places: &Places, conns: u64) -> Result<Self, Failure> {
-        let server = places.start(command)?;
+    pub(super) fn start(words: &[OsString], places: &Places, conns: u64) -> Result<Self, Failure> {
+        let server = places.start(words)?;
         let epoll = Epoll::new().map_err(failed)?;
         let mut connections = Vec::new();
         for key in 0..conns {
@@ -198,17 +197,19 @@ fn percentile(sorted: &[u32], percent: usize) -> f64 {
 
 /// One operation is one message and its answer.
 pub(crate) fn echo_load(params: &Params) -> Result<Report, Failure> {
-    let threads = params.number("threads");
-    let command = match params.word("server") {
-        "osier" => own("echo", threads)?,
-        "epoll" => own("bare_echo", threads)?,
+    let threads = [format!("threads={}", params.number("threads"))];
+    let words = match params.word("server") {
+        "osier" => own("echo", &threads)?,
+        "epoll" => own("bare_echo", &threads)?,
         _ => {
-            let line = env::var("ECHO_SERVER")
-                .map_err(|_| Failure::Mistake("server=other: ECHO_SERVER holds no command line".to_owned()))?;
-            command_of(&line)
+            let words = words_of(&env::var("ECHO_SERVER").unwrap_or_default());
+            if words.is_empty() {
+                return Err(Failure::Mistake("server=other: ECHO_SERVER holds no command line".to_owned()));
+            }
+            words
         }
     };
-    let mut load = Load::start(command, &Places::of(params)?, params.number("conns"))?;
+    let mut load = Load::start(&words, &Places::of(params)?, params.number("conns"))?;
     let (mut cpu, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new());
     let report = Report::of(params, params.number("n"), |n| {
         let taken = load.measure(n)?;

@@ -11,7 +11,7 @@
 use std::env;
 use std::fmt::Write;
 
-use super::load::{Load, Places, Taken, command_of, own};
+use super::load::{Load, Places, Taken, own, words_of};
 use crate::Failure;
 use crate::args::Params;
 use crate::measure::{median, ns_per_op};
@@ -34,22 +34,21 @@ fn name_of(line: &str) -> String {
 
 fn servers(params: &Params) -> Result<Vec<Server>, Failure> {
     let threads = params.number("threads");
-    let mut commands = vec![("osier".to_owned(), own("echo", threads)?)];
+    let keys = [format!("threads={threads}"), format!("lines={STACK_LINES}")];
+    let mut lines = vec![("osier".to_owned(), own("echo", &keys[..1])?)];
     if threads == 1 {
-        commands.push(("epoll".to_owned(), own("bare_echo", 1)?));
-        let mut with_pages = own("bare_echo", 1)?;
-        with_pages.arg(format!("lines={STACK_LINES}"));
-        commands.push(("epoll, a page each".to_owned(), with_pages));
+        lines.push(("epoll".to_owned(), own("bare_echo", &keys[..1])?));
+        lines.push(("epoll, a page each".to_owned(), own("bare_echo", &keys)?));
     }
     let others = env::var("ECHO_SERVER").unwrap_or_default();
     let others = others.split(';').filter(|line| !line.trim().is_empty());
-    commands.extend(others.map(|line| (name_of(line), command_of(line))));
+    lines.extend(others.map(|line| (name_of(line), words_of(line))));
     let places = Places::of(params)?;
-    let start = |(name, command)| {
-        let load = Load::start(command, &places, params.number("conns"))?;
+    let start = |(name, words): (_, Vec<_>)| {
+        let load = Load::start(&words, &places, params.number("conns"))?;
         Ok(Server { name, load, taken: Vec::new() })
     };
-    commands.into_iter().map(start).collect()
+    lines.into_iter().map(start).collect()
 }
 
 /// Measures, and returns the table.

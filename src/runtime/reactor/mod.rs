@@ -207,7 +207,8 @@ impl Reactor {
     /// Waits for events, and adds those to `batch` that concern somebody: whose sources are kept from then on.
     #[inline(always)]
     fn wait_in(&self, poller: &Poller, timeout: Option<Duration>, batch: &mut Vec<Delivery>) {
-        let events = poller.wait(timeout);
+        let mut events = poller.room();
+        poller.wait(timeout, &mut events);
         if events.is_empty() {
             return;
         }

@@ -156,12 +156,16 @@ mod imp {
             self.epoll.as_raw_fd()
         }
 
-        /// Waits for at most `timeout`, and says what became ready.
+        /// Room for what comes of waits.
         #[inline(always)]
-        pub(crate) fn wait(&self, timeout: Option<Duration>) -> Events {
-            let mut events = Events { buffer: [const { MaybeUninit::uninit() }; BATCH], count: 0 };
+        #[allow(clippy::unused_self, reason = "elsewhere the poller has the room")]
+        pub(crate) fn room(&self) -> Events {
+            Events { buffer: [const { MaybeUninit::uninit() }; BATCH], count: 0 }
+        }
+
+        /// Waits for at most `timeout`, and puts what became ready in the place of what was in `events`.
+        pub(crate) fn wait(&self, timeout: Option<Duration>, events: &mut Events) {
             events.count = usize::try_from(self.wait_for(timeout, &mut events.buffer)).unwrap_or(0);
-            events
         }
 
         fn wait_for(&self, timeout: Option<Duration>, events: &mut [MaybeUninit<libc::epoll_event>; BATCH]) -> i32 {
@@ -251,12 +255,14 @@ mod imp {
             self.poller.as_raw_fd()
         }
 
-        pub(crate) fn wait(&self, timeout: Option<Duration>) -> Events<'_> {
-            let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-            events.clear();
+        pub(crate) fn room(&self) -> Events<'_> {
+            Events(self.events.lock().unwrap_or_else(PoisonError::into_inner))
+        }
+
+        pub(crate) fn wait(&self, timeout: Option<Duration>, events: &mut Events<'_>) {
+            events.0.clear();
             // What has failed has brought nothing.
-            _ = self.poller.wait(&mut events, timeout);
-            Events(events)
+            _ = self.poller.wait(&mut events.0, timeout);
         }
     }
 
