@@ -223,7 +223,7 @@ def echo(params):
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Clients go away in the middle.
         with contextlib.suppress(OSError):
-            while data := stream.recv(4096):
+            while data := stream.recv(1024):
                 stream.sendall(data)
 
     # Its default is an accept at a time, and 256 connections that wait for one.
