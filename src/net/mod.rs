@@ -50,9 +50,9 @@
 //!
 //! # Rooms
 //! - `server`: loops that accept, and serve. `ready`: any descriptor. `pipe`. `selector`: a loop's view. `when`: readiness as a
-//!   branch of a select. `socket`: what all sockets share. `calls`: how bytes are moved. `types`: what their types have in common. `substitute`: for what is
-//!   closed. `halves`: of a stream. `tcp`, `udp`, `unix`, `unix_datagram`. `resolve`: names to addresses. `handshake`: what became
-//!   of a connection that was begun.
+//!   branch of a select. `socket`: what all sockets share. `calls`: how bytes are moved. `types`: what their types have in common.
+//!   `substitute`: for what is closed. `halves`: of a stream. `tcp`, `udp`, `unix`, `unix_datagram`. `resolve`: names to addresses.
+//!   `handshake`: what became of a connection that was begun.
 //!
 //! How waiting works: `arch-notes/reactor.md`.
 

@@ -381,8 +381,8 @@ mod model {
         a_read_against_an_event(|readiness, seen| readiness.spent(Direction::Read, seen));
     }
 
-    /// Two who read what two events bring, one each. A note that one of them makes late, of a word that the other's event has moved,
-    /// must not keep anybody waiting.
+    /// Two who read what two events bring, one each. A note that one of them makes late, of a word that has moved meanwhile, must not
+    /// keep anybody waiting.
     #[test]
     fn model_two_readers_get_what_two_events_bring() {
         let mut model = loom::model::Builder::new();

@@ -203,8 +203,8 @@ impl Registration {
         Ok(entered.then(|| Watched::Here(Counted::new(reactor.clone(), counts))))
     }
 
-    /// As [`watch`](Self::watch), for what cannot be watched by whoever should: a task waits in the same queue, and asks the system where
-    /// its worker cannot watch either, so what wakes it wakes all.
+    /// As [`watch`](Self::watch), for what cannot be watched by whoever should: a task waits in the same queue, so what wakes it
+    /// wakes all; where its worker cannot watch either, it asks the system.
     ///
     /// Panics where there can be no such runtime; then the waiter was not entered, or has left.
     ///

@@ -264,7 +264,7 @@ impl Source {
         self.readiness.lock().extra.dismiss(reactor, self.fd);
     }
 
-    /// Enters a waiter of a thread outside of all tasks, and has the lookout watch the source for it. False if an event has come:
+    /// Enters a waiter of a thread outside of all tasks, and has the lookout watch the source for it. `None` if an event has come:
     /// then it was not entered.
     ///
     /// # Safety
@@ -330,7 +330,8 @@ impl Source {
         Ok(Woken::Notified)
     }
 
-    /// Waits in a task for those who cannot have the source watched. Where the task's worker cannot watch it either, it asks now and then.
+    /// Waits in a task for those who cannot have the source watched. Where the task's worker cannot watch it either, it asks now
+    /// and then.
     pub(super) fn wait_for_others(self: &Arc<Self>, direction: Direction) {
         let task = RawTask::current().expect("it is a task that waits for them");
         if self.wait_watched(task, direction, None).is_ok() {
