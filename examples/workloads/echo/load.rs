@@ -3,13 +3,14 @@
 //! It starts the server as a process of its own: `server=osier` and `server=epoll` are this program again,
 //! `server=other` is the command line in the environment's `ECHO_SERVER`, which prints `LISTEN port` as they do. With
 //! `pin=1` the server has the first processor that this program may run on, or all but the last for `threads` above 1, and the
-//! client the last.
+//! client the last. `work` is how many nanoseconds the client computes for each message: with enough of them it is the
+//! client that is busy all the time, and not the server.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use super::epoll::Epoll;
@@ -79,8 +80,23 @@ struct Connection {
     got: usize,
 }
 
-/// Exchanges `n` messages, and notes how long each took.
-fn exchange(connections: &mut [Connection], epoll: &mut Epoll, n: u64, times: &mut Vec<u32>) -> io::Result<u64> {
+fn compute(work: Duration) {
+    if !work.is_zero() {
+        let end = Instant::now() + work;
+        while Instant::now() < end {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// Exchanges `n` messages, and notes how long each took. Computes for `work` after each answer.
+fn exchange(
+    connections: &mut [Connection],
+    epoll: &mut Epoll,
+    n: u64,
+    work: Duration,
+    times: &mut Vec<u32>,
+) -> io::Result<u64> {
     let message = [42; MESSAGE];
     let mut to_send = n;
     let mut answered = 0;
@@ -110,6 +126,7 @@ fn exchange(connections: &mut [Connection], epoll: &mut Epoll, n: u64, times: &m
                 if buffer != message {
                     failure = Some(io::Error::other("it sent something else"));
                 }
+                compute(work);
                 if let Err(error) = send(connection) {
                     failure = Some(error);
                 }
@@ -149,6 +166,8 @@ impl Places {
 pub(super) struct Load {
     connections: Vec<Connection>,
     epoll: Epoll,
+    /// How long the client computes for each message.
+    work: Duration,
     // Ends after the connections.
     server: Server,
 }
@@ -165,24 +184,24 @@ pub(super) struct Taken {
 
 impl Load {
     /// Starts a server and connects to it.
-    pub(super) fn start(words: &[OsString], places: &Places, conns: u64) -> Result<Self, Failure> {
+    pub(super) fn start(words: &[OsString], places: &Places, params: &Params) -> Result<Self, Failure> {
         let server = places.start(words)?;
         let epoll = Epoll::new().map_err(failed)?;
         let mut connections = Vec::new();
-        for key in 0..conns {
+        for key in 0..params.number("conns") {
             let stream = TcpStream::connect(("127.0.0.1", server.port)).map_err(failed)?;
             stream.set_nodelay(true).map_err(failed)?;
             epoll.add(&stream, key).map_err(failed)?;
             connections.push(Connection { stream, sent: Instant::now(), got: 0 });
         }
-        Ok(Self { connections, epoll, server })
+        Ok(Self { connections, epoll, work: Duration::from_nanos(params.number("work")), server })
     }
 
     /// Exchanges `n` messages.
     pub(super) fn measure(&mut self, n: u64) -> Result<Taken, Failure> {
         let mut times = Vec::with_capacity(usize::try_from(n).expect("they fit into memory"));
         let before = cpu_of(self.server.process.id());
-        let (sample, answered) = timed(|| exchange(&mut self.connections, &mut self.epoll, n, &mut times));
+        let (sample, answered) = timed(|| exchange(&mut self.connections, &mut self.epoll, n, self.work, &mut times));
         let cpu_us = (cpu_of(self.server.process.id()) - before) / n as f64 / 1e3;
         check("messages answered", answered.map_err(failed)?, n)?;
         times.sort_unstable();
@@ -209,7 +228,7 @@ pub(crate) fn echo_load(params: &Params) -> Result<Report, Failure> {
             words
         }
     };
-    let mut load = Load::start(&words, &Places::of(params)?, params.number("conns"))?;
+    let mut load = Load::start(&words, &Places::of(params)?, params)?;
     let (mut cpu, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new());
     let report = Report::of(params, params.number("n"), |n| {
         let taken = load.measure(n)?;

@@ -30,12 +30,19 @@ pub(crate) const LOAD: &[Key] = &[
     count("conns", 50),
     word("server", &["osier", "epoll", "other"]),
     number("pin", 1),
+    number("work", 0),
     count("threads", 1),
 ];
 
 /// The keys of `echo_turns`.
-pub(crate) const TURNS: &[Key] =
-    &[count("n", 20_000), count("conns", 50), count("rounds", 31), number("pin", 1), count("threads", 1)];
+pub(crate) const TURNS: &[Key] = &[
+    count("n", 20_000),
+    count("conns", 50),
+    count("rounds", 31),
+    number("pin", 1),
+    number("work", 0),
+    count("threads", 1),
+];
 
 fn failed(error: io::Error) -> Failure {
     Failure::Wrong(error.to_string())

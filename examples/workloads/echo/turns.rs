@@ -45,7 +45,7 @@ fn servers(params: &Params) -> Result<Vec<Server>, Failure> {
     lines.extend(others.map(|line| (name_of(line), words_of(line))));
     let places = Places::of(params)?;
     let start = |(name, words): (_, Vec<_>)| {
-        let load = Load::start(&words, &places, params.number("conns"))?;
+        let load = Load::start(&words, &places, params)?;
         Ok(Server { name, load, taken: Vec::new() })
     };
     lines.into_iter().map(start).collect()
