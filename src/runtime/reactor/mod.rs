@@ -51,8 +51,6 @@ pub(crate) struct Reactor {
     /// Made when the first descriptor comes, or a server starts: a runtime without any has none.
     poller: OnceLock<Poller>,
     slots: Mutex<Slots>,
-    /// Room for the events on their way, with whom they concern.
-    batch: Mutex<Vec<Delivery>>,
     /// How many sources are watched. Only the worker itself adds; but for the lookout, which sleeps in its poller alone.
     used: AtomicUsize,
     /// How many of its tasks wait here, and how many of them are no daemons. Written by the worker alone.
@@ -66,6 +64,8 @@ struct Slots {
     free: Vec<u32>,
     /// Whether the worker has ended.
     is_retired: bool,
+    /// Room for the events of one wait, with whom they concern; while they are on their way, nobody's.
+    batch: Vec<Delivery>,
     /// Whether events are on their way; and the sources that have left meanwhile, which some of these may concern.
     is_delivering: bool,
     departed: Vec<Arc<Source>>,
@@ -123,7 +123,6 @@ impl Reactor {
             made_in: fork::generation(),
             poller: OnceLock::new(),
             slots: Mutex::new(Slots::default()),
-            batch: Mutex::new(Vec::new()),
             used: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             waiting_that_count: AtomicUsize::new(0),
@@ -185,44 +184,37 @@ impl Reactor {
 
     fn wait_for(&self, timeout: Option<Duration>) {
         let Some(poller) = self.poller.get() else { return };
-        let mut batch = mem::take(&mut *self.lock_batch());
-        self.wait_in(poller, timeout, &mut batch);
-        if batch.is_empty() {
-            *self.lock_batch() = batch;
-            return;
-        }
+        let Some(mut batch) = self.wait_in(poller, timeout) else { return };
         for Delivery { event, source } in batch.drain(..) {
             // SAFETY: it was there under the lock, and if it has left since, it is kept among the departed.
             unsafe { source.as_ref() }.take_event(event);
         }
         let departed = {
             let mut slots = self.slots();
+            slots.batch = batch;
             slots.is_delivering = false;
             mem::take(&mut slots.departed)
         };
         drop(departed);
-        *self.lock_batch() = batch;
     }
 
-    /// Waits for events, and adds those to `batch` that concern somebody: whose sources are kept from then on.
+    /// Waits for events, and gives those that concern somebody, whose sources are kept from then on.
     #[inline(always)]
-    fn wait_in(&self, poller: &Poller, timeout: Option<Duration>, batch: &mut Vec<Delivery>) {
+    fn wait_in(&self, poller: &Poller, timeout: Option<Duration>) -> Option<Vec<Delivery>> {
         let mut events = poller.room();
         poller.wait(timeout, &mut events);
         if events.is_empty() {
-            return;
+            return None;
         }
         let mut slots = self.slots();
+        let mut batch = mem::take(&mut slots.batch);
         for event in events.iter() {
             if let Some(source) = slots.source(Key::from_bits(event.key)) {
                 batch.push(Delivery { event, source: NonNull::from(&**source) });
             }
         }
-        slots.is_delivering = !batch.is_empty();
-    }
-
-    fn lock_batch(&self) -> MutexGuard<'_, Vec<Delivery>> {
-        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+        slots.is_delivering = true;
+        Some(batch)
     }
 
     /// Ends the worker's sleep in here, or the next one.

@@ -26,9 +26,11 @@ impl Worker {
             return Some(job);
         }
         let idle = &self.shared.idle;
+        // There is nobody to steal from, and what else may have come is looked at again when it counts as asleep.
+        let is_alone = self.shared.remotes.len() == 1;
         let mut searching = false;
         loop {
-            searching = searching || idle.start_searching();
+            searching = searching || (!is_alone && idle.start_searching());
             let job = if searching { self.search() } else { self.find_task() };
             if let Some(job) = job {
                 self.found(searching);

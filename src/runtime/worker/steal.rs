@@ -43,7 +43,7 @@ impl Worker {
             if let Some(job) = self.find_task().or_else(|| self.steal(Some(now))) {
                 return Some(job);
             }
-            if self.shared.remotes.len() == 1 || now - began >= patience || self.shared.is_closing() {
+            if now - began >= patience || self.shared.is_closing() {
                 // Whoever still has fresh tasks after this long, or this often, gets help whether it moves or not.
                 return self.steal(None);
             }
