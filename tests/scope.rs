@@ -356,6 +356,23 @@ fn holds(task: &osier::Task) -> channel::Sender<()> {
 
 // H10
 #[test]
+fn a_scope_waits_for_the_end_of_its_tasks_and_not_for_their_links() {
+    let _watch = watch();
+    for runtime in runtimes() {
+        runtime.run(|| {
+            let mut release = Vec::new();
+            scope(|s| {
+                // On one worker it has not begun when the scope begins to wait.
+                let child = s.spawn(|| ());
+                release.push(holds(&child.task()));
+            });
+            drop(release);
+        });
+    }
+}
+
+// H10
+#[test]
 fn links_keep_no_value_that_borrows() {
     let _watch = watch();
     for runtime in runtimes() {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The result of a task that borrows is no link's to look at: its handle takes it, or it is dropped before DONE. A scope
-//! waits for that.
+//! waits for that, so who waits is woken then already, before the links run.
 //!
 //! Most tasks have no link: they are settled as soon as they are done. A link that is added after the end runs at once,
 //! and unsettles the task until it has returned: whoever joins meanwhile waits for it.
@@ -317,6 +317,10 @@ impl RawTask {
     /// Runs the links of a task that has ended, then wakes who waits.
     #[cold]
     fn sweep(self) {
+        if !self.links_look() {
+            // A scope waits for the end alone: a link may wait for what comes after the scope.
+            self.wake_waiters(self.watchers());
+        }
         let mut watchers = self.watchers();
         let Some(more) = &mut watchers.more else {
             self.header().end.swept();
