@@ -3,7 +3,7 @@
 //! std's lock pays a second exchange to find out whether somebody sleeps over it. A channel is locked twice a message, so
 //! that was a third of its time; a lock's queue is locked twice whenever a task waits for it. Here nobody sleeps: whoever finds the lock held spins, then gives its time slice away,
 //! then sleeps for microseconds, so that a holder whose core was taken away gets one. Under it nothing waits and nothing
-//! of a user's runs.
+//! of a user's runs. The longest section is a source's, which may tell the system what to watch (`epoll_ctl`): about a microsecond.
 //!
 //! In the models of the rooms that use it, loom's lock takes its place.
 
